@@ -1,1 +1,8 @@
-//! Ostler.
+//! Ostler runs code in supervised worker subprocesses.
+
+pub mod config;
+mod error;
+mod outcome;
+pub mod protocol;
+mod request;
+mod worker;

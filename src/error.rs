@@ -1,0 +1,134 @@
+//! What can go wrong before there is an execution. How an execution ends is an [`Outcome`](crate::Outcome).
+
+use std::{io, path::PathBuf, time::Duration};
+
+use crate::outcome::Death;
+
+/// A worker process could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// No such program.
+    #[error("worker program `{}` was not found{}; give its full path, or install it", .program.display(), searched(.path_searched))]
+    NotFound {
+        /// What was asked for.
+        program: PathBuf,
+        /// The `PATH` that was searched, if it was.
+        path_searched: Option<String>,
+    },
+    /// It is there, but is not a program.
+    #[error("worker program `{}` cannot be executed: {why}", .program.display())]
+    NotExecutable {
+        /// The file.
+        program: PathBuf,
+        /// What it is instead.
+        why: &'static str,
+    },
+    /// The interpreter was found, but cannot run the shipped worker.
+    #[error("interpreter `{}` cannot run the worker: {why}", .program.display())]
+    Interpreter {
+        /// The interpreter.
+        program: PathBuf,
+        /// What it did, with the end of its stderr.
+        why: String,
+    },
+    /// The operating system refused.
+    #[error("failed to {action} for worker program `{}`", .program.display())]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// The program.
+        program: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn searched(path: &Option<String>) -> String {
+    path.as_ref().map(|path| format!(" in PATH `{path}`")).unwrap_or_default()
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid setting `{key}`: {why}")]
+pub struct ConfigError {
+    /// The setting.
+    pub key: &'static str,
+    /// What is wrong with it, and what would be right.
+    pub why: String,
+}
+
+/// The runtime did not start. Nothing of it runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The first worker could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The first worker started and ended before it was ready.
+    #[error("no worker became ready: {0}")]
+    Worker(Box<Death>),
+    /// The supervisor ended while it started.
+    #[error("the supervisor actor ended while it started: {0}")]
+    Supervisor(String),
+}
+
+/// A request was not accepted. No worker saw it: submitting it again is safe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// As many requests wait as may.
+    #[error("the queue is full: {limit} of {limit} requests wait; submit again when some have ended, or raise `queue`")]
+    QueueFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// The session's own line is full.
+    #[error("the session is busy and its line is full: {limit} of {limit} executions wait; await one of them first, or raise `line`")]
+    LineFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// The request can never be carried out.
+    #[error("the request is too large: {len} bytes encoded, the frame limit is {limit}; pass large inputs as files")]
+    TooLarge {
+        /// Its size.
+        len: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The runtime is shutting down, or has.
+    #[error("the runtime is shutting down; start a new one")]
+    ShuttingDown,
+    /// The pool gave up on its workers.
+    #[error("the pool has failed: {why}")]
+    PoolFailed {
+        /// The cause of the last death.
+        why: String,
+    },
+    /// The leased session has ended.
+    #[error("the session has ended: {why}; lease a new one")]
+    SessionEnded {
+        /// How.
+        why: String,
+    },
+    /// No session became free in time.
+    #[error("no session became free within {after:?}: {sessions} of {limit} sessions are in use; release one, or raise `max_sessions`")]
+    NoSession {
+        /// How long it waited.
+        after: Duration,
+        /// Sessions in use.
+        sessions: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// A cancel or an answer named an execution that does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no execution {0} is queued or running: it has ended, or never was")]
+pub struct NotFound(pub crate::protocol::ExecutionId);

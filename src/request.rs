@@ -1,0 +1,167 @@
+//! What a caller asks for.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use crate::protocol::Value;
+
+/// A name that a caller gives to a request: it reaches spans, lists and reports.
+pub type Label = Arc<str>;
+
+/// One piece of work for a worker.
+///
+/// Build it with [`Request::python`] or [`Request::script`]; a `&str` or `String` is a request too.
+///
+/// ```
+/// use std::time::Duration;
+/// use ostler::Request;
+///
+/// let request = Request::python("sum(numbers)")
+///     .arg("numbers", vec![1, 2, 3])
+///     .label("nightly-sum")
+///     .deadline(Duration::from_secs(5));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub(crate) code: String,
+    pub(crate) label: Option<Label>,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) args: Vec<(String, Value)>,
+    pub(crate) script: Option<Script>,
+    pub(crate) filename: Option<String>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) allow_input: bool,
+    pub(crate) silent: bool,
+    pub(crate) mime: bool,
+    pub(crate) detached: bool,
+}
+
+/// How long a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    After(Duration),
+    Never,
+}
+
+/// What `python FILE ARGS` would set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Script {
+    pub(crate) argv: Vec<String>,
+    pub(crate) sys_path: Vec<String>,
+}
+
+impl Request {
+    /// A request to run `code`. The value of its last expression is the value of the execution.
+    pub fn python(code: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            label: None,
+            deadline: None,
+            args: Vec::new(),
+            script: None,
+            filename: None,
+            cwd: None,
+            allow_input: true,
+            silent: false,
+            mime: false,
+            detached: false,
+        }
+    }
+
+    /// A request to run `code` as `python FILE ARGS` would: `__name__` is `"__main__"`, `__file__` and
+    /// `sys.argv[0]` are `file`, `sys.path[0]` is its folder, and the last expression is not a value.
+    ///
+    /// `file` need not exist; the code is what is given here.
+    pub fn script<A: Into<String>>(
+        file: impl Into<String>,
+        code: impl Into<String>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let file = file.into();
+        let folder = std::path::Path::new(&file).parent().map(|folder| folder.to_string_lossy().into_owned());
+        let argv = std::iter::once(file.clone()).chain(args.into_iter().map(Into::into)).collect();
+        let script = Script { argv, sys_path: vec![folder.unwrap_or_default()] };
+        Self { script: Some(script), filename: Some(file), silent: true, ..Self::python(code) }
+    }
+
+    /// Names the request in spans, lists and reports. Default: none.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<Label>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Limits the time from submission to outcome, waiting included. Default: the pool's deadline.
+    #[must_use]
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.deadline = Some(Deadline::After(after));
+        self
+    }
+
+    /// Lets the request take as long as it takes; only a cancel ends it.
+    #[must_use]
+    pub fn no_deadline(mut self) -> Self {
+        self.deadline = Some(Deadline::Never);
+        self
+    }
+
+    /// Binds `name` to `value` before the code runs, without pasting it into the code.
+    #[must_use]
+    pub fn arg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.args.push((name.into(), value.into()));
+        self
+    }
+
+    /// Names the code in tracebacks. Default: `<exec:N>`.
+    #[must_use]
+    pub fn filename(mut self, filename: impl Into<String>) -> Self {
+        self.filename = Some(filename.into());
+        self
+    }
+
+    /// Runs the code in this working folder. Default: the worker's own.
+    #[must_use]
+    pub fn cwd(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cwd = Some(folder.into());
+        self
+    }
+
+    /// Whether the code may ask for input; if not, `input()` raises `EOFError`. Default: it may.
+    #[must_use]
+    pub fn allow_input(mut self, allow: bool) -> Self {
+        self.allow_input = allow;
+        self
+    }
+
+    /// Leaves out the value of the last expression. Default: it is sent.
+    #[must_use]
+    pub fn silent(mut self, silent: bool) -> Self {
+        self.silent = silent;
+        self
+    }
+
+    /// Asks for the value in rich formats (HTML, images …) too. Default: no.
+    #[must_use]
+    pub fn mime(mut self, mime: bool) -> Self {
+        self.mime = mime;
+        self
+    }
+
+    /// Lets the execution run to its end when its handle is dropped. Default: dropping the handle cancels it.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
+        self
+    }
+}
+
+impl From<&str> for Request {
+    fn from(code: &str) -> Self {
+        Self::python(code)
+    }
+}
+
+impl From<String> for Request {
+    fn from(code: String) -> Self {
+        Self::python(code)
+    }
+}

@@ -1,0 +1,81 @@
+//! The operating system: starting workers, their pipes, their signals and their end.
+//!
+//! Nothing outside this folder names a process, a descriptor or a signal. Actors see a [`Worker`]: two byte
+//! streams, an exit and a way to end it. [`Spawner`] is the seam: the scripted in-memory worker of the tests
+//! stands behind the same trait as a real process.
+
+use std::{fmt, future::Future, io, pin::Pin, sync::Arc, task};
+
+use bytes::BytesMut;
+use tokio::io::AsyncRead;
+
+use crate::{error::SpawnError, outcome::Exit, protocol::Codec};
+
+/// Starts workers.
+pub trait Spawner: Send + Sync + fmt::Debug + 'static {
+    /// Starts one worker. It is not ready yet: its first frame says when it is.
+    ///
+    /// `tag` identifies this worker among all processes of the machine; a spawner of real processes puts it into
+    /// the environment, where children inherit it.
+    fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>>;
+}
+
+/// One started worker, as its session sees it.
+pub struct Worker {
+    /// The process id, where there is a process.
+    pub pid: Option<u32>,
+    /// The codec that the worker was told to speak.
+    pub codec: Codec,
+    /// Frames from the worker.
+    pub frames: Box<dyn AsyncRead + Send + Unpin>,
+    /// Frames to the worker.
+    pub outbox: Arc<dyn Outbox>,
+    /// What the worker writes to fd 1, when frames travel elsewhere.
+    pub stdout: Option<Box<dyn Pipe>>,
+    /// What the worker writes to fd 2.
+    pub stderr: Option<Box<dyn Pipe>>,
+    /// Resolves when the worker is dead: its group was killed and it was reaped.
+    pub exit: Pin<Box<dyn Future<Output = Exit> + Send>>,
+    /// Interrupts and kills it; dropping it kills it too.
+    pub control: Box<dyn Control>,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("pid", &self.pid).field("codec", &self.codec).finish_non_exhaustive()
+    }
+}
+
+/// A byte stream that can tell what it holds at this moment.
+pub trait Pipe: AsyncRead + Send + Unpin {
+    /// Appends what the pipe holds now to `into`, without waiting, and returns how many bytes that was.
+    ///
+    /// Exactly the bytes that were there when it was asked: a writer that goes on writing cannot hold the caller.
+    ///
+    /// # Errors
+    /// What the operating system says of the read.
+    fn read_held(&mut self, into: &mut BytesMut) -> io::Result<usize>;
+}
+
+/// The writing end of a worker's frames. It never blocks.
+pub trait Outbox: Send + Sync {
+    /// Writes what the pipe takes now and returns how many bytes that was.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the pipe is full; anything else means that the worker will not read again.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Ready when the next [`try_write`](Self::try_write) may take something.
+    ///
+    /// # Errors
+    /// The pipe is closed.
+    fn poll_writable(&self, context: &mut task::Context<'_>) -> task::Poll<io::Result<()>>;
+}
+
+/// Power over one worker. Dropping it kills the worker and its group.
+pub trait Control: Send {
+    /// Asks the running code to stop: rings the worker, and interrupts its children if it has any.
+    fn interrupt(&self);
+    /// Ends the worker and its process group at once. May be called again.
+    fn kill(&self);
+}
