@@ -2,7 +2,9 @@
 
 pub mod config;
 mod error;
+mod machine;
 mod outcome;
 pub mod protocol;
 mod request;
+mod status;
 mod worker;

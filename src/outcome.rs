@@ -340,8 +340,15 @@ pub enum DeathCause {
     NotReady {
         /// The limit.
         after: Duration,
-        /// What it printed before its first frame, decoded lossily, at most 4 KiB.
-        printed: String,
+    },
+    /// Its first bytes were not a frame: what it printed, decoded lossily, at most 4 KiB.
+    Printed(String),
+    /// It speaks another version of the protocol. Starting it again cannot help.
+    Version {
+        /// Ours.
+        expected: u64,
+        /// Its.
+        got: u64,
     },
     /// Its warmup failed.
     Warmup(String),
@@ -355,19 +362,18 @@ pub enum DeathCause {
     Disobeyed,
     /// It was asked to end: shutdown, end of a lease, or replacement.
     Retired,
-    /// Its session actor ended before its time.
-    Abandoned,
+    /// The runtime was shut down, and its grace was over.
+    ShuttingDown,
 }
 
 impl fmt::Display for DeathCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Itself => f.write_str("the worker ended by itself"),
-            Self::NotReady { after, printed } if printed.is_empty() => {
-                write!(f, "the worker was not ready after {after:?}")
-            }
-            Self::NotReady { after, printed } => {
-                write!(f, "the worker was not ready after {after:?}; printed before the handshake:\n{printed}\n")
+            Self::NotReady { after } => write!(f, "the worker was not ready after {after:?}; raise `ready_timeout` if it needs longer"),
+            Self::Printed(text) => write!(f, "the worker printed before the handshake, where its first frame was expected:\n{text}\n"),
+            Self::Version { expected, got } => {
+                write!(f, "the worker speaks protocol version {got}, this host speaks {expected}; install matching versions")
             }
             Self::Warmup(what) => write!(f, "the warmup failed: {what}"),
             Self::Protocol(what) => write!(f, "the worker broke the protocol: {what}"),
@@ -375,7 +381,7 @@ impl fmt::Display for DeathCause {
             Self::NotReading => f.write_str("the worker stopped reading"),
             Self::Disobeyed => f.write_str("the worker was killed: its code did not stop within the grace"),
             Self::Retired => f.write_str("the worker was asked to end"),
-            Self::Abandoned => f.write_str("the session actor ended before its time"),
+            Self::ShuttingDown => f.write_str("the runtime was shut down"),
         }
     }
 }

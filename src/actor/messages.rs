@@ -1,0 +1,214 @@
+//! Every message of every actor, on one page, with its sender.
+//!
+//! ```text
+//!  caller ──Submit──> supervisor ──Assign──> session <──Read, Exited── reader
+//!    ▲                    ▲ ▲                  │ │
+//!    └─events, outcome─ execution <──Progress──┘ └──FromSession──> supervisor
+//! ```
+//! Mailboxes are unbounded, so whoever fills one holds a permit: a place in the queue for a request, bytes of the
+//! window for output. Messages stay small; payloads travel as `Bytes` or boxed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ractor::ActorRef;
+use smallvec::SmallVec;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    actor::{credit::Credit, obligation::Obligation, sink::Sink},
+    error::{SpawnError, SubmitError},
+    machine::{
+        session::{Broken, Ending, Timer},
+        supervisor::LeaseId,
+    },
+    outcome::{Death, DeathCause, Event, Exit, Generation, LostCause},
+    protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
+    request::Label,
+    session::SessionEvent,
+    status::{ExecutionStatus, PoolStatus},
+    worker::Worker,
+};
+
+/// Told to the supervisor.
+#[derive(Debug)]
+pub(crate) enum SupervisorMsg {
+    /// Runtime, session handle: run this.
+    Submit(Box<Submission>),
+    /// Runtime: a session of my own, please.
+    Lease(Box<LeaseRequest>),
+    /// Session handle: I am done with it.
+    Release(LeaseId),
+    /// Runtime: stop this execution. Answers whether there is one.
+    Cancel { id: ExecutionId, reason: Option<String>, found: oneshot::Sender<bool> },
+    /// Execution: take me out of the line.
+    Withdraw(ExecutionId),
+    /// Execution: my worker died before it started me.
+    Requeue(ExecutionId),
+    /// Execution: I am over, and no session will say so.
+    Forget(ExecutionId),
+    /// Helper task: the worker of this slot was started, or could not be.
+    Spawned { slot: usize, generation: Generation, result: Box<Result<Worker, SpawnError>> },
+    /// Session: see [`SessionNotice`].
+    FromSession { slot: usize, generation: Generation, notice: SessionNotice },
+    /// Own timers.
+    Elapsed(Wait),
+    /// Runtime: how is it?
+    Status(oneshot::Sender<PoolStatus>),
+    /// Runtime: what runs?
+    List(oneshot::Sender<Vec<ExecutionStatus>>),
+    /// Runtime, or the drop of its last handle. The reply comes when nothing is left.
+    Shutdown { grace: std::time::Duration, done: Option<oneshot::Sender<()>> },
+}
+
+/// What a session tells its supervisor.
+#[derive(Debug)]
+pub(crate) enum SessionNotice {
+    /// Warmed, and free.
+    Ready,
+    /// Free again; this execution is over.
+    Idle(ExecutionId),
+    /// Its worker is dead and reaped.
+    Terminated(Box<Death>),
+}
+
+/// The waits of the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Tick,
+    Lease(LeaseId),
+    Shutdown,
+}
+
+/// A request on its way into the pool.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) job: Job,
+    pub(crate) lease: Option<LeaseId>,
+    pub(crate) obligation: Obligation,
+    pub(crate) sink: Sink,
+    pub(crate) accepted: oneshot::Sender<Result<ActorRef<ExecutionMsg>, SubmitError>>,
+}
+
+/// What a worker is sent, encoded once, by the caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) id: ExecutionId,
+    pub(crate) label: Option<Label>,
+    pub(crate) frame: Bytes,
+    pub(crate) deadline: Option<std::time::Duration>,
+}
+
+/// A caller that waits for a session of its own.
+#[derive(Debug)]
+pub(crate) struct LeaseRequest {
+    pub(crate) lease: LeaseId,
+    pub(crate) events: mpsc::Sender<SessionEvent>,
+    pub(crate) granted: oneshot::Sender<Result<Granted, SubmitError>>,
+}
+
+/// A session, handed to a caller.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) slot: usize,
+    pub(crate) generation: Generation,
+    pub(crate) pid: Option<u32>,
+}
+
+/// Told to a session.
+#[derive(Debug)]
+pub(crate) enum SessionMsg {
+    /// Reader: this came in one go.
+    Read(Box<Batch>),
+    /// Reader: the worker is dead and reaped. Its last message.
+    Exited(Exit),
+    /// Supervisor: run this.
+    Assign(Box<Assignment>),
+    /// Supervisor: background output goes here from now on.
+    Leased(mpsc::Sender<SessionEvent>),
+    /// Execution: stop it, if it still runs.
+    Cancel(ExecutionId),
+    /// Execution: raise `KeyboardInterrupt` in it.
+    Interrupt(ExecutionId),
+    /// Execution: pass this on to its code.
+    Send(ExecutionId, Box<ToWorker>),
+    /// Own timers.
+    Elapsed(Timer),
+    /// Supervisor: end the worker, politely if it is idle.
+    Stop,
+    /// Supervisor: end it at once.
+    Kill(DeathCause),
+}
+
+/// An execution, handed to a session.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) id: ExecutionId,
+    pub(crate) frame: Bytes,
+    pub(crate) execution: ActorRef<ExecutionMsg>,
+}
+
+/// What one turn of the reader brought, in order.
+pub(crate) type Batch = SmallVec<[Item; 2]>;
+
+/// One thing that was read.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Frame(FromWorker, Credit),
+    /// Bytes from a pipe, or bytes that were dropped.
+    Output(Event, Credit),
+    Undecodable(DecodeError),
+    Broken(Broken),
+}
+
+/// Told to an execution.
+#[derive(Debug)]
+pub(crate) enum ExecutionMsg {
+    /// Session: this happened, in order.
+    Progress(SmallVec<[Progress; 2]>),
+    /// Supervisor: you were given to this session when you asked to leave the line.
+    Assigned(ActorRef<SessionMsg>),
+    /// Supervisor: you are out of the line.
+    Withdrawn,
+    /// Supervisor: you will not run.
+    Refused(LostCause),
+    /// Handle, or supervisor on behalf of one: stop.
+    Cancel { reason: Option<String> },
+    /// Handle: raise `KeyboardInterrupt`.
+    Interrupt,
+    /// Handle: the answer to an input request; `None` is the end of the input.
+    Input { request: u64, value: Option<String> },
+    /// Own timer.
+    Deadline,
+}
+
+/// What a session tells an execution.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    Started { session: ActorRef<SessionMsg>, pid: Option<u32>, generation: Generation },
+    Event(Event, Credit),
+    Ended(Ending),
+}
+
+/// Calls back with the text of a spawn error, which cannot be cloned.
+pub(crate) fn spawn_failure(error: &SpawnError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Keeps the runtime's own parts alive while a handle is.
+pub(crate) type Keep = Arc<crate::runtime::Shared>;
+
+#[cfg(feature = "cluster")]
+mod cluster {
+    //! With ractor's `cluster` feature a message must say that it does not leave the machine; ours do not.
+    impl ractor::Message for super::SupervisorMsg {}
+    impl ractor::Message for super::SessionMsg {}
+    impl ractor::Message for super::ExecutionMsg {}
+}

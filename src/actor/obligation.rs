@@ -1,0 +1,184 @@
+//! The duty to give every accepted request exactly one outcome, as a type.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    actor::sink::{Host, Notice},
+    outcome::{Lost, LostCause, Outcome},
+    protocol::ExecutionId,
+    status::Totals,
+};
+
+/// Where an outcome is told.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Handle(oneshot::Sender<Outcome>),
+    Host(Host),
+}
+
+/// Holding one is the duty to answer. It cannot be cloned, settling consumes it, and dropping it answers `Lost`.
+#[derive(Debug)]
+#[must_use = "dropping an obligation answers the caller with `Lost`"]
+pub(crate) struct Obligation {
+    id: ExecutionId,
+    duty: Duty,
+    ledger: Arc<Ledger>,
+}
+
+#[derive(Debug)]
+enum Duty {
+    /// Not accepted yet: nobody is owed anything.
+    Offered(Reply),
+    Owed { reply: Reply, started: bool },
+    Settled,
+}
+
+impl Obligation {
+    pub(crate) fn new(id: ExecutionId, reply: Reply, ledger: Arc<Ledger>) -> Self {
+        Self { id, duty: Duty::Offered(reply), ledger }
+    }
+
+    /// From here on exactly one outcome follows.
+    pub(crate) fn accept(&mut self) {
+        self.duty = match std::mem::replace(&mut self.duty, Duty::Settled) {
+            Duty::Offered(reply) => {
+                self.ledger.accepted.fetch_add(1, Relaxed);
+                Duty::Owed { reply, started: false }
+            }
+            accepted => accepted,
+        };
+    }
+
+    /// From here on the code may have run.
+    pub(crate) fn started(&mut self) {
+        if let Duty::Owed { started, .. } = &mut self.duty {
+            *started = true;
+        }
+    }
+
+    pub(crate) fn settle(mut self, outcome: Outcome) {
+        self.answer(outcome);
+    }
+
+    /// The first outcome wins.
+    fn answer(&mut self, outcome: Outcome) {
+        if let Duty::Owed { reply, .. } = std::mem::replace(&mut self.duty, Duty::Settled) {
+            self.ledger.count(&outcome);
+            match reply {
+                // The caller may have dropped its handle; the outcome still counts as given.
+                Reply::Handle(reply) => drop(reply.send(outcome)),
+                Reply::Host(host) => drop(host.tell(Notice::Ended { execution: self.id, outcome })),
+            }
+        }
+    }
+}
+
+impl Drop for Obligation {
+    fn drop(&mut self) {
+        if let Duty::Owed { started, .. } = self.duty {
+            self.answer(Outcome::Lost(Lost { started, cause: LostCause::ActorGone("execution") }));
+        }
+    }
+}
+
+/// Counts what became of requests. `accepted` is always the sum of the outcomes and of what is in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    accepted: AtomicU64,
+    completed: AtomicU64,
+    failed: AtomicU64,
+    cancelled: AtomicU64,
+    timed_out: AtomicU64,
+    lost: AtomicU64,
+    pub(crate) requeued: AtomicU64,
+    pub(crate) late_frames: AtomicU64,
+    pub(crate) dropped_bytes: AtomicU64,
+    pub(crate) partial_writes: AtomicU64,
+}
+
+impl Ledger {
+    fn count(&self, outcome: &Outcome) {
+        let counter = match outcome {
+            Outcome::Completed(_) => &self.completed,
+            Outcome::Failed(_) => &self.failed,
+            Outcome::Cancelled(_) => &self.cancelled,
+            Outcome::TimedOut(_) => &self.timed_out,
+            Outcome::Lost(_) => &self.lost,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        // Outcomes before acceptances: one that is given in between must not make `in_flight` negative.
+        let ended = [&self.completed, &self.failed, &self.cancelled, &self.timed_out, &self.lost].map(read);
+        let [completed, failed, cancelled, timed_out, lost] = ended;
+        let accepted = read(&self.accepted);
+        Totals {
+            accepted,
+            completed,
+            failed,
+            cancelled,
+            timed_out,
+            lost,
+            in_flight: accepted - ended.iter().sum::<u64>(),
+            requeued: read(&self.requeued),
+            late_frames: read(&self.late_frames),
+            dropped_bytes: read(&self.dropped_bytes),
+            partial_writes: read(&self.partial_writes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Completion;
+
+    fn obligation(ledger: &Arc<Ledger>) -> (Obligation, oneshot::Receiver<Outcome>) {
+        let (sender, receiver) = oneshot::channel();
+        (Obligation::new(ExecutionId(1), Reply::Handle(sender), Arc::clone(ledger)), receiver)
+    }
+
+    #[test]
+    fn a_dropped_obligation_answers_lost_and_says_whether_the_code_may_have_run() {
+        let ledger = Arc::new(Ledger::default());
+        for started in [false, true] {
+            let (mut owed, mut outcome) = obligation(&ledger);
+            owed.accept();
+            if started {
+                owed.started();
+            }
+            drop(owed);
+            let expected = Lost { started, cause: LostCause::ActorGone("execution") };
+            assert_eq!(outcome.try_recv(), Ok(Outcome::Lost(expected)));
+        }
+        assert_eq!(ledger.totals().lost, 2);
+    }
+
+    #[test]
+    fn a_refused_request_is_owed_nothing_and_counted_nowhere() {
+        let ledger = Arc::new(Ledger::default());
+        let (offered, mut outcome) = obligation(&ledger);
+        drop(offered);
+        assert!(outcome.try_recv().is_err());
+        assert_eq!(ledger.totals(), Totals::default());
+    }
+
+    #[test]
+    fn accepted_is_the_sum_of_the_outcomes_and_what_is_in_flight() {
+        let ledger = Arc::new(Ledger::default());
+        let (mut first, _outcome) = obligation(&ledger);
+        let (mut second, _outcome) = obligation(&ledger);
+        first.accept();
+        second.accept();
+        first.settle(Outcome::Completed(Box::new(Completion::default())));
+        let totals = ledger.totals();
+        assert_eq!((totals.accepted, totals.completed, totals.in_flight), (2, 1, 1));
+    }
+}

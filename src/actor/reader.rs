@@ -1,0 +1,355 @@
+//! The only reader of a worker: its frames, its pipes and its end, for the worker's whole life.
+//!
+//! It pays before it reads a pipe, and before it passes on frames that carry output. A full window stops just that: the
+//! end of the worker and a renewed window are always waited for. Its last message is `Exited`.
+
+use std::future::Future;
+
+use bytes::{Bytes, BytesMut};
+use ractor::ActorRef;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    actor::{
+        credit::{CHUNK, Credit, Credits},
+        messages::{Batch, Item, SessionMsg},
+    },
+    config::{DRAIN_LIMIT, FRAME_LEN_MAX, PRINTED_BEFORE_READY, STALL_LIMIT},
+    machine::session::Broken,
+    outcome::{Event, Exit},
+    protocol::{self, Codec, Decoder, FrameError, FromWorker, Stream},
+    worker::Pipe,
+};
+
+/// A first read from a pipe that is mostly silent; one that fills its buffer asks for a whole chunk next.
+const READ_MIN: usize = 4 << 10;
+
+/// Everything of a worker that is read.
+pub(crate) struct Reader {
+    session: ActorRef<SessionMsg>,
+    credits: Credits,
+    channel: Channel,
+    stall: Stall,
+    pipes: [Output; 2],
+    /// A frame that carries output and is not paid for yet. Nothing more is taken from the channel until it is.
+    owed: Option<(FromWorker, usize)>,
+    /// What the next read of a pipe costs.
+    paid: Option<Paid>,
+    batch: Batch,
+}
+
+struct Channel {
+    frames: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    decoder: Decoder,
+    codec: Codec,
+    /// Whether a whole frame has come; until then, what was printed instead is worth showing.
+    spoken: bool,
+}
+
+struct Output {
+    stream: Stream,
+    pipe: Option<Box<dyn Pipe>>,
+    buffer: BytesMut,
+    next_read: usize,
+}
+
+/// What the reader may do with a pipe.
+enum Paid {
+    /// Read, and pass on with this.
+    Credit(Credit),
+    /// Read, and drop: nobody has room and nobody is waited for.
+    Nobody,
+}
+
+/// What is read on, after the worker's exit has been taken out.
+pub(crate) type ExitNotice = std::pin::Pin<Box<dyn Future<Output = Exit> + Send>>;
+
+impl Reader {
+    /// Takes the reading ends out of `worker`.
+    pub(crate) fn new(
+        session: ActorRef<SessionMsg>,
+        credits: Credits,
+        codec: Codec,
+        frames: Box<dyn AsyncRead + Send + Unpin>,
+        stdout: Option<Box<dyn Pipe>>,
+        stderr: Option<Box<dyn Pipe>>,
+    ) -> Self {
+        let decoder = Decoder::new(FRAME_LEN_MAX);
+        let output = |stream, pipe| Output { stream, pipe, buffer: BytesMut::new(), next_read: READ_MIN };
+        Self {
+            session,
+            credits,
+            channel: Channel { frames: Some(frames), decoder, codec, spoken: false },
+            stall: Stall::default(),
+            pipes: [output(Stream::Stdout, stdout), output(Stream::Stderr, stderr)],
+            owed: None,
+            paid: None,
+            batch: Batch::new(),
+        }
+    }
+
+    /// Reads until the worker is dead, then what it left behind, and says so.
+    pub(crate) async fn run(mut self, mut exit: ExitNotice) {
+        let exit = tokio::select! {
+            biased;
+            exit = &mut exit => exit,
+            () = self.read() => exit.await,
+        };
+        self.drain().await;
+        // The session may be gone already; then nobody is left to be told.
+        let _ = self.session.cast(SessionMsg::Exited(exit));
+    }
+
+    /// Reads until nothing is left to read. Cancel safe: what was read is in `self`.
+    async fn read(&mut self) {
+        while self.channel.frames.is_some() || self.owed.is_some() || self.pipes.iter().any(Output::is_open) {
+            self.turn().await;
+            self.send();
+        }
+    }
+
+    /// Waits for one thing, and takes it. Cancel safe.
+    async fn turn(&mut self) {
+        let [stdout, stderr] = &mut self.pipes;
+        let cost = match &self.owed {
+            Some((_, bytes)) => Some(*bytes),
+            None if self.paid.is_none() && (stdout.is_open() || stderr.is_open()) => Some(CHUNK),
+            None => None,
+        };
+        let (may_read, owes) = (self.paid.is_some(), self.owed.is_some());
+        tokio::select! {
+            biased;
+            end = self.channel.read(), if !owes => self.on_channel(end),
+            credit = self.credits.take(cost.unwrap_or_default()), if cost.is_some() => self.pay(credit),
+            () = stdout.read(), if may_read => self.pass_on(0),
+            () = stderr.read(), if may_read => self.pass_on(1),
+            () = self.stall.wait(), if !owes => self.stalled(),
+        }
+    }
+
+    fn pay(&mut self, credit: Option<Credit>) {
+        match (self.owed.take(), credit) {
+            (None, credit) => self.paid = Some(credit.map_or(Paid::Nobody, Paid::Credit)),
+            (Some((frame, _)), Some(credit)) => {
+                self.batch.push(Item::Frame(frame, credit));
+                self.take_frames();
+            }
+            (Some((frame, bytes)), None) => {
+                self.drop_output(frame, bytes);
+                self.take_frames();
+            }
+        }
+    }
+
+    /// Nobody has room for the output of this frame. Its number still counts.
+    fn drop_output(&mut self, frame: FromWorker, bytes: usize) {
+        if let FromWorker::Output(output) = frame {
+            let emptied = protocol::Output { data: Bytes::new(), ..output };
+            self.batch.push(Item::Frame(FromWorker::Output(emptied), Credit::free()));
+        }
+        self.batch.push(Item::Output(Event::Dropped { bytes: bytes as u64 }, Credit::free()));
+    }
+
+    /// Passes on what was read from a pipe. What it did not need of the credit goes back.
+    fn pass_on(&mut self, pipe: usize) {
+        let output = &mut self.pipes[pipe];
+        let data = output.buffer.split().freeze();
+        if data.is_empty() {
+            return;
+        }
+        let item = match self.paid.take() {
+            Some(Paid::Credit(mut credit)) => {
+                let credit = credit.split(data.len());
+                Item::Output(Event::Output { stream: output.stream, data }, credit)
+            }
+            Some(Paid::Nobody) | None => {
+                Item::Output(Event::Dropped { bytes: data.len() as u64 }, Credit::free())
+            }
+        };
+        self.batch.push(item);
+    }
+
+    fn on_channel(&mut self, end: Option<End>) {
+        if end.is_some() {
+            self.channel.frames = None;
+        }
+        self.take_frames();
+        if end.is_some() && self.owed.is_none() {
+            self.closed();
+        }
+    }
+
+    /// Takes the whole frames in hand, each behind the output that was printed before it, up to one that has to be
+    /// paid for.
+    fn take_frames(&mut self) {
+        while self.owed.is_none() {
+            match self.channel.decoder.next() {
+                Ok(Some(payload)) => {
+                    self.channel.spoken = true;
+                    self.frame(payload);
+                }
+                Ok(None) => break,
+                Err(error) => return self.garbage(&error),
+            }
+        }
+        self.stall.restart(self.channel.decoder.pending() > 0);
+    }
+
+    fn garbage(&mut self, error: &FrameError) {
+        let printed = (!self.channel.spoken).then(|| self.channel.printed());
+        self.channel.frames = None;
+        self.stall.restart(false);
+        self.batch.push(Item::Broken(Broken::Garbage { what: error.to_string(), printed }));
+    }
+
+    fn frame(&mut self, payload: Bytes) {
+        let frame = match self.channel.codec.decode(payload) {
+            Ok(frame) => frame,
+            Err(error) => return self.batch.push(Item::Undecodable(error)),
+        };
+        if is_fence(&frame) {
+            self.fence();
+        }
+        match weight(&frame) {
+            Some(bytes) => self.owed = Some((frame, bytes)),
+            None => self.batch.push(Item::Frame(frame, Credit::free())),
+        }
+    }
+
+    /// Takes what the pipes hold at this moment, and no more: a thread that goes on printing cannot hold the frame.
+    /// These bytes are free; a pipe's own size bounds them.
+    fn fence(&mut self) {
+        for output in &mut self.pipes {
+            let Some(pipe) = &mut output.pipe else { continue };
+            match pipe.read_held(&mut output.buffer) {
+                Ok(0) => continue,
+                Ok(_) => {}
+                Err(_) => output.pipe = None,
+            }
+            let (stream, data) = (output.stream, output.buffer.split().freeze());
+            if !data.is_empty() {
+                self.batch.push(Item::Output(Event::Output { stream, data }, Credit::free()));
+            }
+        }
+    }
+
+    /// The worker closed its channel: in the middle of a frame, or between two.
+    fn closed(&mut self) {
+        self.stall.restart(false);
+        match self.channel.decoder.finish() {
+            Ok(()) => self.batch.push(Item::Broken(Broken::Closed)),
+            Err(error) => self.garbage(&error),
+        }
+    }
+
+    fn stalled(&mut self) {
+        let pending = self.channel.decoder.pending();
+        let what = format!("a frame stalled: {pending} bytes of it came, and no more for {STALL_LIMIT:?}");
+        self.channel.frames = None;
+        self.stall.restart(false);
+        self.batch.push(Item::Broken(Broken::Garbage { what, printed: None }));
+    }
+
+    /// The worker is dead: what it had written is still there to be read, and nobody is waited for. Its channel may be
+    /// held open by a process that it left behind, so this has a limit.
+    async fn drain(&mut self) {
+        let limit = Instant::now() + DRAIN_LIMIT;
+        loop {
+            while let Some((_, bytes)) = &self.owed {
+                let credit = self.credits.try_take(*bytes);
+                self.pay(credit);
+            }
+            if self.channel.frames.is_none() {
+                break;
+            }
+            let Ok(end) = timeout_at(limit, self.channel.read()).await else { break };
+            self.on_channel(end);
+        }
+        self.fence();
+        self.send();
+    }
+
+    fn send(&mut self) {
+        if !self.batch.is_empty() {
+            let batch = Box::new(std::mem::take(&mut self.batch));
+            // A session that is gone reads no more; its worker is being killed, and the exit ends this task.
+            let _ = self.session.cast(SessionMsg::Read(batch));
+        }
+    }
+}
+
+/// The channel has no more to give.
+struct End;
+
+impl Channel {
+    /// Reads once. Pending for ever when there is no channel any more. Cancel safe.
+    async fn read(&mut self) -> Option<End> {
+        let Some(frames) = &mut self.frames else { return std::future::pending().await };
+        match frames.read_buf(self.decoder.buffer()).await {
+            Ok(0) | Err(_) => Some(End),
+            Ok(_) => None,
+        }
+    }
+
+    fn printed(&self) -> String {
+        let unread = self.decoder.unread();
+        String::from_utf8_lossy(&unread[..unread.len().min(PRINTED_BEFORE_READY)]).into_owned()
+    }
+}
+
+/// Watches a frame that is not whole.
+#[derive(Default)]
+struct Stall(Option<Instant>);
+
+impl Stall {
+    fn restart(&mut self, incomplete: bool) {
+        self.0 = incomplete.then(|| Instant::now() + STALL_LIMIT);
+    }
+
+    /// Pending for ever when every frame is whole. Cancel safe.
+    async fn wait(&self) {
+        match self.0 {
+            Some(limit) => tokio::time::sleep_until(limit).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Output {
+    fn is_open(&self) -> bool {
+        self.pipe.is_some()
+    }
+
+    /// Reads once; at the end the pipe is let go. Pending for ever when there is no pipe. Cancel safe.
+    async fn read(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
+        if self.buffer.capacity() < READ_MIN {
+            self.buffer.reserve(self.next_read);
+        }
+        let room = self.buffer.capacity().min(CHUNK);
+        match pipe.take(room as u64).read_buf(&mut self.buffer).await {
+            Ok(0) | Err(_) => self.pipe = None,
+            Ok(read) => self.next_read = if read == room { CHUNK } else { READ_MIN },
+        }
+    }
+}
+
+/// Frames that must come after everything that was printed before them.
+fn is_fence(frame: &FromWorker) -> bool {
+    matches!(
+        frame,
+        FromWorker::Result(_) | FromWorker::Error(_) | FromWorker::Display(_) | FromWorker::InputRequest(_)
+    )
+}
+
+/// The bytes of output that a frame carries, if it is one that carries output.
+fn weight(frame: &FromWorker) -> Option<usize> {
+    match frame {
+        FromWorker::Output(output) => Some(output.data.len()),
+        FromWorker::Display(display) => Some(display.weight()),
+        _other => None,
+    }
+}

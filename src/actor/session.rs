@@ -1,0 +1,385 @@
+//! The session actor: one worker, one mailbox. It steps the machine and performs what comes back; it decides nothing.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use bytes::{Bytes, BytesMut};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::{
+    actor::{
+        credit::{Credit, Window, window},
+        gauge::Gauge,
+        messages::{Assignment, Batch, ExecutionMsg, Item, Progress, SessionMsg, SessionNotice, SupervisorMsg},
+        obligation::Ledger,
+        reader::Reader,
+        tail::Tail,
+        timers::Timers,
+        writer::{Refusal, Writer},
+    },
+    machine::session::{Broken, Effect, Ending, Input, Limits, Noted, Session as Machine, Timer},
+    outcome::{Event, Generation, Lost, LostCause},
+    protocol::{Codec, ExecutionId, Init, Stream, ToWorker},
+    session::SessionEvent,
+    status::SessionState,
+    worker::{Control, Worker},
+};
+
+/// Partial writes of one session after which they are logged.
+const PARTIAL_WRITES_LOGGED_AT: u64 = 100;
+
+/// The actor. See [`Arguments`].
+pub(crate) struct Session;
+
+/// What a session is started with.
+pub(crate) struct Arguments {
+    pub(crate) slot: usize,
+    pub(crate) generation: Generation,
+    pub(crate) worker: Worker,
+    pub(crate) limits: Limits,
+    pub(crate) init: Init,
+    /// The warmup, encoded.
+    pub(crate) warmup: Option<(ExecutionId, Bytes)>,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) gauge: Arc<Gauge>,
+}
+
+/// The state of the actor.
+pub(crate) struct State {
+    machine: Machine,
+    shown: SessionState,
+    slot: usize,
+    generation: Generation,
+    pid: Option<u32>,
+    codec: Codec,
+    scratch: BytesMut,
+    warmup: Option<Bytes>,
+    current: Option<Charge>,
+    writer: Writer,
+    window: Window,
+    control: Box<dyn Control>,
+    timers: Timers<Timer>,
+    tail: Tail,
+    background: Option<mpsc::Sender<SessionEvent>>,
+    effects: Vec<Effect>,
+    progress: SmallVec<[Progress; 2]>,
+    supervisor: ActorRef<SupervisorMsg>,
+    ledger: Arc<Ledger>,
+    gauge: Arc<Gauge>,
+    partial_writes: u64,
+}
+
+/// The execution in this session's charge. If the session ends without a word, dropping this is the word.
+#[derive(Debug)]
+struct Charge {
+    id: ExecutionId,
+    frame: Bytes,
+    execution: ActorRef<ExecutionMsg>,
+    started: bool,
+    discharged: bool,
+}
+
+impl Charge {
+    fn tell(&self, progress: SmallVec<[Progress; 2]>) {
+        // An execution that is gone has given its outcome.
+        let _ = self.execution.cast(ExecutionMsg::Progress(progress));
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if !self.discharged {
+            let lost = Lost { started: self.started, cause: LostCause::ActorGone("session") };
+            self.tell(SmallVec::from_iter([Progress::Ended(Ending::Lost(lost))]));
+        }
+    }
+}
+
+#[cfg_attr(feature = "async-trait", ractor::async_trait)]
+impl Actor for Session {
+    type Msg = SessionMsg;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SessionMsg>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        Ok(start(&myself, arguments))
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SessionMsg>,
+        message: SessionMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SessionMsg::Read(batch) => state.read(&myself, *batch),
+            SessionMsg::Exited(exit) => {
+                let stderr = state.tail.text();
+                state.step(&myself, Input::Exited { exit, stderr }, Credit::free());
+            }
+            SessionMsg::Assign(assignment) => state.assign(&myself, *assignment),
+            SessionMsg::Leased(events) => state.background = Some(events),
+            SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id), Credit::free()),
+            SessionMsg::Interrupt(id) => state.step(&myself, Input::Interrupt(id), Credit::free()),
+            SessionMsg::Send(id, message) => state.step(&myself, Input::Send(id, *message), Credit::free()),
+            SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::free()),
+            SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::free()),
+            SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::free()),
+        }
+        state.report();
+        if state.machine.state() == SessionState::Terminated {
+            myself.stop(None);
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<SessionMsg>,
+        _event: SupervisionEvent,
+        _state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(()) // A session supervises nobody; ractor's default would stop it.
+    }
+}
+
+fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
+    let Arguments { slot, generation, worker, limits, init, warmup, supervisor, ledger, gauge } = arguments;
+    let Worker { pid, codec, frames, outbox, stdout, stderr, exit, control } = worker;
+    let (window, credits) = window();
+    let reader = Reader::new(myself.clone(), credits, codec, frames, stdout, stderr);
+    // Not aborted with this actor: it ends by itself when the worker is dead, which dropping `control` sees to.
+    drop(tokio::spawn(reader.run(exit)));
+    let mut effects = Vec::new();
+    let machine = Machine::new(limits, init, warmup.as_ref().map(|(id, _)| *id), &mut effects);
+    info!(slot, %generation, pid, "worker started");
+    let mut state = State {
+        shown: machine.state(),
+        machine,
+        slot,
+        generation,
+        pid,
+        codec,
+        scratch: BytesMut::new(),
+        warmup: warmup.map(|(_, frame)| frame),
+        current: None,
+        writer: Writer::new(outbox),
+        window,
+        control,
+        timers: Timers::new(),
+        tail: Tail::new(),
+        background: None,
+        effects,
+        progress: SmallVec::new(),
+        supervisor,
+        ledger,
+        gauge,
+        partial_writes: 0,
+    };
+    state.perform_all(myself, Credit::free());
+    state
+}
+
+impl State {
+    fn read(&mut self, myself: &ActorRef<SessionMsg>, batch: Batch) {
+        for item in batch {
+            match item {
+                Item::Frame(frame, credit) => self.step(myself, Input::Frame(frame), credit),
+                Item::Output(event, credit) => self.step(myself, Input::Output(event), credit),
+                Item::Undecodable(error) => self.step(myself, Input::Undecodable(error), Credit::free()),
+                Item::Broken(broken) => self.step(myself, Input::Broken(broken), Credit::free()),
+            }
+        }
+    }
+
+    fn assign(&mut self, myself: &ActorRef<SessionMsg>, assignment: Assignment) {
+        let Assignment { id, frame, execution } = assignment;
+        let charge = Charge { id, frame, execution, started: false, discharged: false };
+        if self.current.is_some() {
+            // The supervisor never does this; if it did, dropping the charge hands the execution back unstarted.
+            return drop(charge);
+        }
+        self.current = Some(charge);
+        self.step(myself, Input::Assign(id), Credit::free());
+    }
+
+    fn step(&mut self, myself: &ActorRef<SessionMsg>, input: Input, credit: Credit) {
+        self.machine.step(input, &mut self.effects);
+        self.perform_all(myself, credit);
+    }
+
+    /// Performs what the last step asked for. `credit` belongs to the event that the step passes on, if it does.
+    fn perform_all(&mut self, myself: &ActorRef<SessionMsg>, mut credit: Credit) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.perform(myself, effect, &mut credit);
+        }
+        effects.append(&mut self.effects);
+        self.effects = effects;
+        self.show();
+        if !self.effects.is_empty() {
+            self.perform_all(myself, Credit::free());
+        }
+    }
+
+    fn perform(&mut self, myself: &ActorRef<SessionMsg>, effect: Effect, credit: &mut Credit) {
+        match effect {
+            Effect::Write(message) => self.write_message(&message),
+            Effect::Execute(id) => self.execute(id),
+            Effect::Interrupt => self.control.interrupt(),
+            Effect::Kill => self.control.kill(),
+            Effect::Arm(timer, wait) => {
+                let myself = myself.clone();
+                self.timers.arm(timer, wait, move || drop(myself.cast(SessionMsg::Elapsed(timer))));
+            }
+            Effect::Disarm(timer) => self.timers.disarm(&timer),
+            Effect::Shed => self.window.shed(),
+            Effect::Started(id) => self.started(myself, id),
+            Effect::Event(_, event) => self.event(event, std::mem::take(credit)),
+            Effect::Background(event) => self.background(event),
+            Effect::Ended(id, ending) => self.ended(id, ending),
+            Effect::Returned(id) => self.ended(
+                id,
+                Ending::Lost(Lost { started: false, cause: LostCause::SessionEnded }),
+            ),
+            Effect::Ready => self.notify(SessionNotice::Ready),
+            Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
+            Effect::Terminated(death) => {
+                info!(slot = self.slot, generation = %self.generation, pid = self.pid, cause = %death, "worker ended");
+                self.notify(SessionNotice::Terminated(death));
+            }
+            Effect::Noted(noted) => self.note(noted),
+        }
+    }
+
+    fn write_message(&mut self, message: &ToWorker) {
+        match self.codec.encode(message, &mut self.scratch) {
+            Ok(()) => {
+                let frame = self.scratch.split().freeze();
+                self.write(frame);
+            }
+            Err(error) => warn!(slot = self.slot, %error, "message to the worker not sent"),
+        }
+    }
+
+    fn execute(&mut self, id: ExecutionId) {
+        let frame = match &self.current {
+            Some(charge) if charge.id == id => Some(charge.frame.clone()),
+            Some(_) | None => self.warmup.take(),
+        };
+        if self.current.is_some() {
+            self.window.open();
+        }
+        if let Some(frame) = frame {
+            self.write(frame);
+        }
+    }
+
+    fn write(&mut self, frame: Bytes) {
+        match self.writer.write(frame) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.partial_writes += 1;
+                self.ledger.partial_writes.fetch_add(1, Relaxed);
+                if self.partial_writes == PARTIAL_WRITES_LOGGED_AT {
+                    let (slot, pid, writes) = (self.slot, self.pid, self.partial_writes);
+                    warn!(slot, pid, writes, "the worker reads more slowly than it is written to");
+                }
+            }
+            // Its exit follows.
+            Err(Refusal::Closed) => {}
+            Err(Refusal::Full) => self.machine.step(Input::Broken(Broken::NotReading), &mut self.effects),
+        }
+    }
+
+    fn started(&mut self, myself: &ActorRef<SessionMsg>, id: ExecutionId) {
+        let Some(charge) = self.current.as_mut().filter(|charge| charge.id == id) else { return };
+        charge.started = true;
+        let (pid, generation) = (self.pid, self.generation);
+        self.progress.push(Progress::Started { session: myself.clone(), pid, generation });
+    }
+
+    fn event(&mut self, event: Event, credit: Credit) {
+        if let Event::Output { stream: Stream::Stderr, data } = &event {
+            self.tail.push(data);
+        }
+        self.progress.push(Progress::Event(event, credit));
+    }
+
+    fn ended(&mut self, id: ExecutionId, ending: Ending) {
+        if self.current.as_ref().is_none_or(|charge| charge.id != id) {
+            return;
+        }
+        self.progress.push(Progress::Ended(ending));
+        self.report();
+        if let Some(mut charge) = self.current.take() {
+            charge.discharged = true;
+        }
+    }
+
+    /// Tells the execution what has gathered for it.
+    fn report(&mut self) {
+        if self.progress.is_empty() {
+            return;
+        }
+        let progress = std::mem::take(&mut self.progress);
+        if let Some(charge) = &self.current {
+            charge.tell(progress);
+        }
+    }
+
+    /// Output while nothing runs belongs to the session, never to what runs next.
+    fn background(&mut self, event: Event) {
+        let Event::Output { stream, data } = event else { return };
+        if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
+            self.tail.push(&data);
+        }
+        if let Some(events) = &self.background {
+            if events.try_send(SessionEvent::Background { stream, data: data.clone() }).is_ok() {
+                return;
+            }
+        }
+        self.ledger.dropped_bytes.fetch_add(data.len() as u64, Relaxed);
+    }
+
+    fn note(&mut self, noted: Noted) {
+        let (slot, pid) = (self.slot, self.pid);
+        match noted {
+            Noted::Late(id) => {
+                self.ledger.late_frames.fetch_add(1, Relaxed);
+                debug!(slot, pid, execution = %id, "late frame dropped");
+            }
+            Noted::UnknownType(name) => warn!(slot, pid, name, "message of an unknown type"),
+            Noted::Complaint(what) => warn!(slot, pid, what, "the worker complains"),
+            Noted::Log { level, message } => info!(slot, pid, level, message, "worker log"),
+        }
+    }
+
+    fn notify(&self, notice: SessionNotice) {
+        let (slot, generation) = (self.slot, self.generation);
+        // A supervisor that is gone takes its sessions with it.
+        let _ = self.supervisor.cast(SupervisorMsg::FromSession { slot, generation, notice });
+    }
+
+    /// Traces the transition that the machine made, if it made one.
+    fn show(&mut self) {
+        let state = self.machine.state();
+        let old = std::mem::replace(&mut self.shown, state);
+        if old != state {
+            if let Some(pid) = self.machine.pid().filter(|_| self.pid.is_none()) {
+                self.pid = Some(pid);
+            }
+            self.gauge.set(state, self.pid);
+            let (slot, generation, pid) = (self.slot, self.generation, self.pid);
+            let execution = self.current.as_ref().map(|charge| charge.id.get());
+            debug!(slot, %generation, pid, execution, "session {old} -> {state}");
+        }
+    }
+}

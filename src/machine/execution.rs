@@ -1,0 +1,177 @@
+//! What an execution's outcome is, decided once.
+//!
+//! ```text
+//! Queued ─> Assigned ─> Running ─> Ended       the first outcome wins; what comes later lost a race
+//! ```
+//! A deadline or a cancel that comes while the execution waits is settled by the supervisor's answer, so that
+//! "it did not start" is always a fact and never a guess.
+
+use std::time::Duration;
+
+use crate::{
+    machine::session::Ending,
+    outcome::{Cancelled, DeathCause, Failure, Lost, LostCause, Outcome, Phase, Rung, TimedOut},
+};
+
+/// Everything that can happen to an execution.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// It turned out to have been given to a session, when it was to be withdrawn.
+    Assigned,
+    /// The worker acknowledged it.
+    Started,
+    /// The session is done with it.
+    Ended(Ending),
+    /// The supervisor took it out of the waiting line, as it was asked to.
+    Withdrawn,
+    /// The supervisor gives it up while it waits.
+    Refused(LostCause),
+    /// Its caller wants it stopped, or is gone.
+    Cancel { reason: Option<String> },
+    /// Its deadline has passed.
+    Deadline { after: Duration },
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// Ask the supervisor to take it out of the waiting line, or to pass the cancel on.
+    Withdraw,
+    /// Ask the session to stop it.
+    Stop,
+    /// Ask the supervisor for another worker: the first died before it started the code.
+    Requeue,
+    /// Tell the caller that the code is about to run.
+    Started,
+    /// Tell the caller how it ended.
+    Settle(Outcome),
+    /// Nothing more will happen; end the actor.
+    Finish,
+}
+
+/// Why it was told to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stop {
+    Cancel { reason: Option<String> },
+    Deadline { after: Duration },
+}
+
+/// The machine. `step` is total.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    phase: Phase,
+    stop: Option<Stop>,
+    settled: bool,
+    may_requeue: bool,
+}
+
+impl Execution {
+    /// A new one, in the waiting line. A leased session cannot be replaced: then it `may_requeue` not.
+    pub(crate) fn new(may_requeue: bool) -> Self {
+        Self { phase: Phase::Queued, stop: None, settled: false, may_requeue }
+    }
+
+    /// Where it is.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Takes one input and says what is to be done.
+    pub(crate) fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Assigned if self.phase != Phase::Queued => {}
+            Input::Assigned => self.reached(Phase::Assigned, effects),
+            Input::Started => {
+                if !self.settled && self.stop.is_none() {
+                    effects.push(Effect::Started);
+                }
+                self.reached(Phase::Running, effects);
+            }
+            Input::Ended(ending) => self.ended(ending, effects),
+            Input::Withdrawn => {
+                let outcome = match self.stop.take() {
+                    Some(Stop::Deadline { after }) => self.timed_out(after),
+                    Some(Stop::Cancel { reason }) => Outcome::Cancelled(Cancelled { rung: Rung::Queued, reason }),
+                    None => Outcome::Lost(Lost { started: false, cause: LostCause::ActorGone("execution") }),
+                };
+                self.finish(outcome, effects);
+            }
+            Input::Refused(cause) => {
+                self.finish(Outcome::Lost(Lost { started: false, cause }), effects);
+            }
+            Input::Cancel { reason } => self.stop(Stop::Cancel { reason }, effects),
+            Input::Deadline { after } => self.stop(Stop::Deadline { after }, effects),
+        }
+    }
+
+    /// It has a session now. A stop that was asked for while it waited goes there.
+    fn reached(&mut self, phase: Phase, effects: &mut Vec<Effect>) {
+        self.phase = phase;
+        if let Some(stop) = self.stop.take() {
+            self.stop(stop, effects);
+        }
+    }
+
+    fn stop(&mut self, stop: Stop, effects: &mut Vec<Effect>) {
+        // A deadline is told when it passes, also while a cancel is on its way.
+        if let (Stop::Deadline { after }, Phase::Assigned | Phase::Running) = (&stop, self.phase) {
+            let outcome = self.timed_out(*after);
+            self.settle(outcome, effects);
+        }
+        if self.stop.is_some() {
+            return;
+        }
+        self.stop = Some(stop);
+        effects.push(match self.phase {
+            Phase::Queued => Effect::Withdraw,
+            Phase::Assigned | Phase::Running => Effect::Stop,
+        });
+    }
+
+    fn ended(&mut self, ending: Ending, effects: &mut Vec<Effect>) {
+        let outcome = match (ending, &self.stop) {
+            (Ending::Completed(completion), _) => Outcome::Completed(completion),
+            (Ending::Failed(failure), _) => Outcome::Failed(failure),
+            (Ending::Stopped(rung), Some(Stop::Cancel { reason })) => {
+                Outcome::Cancelled(Cancelled { rung, reason: reason.clone() })
+            }
+            (Ending::Stopped(_), Some(Stop::Deadline { after })) => self.timed_out(*after),
+            (Ending::Stopped(_), None) => Outcome::Failed(Failure::Protocol {
+                what: "it said that the execution was cancelled, and nobody had asked".into(),
+            }),
+            (Ending::Lost(lost), Some(Stop::Cancel { reason })) if disobeyed(&lost) => {
+                Outcome::Cancelled(Cancelled { rung: Rung::Kill, reason: reason.clone() })
+            }
+            // Also when a stop is on its way: the worker proved that the code did not start.
+            (Ending::Lost(lost), Some(Stop::Cancel { reason })) if !lost.started => {
+                Outcome::Cancelled(Cancelled { rung: Rung::Queued, reason: reason.clone() })
+            }
+            (Ending::Lost(lost), None) if !lost.started && self.may_requeue => {
+                self.may_requeue = false;
+                self.phase = Phase::Queued;
+                return effects.push(Effect::Requeue);
+            }
+            (Ending::Lost(lost), _) => Outcome::Lost(lost),
+        };
+        self.finish(outcome, effects);
+    }
+
+    fn timed_out(&self, after: Duration) -> Outcome {
+        Outcome::TimedOut(TimedOut { after, phase: self.phase })
+    }
+
+    fn settle(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.settled, true) {
+            effects.push(Effect::Settle(outcome));
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
+        self.settle(outcome, effects);
+        effects.push(Effect::Finish);
+    }
+}
+
+fn disobeyed(lost: &Lost) -> bool {
+    matches!(&lost.cause, LostCause::Died(death) if death.cause == DeathCause::Disobeyed)
+}

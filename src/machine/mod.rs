@@ -1,0 +1,12 @@
+//! Decisions: what may happen next, without doing it.
+//!
+//! No channel, no process, no clock, no randomness and no log is touched here. Time and chance are arguments; what is
+//! to be done comes back as effects, which `actor/` performs. Every interleaving is therefore a unit test.
+
+pub(crate) mod execution;
+pub(crate) mod ladder;
+pub(crate) mod line;
+pub(crate) mod restart;
+pub(crate) mod session;
+pub(crate) mod slot;
+pub(crate) mod supervisor;

@@ -1,0 +1,420 @@
+//! What a session may do next, decided without doing it.
+//!
+//! ```text
+//! Creating ─> Warming ─> Ready ─> Busy ─> Idle ⇄ Busy        every state ─> ShuttingDown ─> Terminated
+//! ```
+//! `Busy` lasts until the worker is *proven* idle; cancelling is data inside it. Warmup runs through the same path as
+//! every execution. A state moves to `Terminated` only when the worker is dead.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    config::{FIELD_ERRORS_MAX, LATE_IDS_MAX},
+    machine::ladder::{Ladder, Step},
+    outcome::{Completion, Death, DeathCause, Event, Exit, Failure, Lost, LostCause, Rung},
+    protocol::{self, DecodeError, ExecutionId, FromWorker, ToWorker},
+    status::SessionState,
+};
+
+mod answer;
+#[cfg(test)]
+mod tests;
+
+/// The limits of one session.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) ready_timeout: Duration,
+    pub(crate) warmup_timeout: Duration,
+    pub(crate) grace: Duration,
+}
+
+/// Everything that can happen to a session.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The worker said something.
+    Frame(FromWorker),
+    /// The worker printed, on a pipe of its own.
+    Output(Event),
+    /// A frame came whole, but cannot be understood.
+    Undecodable(DecodeError),
+    /// The channel is of no use any more.
+    Broken(Broken),
+    /// The worker is dead and reaped.
+    Exited { exit: Exit, stderr: String },
+    /// The supervisor hands over an execution.
+    Assign(ExecutionId),
+    /// Stop this execution, if it is the one that runs.
+    Cancel(ExecutionId),
+    /// Raise `KeyboardInterrupt` in this execution; it is not a cancel, and nothing follows if the code goes on.
+    Interrupt(ExecutionId),
+    /// A message for the code of this execution, such as an answer to `input()`.
+    Send(ExecutionId, ToWorker),
+    /// A wait has ended.
+    Elapsed(Timer),
+    /// End the worker: politely when it is idle, at once when it is not.
+    Stop,
+    /// End the worker at once.
+    Kill(DeathCause),
+}
+
+/// Why a channel is of no use any more.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The worker closed it.
+    Closed,
+    /// Something that is no frame arrived; `printed` is all that came before the first frame, if none came.
+    Garbage { what: String, printed: Option<String> },
+    /// The worker does not read what it is sent.
+    NotReading,
+}
+
+/// The waits of a session. At most one of each kind is armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Timer {
+    /// For `ready`, and then for the end of the warmup.
+    Start,
+    /// For the next rung of the cancel ladder.
+    Ladder,
+    /// For the proof that the worker is idle after it answered wrongly.
+    Proof,
+    /// For the end of the process, after its channel closed or it was asked to go.
+    Exit,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// Send this to the worker.
+    Write(ToWorker),
+    /// Send the request that was assigned, or the warmup.
+    Execute(ExecutionId),
+    /// Ring the worker and interrupt its children.
+    Interrupt,
+    /// Kill the worker and its group.
+    Kill,
+    Arm(Timer, Duration),
+    Disarm(Timer),
+    /// From here on output is discarded when nobody takes it.
+    Shed,
+    /// The execution's code is about to run.
+    Started(ExecutionId),
+    /// Something for the caller of the execution that runs.
+    Event(ExecutionId, Event),
+    /// Output while nothing runs.
+    Background(Event),
+    /// The execution is over; nothing more will be told about it.
+    Ended(ExecutionId, Ending),
+    /// The execution cannot run here and was not sent.
+    Returned(ExecutionId),
+    /// For the supervisor: warmed, and free.
+    Ready,
+    /// For the supervisor: free again, after this execution.
+    Idle(ExecutionId),
+    /// For the supervisor: dead.
+    Terminated(Box<Death>),
+    /// Worth a line in the log and a counter.
+    Noted(Noted),
+}
+
+/// How an execution ended, seen from its worker.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Ending {
+    Completed(Box<Completion>),
+    Failed(Failure),
+    /// It stopped because it was told to.
+    Stopped(Rung),
+    Lost(Lost),
+}
+
+/// Things that are survived, and counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// A frame of an execution that had ended.
+    Late(ExecutionId),
+    /// A message type that this host does not know.
+    UnknownType(String),
+    /// The worker complains about something that it was sent.
+    Complaint(String),
+    /// A line of the worker's own log.
+    Log { level: String, message: String },
+}
+
+/// The machine. `step` is total: every input is legal to give in every state.
+#[derive(Debug)]
+pub(crate) struct Session {
+    phase: Phase,
+    limits: Limits,
+    warmup: Option<ExecutionId>,
+    init: Box<protocol::Init>,
+    pid: Option<u32>,
+    field_errors: u32,
+    ended: VecDeque<ExecutionId>,
+    probes: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Creating,
+    Warming(Run),
+    Ready,
+    Busy(Run),
+    Idle,
+    ShuttingDown { cause: DeathCause, run: Option<Run> },
+    Terminated,
+}
+
+/// What runs.
+#[derive(Debug)]
+struct Run {
+    id: ExecutionId,
+    started: bool,
+    /// The number that the next output frame must have.
+    next_seq: u64,
+    ladder: Option<Ladder>,
+    told: Told,
+}
+
+/// What the caller of an execution knows.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// That it runs.
+    Running,
+    /// How it ended: its worker answered wrongly, and must answer this probe before it is offered again.
+    Ended { probe: u64 },
+}
+
+impl Run {
+    fn new(id: ExecutionId) -> Self {
+        Self { id, started: false, next_seq: 0, ladder: None, told: Told::Running }
+    }
+}
+
+impl Session {
+    /// A session whose worker was just started, and the wait for its `ready`.
+    pub(crate) fn new(
+        limits: Limits,
+        init: protocol::Init,
+        warmup: Option<ExecutionId>,
+        effects: &mut Vec<Effect>,
+    ) -> Self {
+        effects.push(Effect::Arm(Timer::Start, limits.ready_timeout));
+        Self {
+            phase: Phase::Creating,
+            limits,
+            warmup,
+            init: Box::new(init),
+            pid: None,
+            field_errors: 0,
+            ended: VecDeque::new(),
+            probes: 0,
+        }
+    }
+
+    /// The state, in the public words.
+    pub(crate) fn state(&self) -> SessionState {
+        match self.phase {
+            Phase::Creating => SessionState::Creating,
+            Phase::Warming(_) => SessionState::Warming,
+            Phase::Ready => SessionState::Ready,
+            Phase::Busy(_) => SessionState::Busy,
+            Phase::Idle => SessionState::Idle,
+            Phase::ShuttingDown { .. } => SessionState::ShuttingDown,
+            Phase::Terminated => SessionState::Terminated,
+        }
+    }
+
+    /// The process id that the worker gave in its handshake.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// Takes one input and says what is to be done.
+    pub(crate) fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Frame(frame) => self.frame(frame, effects),
+            Input::Output(event) => self.output(event, effects),
+            Input::Undecodable(error) => self.undecodable(error, effects),
+            Input::Broken(broken) => self.broken(broken, effects),
+            Input::Exited { exit, stderr } => self.exited(exit, stderr, effects),
+            Input::Assign(id) => self.assign(id, effects),
+            Input::Cancel(id) => self.cancel(id, effects),
+            Input::Interrupt(id) => {
+                if self.runs(id) {
+                    effects.extend([Effect::Write(ToWorker::Interrupt), Effect::Interrupt]);
+                }
+            }
+            Input::Send(id, message) => {
+                if self.runs(id) {
+                    effects.push(Effect::Write(message));
+                }
+            }
+            Input::Elapsed(timer) => self.elapsed(timer, effects),
+            Input::Stop => self.stop(effects),
+            Input::Kill(cause) => self.die(cause, effects),
+        }
+    }
+
+    fn run(&mut self) -> Option<&mut Run> {
+        match &mut self.phase {
+            Phase::Warming(run) | Phase::Busy(run) => Some(run),
+            Phase::Creating | Phase::Ready | Phase::Idle | Phase::ShuttingDown { .. } | Phase::Terminated => None,
+        }
+    }
+
+    fn runs(&mut self, id: ExecutionId) -> bool {
+        self.run().is_some_and(|run| run.id == id)
+    }
+
+    fn is_warming(&self) -> bool {
+        matches!(self.phase, Phase::Warming(_))
+    }
+
+    /// Nothing outside runs before the warmup is over, or beside another execution.
+    fn assign(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Ready | Phase::Idle => {
+                self.phase = Phase::Busy(Run::new(id));
+                effects.push(Effect::Execute(id));
+            }
+            Phase::Creating
+            | Phase::Warming(_)
+            | Phase::Busy(_)
+            | Phase::ShuttingDown { .. }
+            | Phase::Terminated => effects.push(Effect::Returned(id)),
+        }
+    }
+
+    fn cancel(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
+        let grace = self.limits.grace;
+        let Some(run) = self.run().filter(|run| run.id == id && run.ladder.is_none()) else { return };
+        let (ladder, step) = Ladder::new(grace);
+        run.ladder = Some(ladder);
+        effects.push(Effect::Shed);
+        self.climb(id, step, effects);
+    }
+
+    fn climb(&mut self, id: ExecutionId, step: Step, effects: &mut Vec<Effect>) {
+        match step {
+            Step::Interrupt { force, again_after } => effects.extend([
+                Effect::Write(ToWorker::Cancel(protocol::Cancel { id, force, reason: None })),
+                Effect::Interrupt,
+                Effect::Arm(Timer::Ladder, again_after),
+            ]),
+            Step::Kill => self.die(DeathCause::Disobeyed, effects),
+        }
+    }
+
+    fn elapsed(&mut self, timer: Timer, effects: &mut Vec<Effect>) {
+        match timer {
+            Timer::Start => match &self.phase {
+                Phase::Creating => self.die(DeathCause::NotReady { after: self.limits.ready_timeout }, effects),
+                Phase::Warming(_) => {
+                    let after = self.limits.warmup_timeout;
+                    self.die(DeathCause::Warmup(format!("it took longer than `warmup_timeout`, {after:?}")), effects);
+                }
+                Phase::Ready | Phase::Busy(_) | Phase::Idle | Phase::ShuttingDown { .. } | Phase::Terminated => {}
+            },
+            Timer::Ladder => {
+                let step = self.run().and_then(|run| Some((run.id, run.ladder.as_mut()?.climb())));
+                if let Some((id, step)) = step {
+                    self.climb(id, step, effects);
+                }
+            }
+            Timer::Proof => {
+                if let Some(Told::Ended { .. }) = self.run().map(|run| &run.told) {
+                    self.die(DeathCause::Disobeyed, effects);
+                }
+            }
+            Timer::Exit => match &self.phase {
+                Phase::Terminated => {}
+                Phase::ShuttingDown { .. } => effects.push(Effect::Kill),
+                Phase::Creating | Phase::Warming(_) | Phase::Ready | Phase::Busy(_) | Phase::Idle => {
+                    self.die(DeathCause::ChannelClosed, effects);
+                }
+            },
+        }
+    }
+
+    fn stop(&mut self, effects: &mut Vec<Effect>) {
+        match &self.phase {
+            Phase::Ready | Phase::Idle => {
+                self.phase = Phase::ShuttingDown { cause: DeathCause::Retired, run: None };
+                let shutdown = protocol::Shutdown { reason: None, timeout: None };
+                effects.extend([
+                    Effect::Write(ToWorker::Shutdown(shutdown)),
+                    Effect::Arm(Timer::Exit, self.limits.grace),
+                ]);
+            }
+            Phase::Creating | Phase::Warming(_) | Phase::Busy(_) => self.die(DeathCause::Retired, effects),
+            Phase::ShuttingDown { .. } | Phase::Terminated => {}
+        }
+    }
+
+    /// Kills the worker, once; the first cause stands. What runs is told when the process is gone.
+    fn die(&mut self, cause: DeathCause, effects: &mut Vec<Effect>) {
+        let run = match std::mem::replace(&mut self.phase, Phase::Terminated) {
+            Phase::Terminated => return,
+            Phase::ShuttingDown { cause, run } => {
+                self.phase = Phase::ShuttingDown { cause, run };
+                effects.push(Effect::Kill);
+                return;
+            }
+            Phase::Warming(run) | Phase::Busy(run) => Some(run),
+            Phase::Creating | Phase::Ready | Phase::Idle => None,
+        };
+        self.phase = Phase::ShuttingDown { cause, run };
+        effects.extend([Effect::Shed, Effect::Kill]);
+    }
+
+    fn broken(&mut self, broken: Broken, effects: &mut Vec<Effect>) {
+        match broken {
+            // A dying process closes its channel a moment before it can be seen dead.
+            Broken::Closed => effects.push(Effect::Arm(Timer::Exit, crate::config::DRAIN_LIMIT)),
+            Broken::NotReading => self.die(DeathCause::NotReading, effects),
+            Broken::Garbage { printed: Some(printed), .. } if matches!(self.phase, Phase::Creating) => {
+                self.die(DeathCause::Printed(printed), effects);
+            }
+            Broken::Garbage { what, .. } => self.die(DeathCause::Protocol(what), effects),
+        }
+    }
+
+    fn exited(&mut self, exit: Exit, stderr: String, effects: &mut Vec<Effect>) {
+        let (cause, run) = match std::mem::replace(&mut self.phase, Phase::Terminated) {
+            Phase::Terminated => return,
+            Phase::ShuttingDown { cause, run } => (cause, run),
+            Phase::Warming(run) | Phase::Busy(run) => (DeathCause::Itself, Some(run)),
+            Phase::Creating | Phase::Ready | Phase::Idle => (DeathCause::Itself, None),
+        };
+        let death = Death { cause, exit, stderr };
+        if let Some(run) = run.filter(|run| run.told == Told::Running && Some(run.id) != self.warmup) {
+            let cause = match death.cause {
+                DeathCause::ShuttingDown => LostCause::ShuttingDown,
+                _ => LostCause::Died(death.clone()),
+            };
+            let lost = Lost { started: run.started, cause };
+            effects.push(Effect::Ended(run.id, Ending::Lost(lost)));
+        }
+        effects.push(Effect::Terminated(Box::new(death)));
+    }
+
+    /// The worker has answered for `run` and is proven idle.
+    fn conclude(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
+        if self.ended.len() == LATE_IDS_MAX {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(id);
+        effects.push(Effect::Disarm(Timer::Ladder));
+        effects.push(Effect::Disarm(Timer::Proof));
+        self.phase = Phase::Idle;
+        effects.push(Effect::Idle(id));
+    }
+}
+
+/// The event that carries a worker's display.
+fn display(display: protocol::Display) -> Event {
+    Event::Display(Box::new(crate::outcome::Display {
+        mime: display.data,
+        id: display.display_id,
+        update: display.update,
+    }))
+}

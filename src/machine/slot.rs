@@ -1,0 +1,59 @@
+//! One place in the pool.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    machine::supervisor::LeaseId,
+    outcome::Generation,
+    protocol::ExecutionId,
+};
+
+/// A place, and how many workers it has had.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) generation: Generation,
+    pub(crate) place: Place,
+}
+
+/// What is in the place.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Empty,
+    /// Its worker is being started or warmed.
+    Starting { since: Instant },
+    Idle { since: Instant, proven: bool },
+    Busy { since: Instant, proven: bool, execution: ExecutionId },
+    Leased { lease: LeaseId, since: Instant, proven: bool },
+    /// Its worker is ending.
+    Retiring,
+    BackingOff { until: Instant },
+}
+
+impl Slot {
+    pub(crate) fn new() -> Self {
+        Self { generation: Generation(0), place: Place::Empty }
+    }
+
+    /// Whether a worker of it is alive, or about to be, or not yet reaped.
+    pub(crate) fn has_worker(&self) -> bool {
+        match self.place {
+            Place::Starting { .. }
+            | Place::Idle { .. }
+            | Place::Busy { .. }
+            | Place::Leased { .. }
+            | Place::Retiring => true,
+            Place::Empty | Place::BackingOff { .. } => false,
+        }
+    }
+
+    /// How long its worker has lived, and whether it has answered an execution; `None` if it was asked to end.
+    pub(crate) fn record(&self, now: Instant) -> Option<(Duration, bool)> {
+        match self.place {
+            Place::Starting { since } => Some((now.duration_since(since), false)),
+            Place::Idle { since, proven } | Place::Busy { since, proven, .. } | Place::Leased { since, proven, .. } => {
+                Some((now.duration_since(since), proven))
+            }
+            Place::Empty | Place::Retiring | Place::BackingOff { .. } => None,
+        }
+    }
+}

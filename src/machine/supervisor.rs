@@ -1,0 +1,480 @@
+//! Who gets which session, when workers are started, and when they are not.
+//!
+//! ```text
+//! Empty ─> Starting ─> Idle ⇄ Busy                    BackingOff ─> Empty
+//!                      Idle ─> Leased ─> Retiring ─> Empty
+//! ```
+//! A slot counts until its worker is reaped, so there are never more workers than `max_sessions`. No request waits
+//! while a session is idle: that is checked after each step in the tests.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::PoolConfig,
+    error::SubmitError,
+    machine::{
+        line::{Line, Waiter},
+        restart::{Restarts, Verdict},
+        slot::{Place, Slot},
+    },
+    outcome::{Death, DeathCause, Generation, LostCause},
+    protocol::ExecutionId,
+    status::PoolStatus,
+};
+
+mod lease;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+/// Names a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LeaseId(pub(crate) u64);
+
+/// Everything that can happen to a pool.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The pool begins.
+    Begin,
+    /// A caller submits an execution, to any session or to the one it leases.
+    Submit(ExecutionId, Option<LeaseId>),
+    /// An execution wants to leave the waiting line.
+    Withdraw(ExecutionId),
+    /// An execution whose worker died before it started it.
+    Requeue(ExecutionId),
+    /// An execution has its outcome, and is in no session.
+    Forget(ExecutionId),
+    /// A caller wants a session of its own.
+    Lease(LeaseId),
+    /// A lease is over, or the one who waited for it left.
+    Release(LeaseId),
+    /// A leased session ran nothing for as long as it may.
+    LeaseExpired(LeaseId),
+    /// A worker could not be started.
+    NotSpawned { slot: usize, generation: Generation, why: String },
+    /// A worker is warmed and free.
+    Ready { slot: usize, generation: Generation },
+    /// A worker is free after an execution.
+    Idle { slot: usize, generation: Generation, execution: ExecutionId },
+    /// A worker is dead and reaped.
+    Terminated { slot: usize, generation: Generation, death: Box<Death> },
+    /// A wait has ended: look at the slots again.
+    Tick,
+    /// Serve what runs for at most this long, and end.
+    Shutdown { grace: Duration },
+    /// The time for that is over.
+    ShutdownElapsed,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// Start a worker in this slot.
+    Start { slot: usize, generation: Generation },
+    /// Give this execution to the session in this slot.
+    Assign { slot: usize, execution: ExecutionId },
+    /// Tell this execution that it is out of the line, as it asked.
+    Withdrawn(ExecutionId),
+    /// Tell this execution where it is: it asked too late.
+    AlreadyAssigned { slot: usize, execution: ExecutionId },
+    /// Tell this waiting execution that it will not run.
+    Lose(ExecutionId, LostCause),
+    /// It was accepted.
+    Accept(ExecutionId),
+    /// It was not accepted.
+    Refuse(ExecutionId, SubmitError),
+    /// Hand the session in this slot to this lease.
+    Grant { lease: LeaseId, slot: usize },
+    /// This lease will not be granted.
+    Deny(LeaseId, SubmitError),
+    /// Tell the holder that its session has ended.
+    LeaseEnded(LeaseId, String),
+    /// End the worker in this slot: politely, or at once.
+    Stop { slot: usize },
+    Kill { slot: usize, cause: DeathCause },
+    /// Call with `Tick` after this wait.
+    Tick(Duration),
+    /// Call with `LeaseExpired` after this wait, unless armed again.
+    ArmLease(LeaseId, Duration),
+    DisarmLease(LeaseId),
+    /// Call with `ShutdownElapsed` after this wait.
+    ArmShutdown(Duration),
+    /// The pool serves its first session.
+    Started,
+    /// The pool starts no more workers.
+    Failed(String),
+    /// No worker is left; the supervisor may end.
+    Stopped,
+}
+
+/// The machine. `step` is total.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    config: PoolConfig,
+    slots: Vec<Slot>,
+    line: Line,
+    leases: HashMap<LeaseId, Lease>,
+    placed: HashMap<ExecutionId, usize>,
+    restarts: Restarts,
+    life: Life,
+    spawned: u64,
+    crashed: u64,
+    /// Worker deaths since the last one that became ready, for the text of a failure.
+    last_death: Option<String>,
+}
+
+/// A lease that was granted.
+#[derive(Debug)]
+struct Lease {
+    place: Held,
+    running: Option<ExecutionId>,
+    line: VecDeque<ExecutionId>,
+}
+
+/// What the holder of a lease has.
+#[derive(Debug)]
+enum Held {
+    Slot(usize),
+    /// The holder has gone; what was submitted still runs.
+    Leaving(usize),
+    /// The session has ended, and the holder has not let go yet.
+    Ended(String),
+}
+
+/// Where the pool is in its life.
+#[derive(Debug)]
+enum Life {
+    Beginning,
+    Serving,
+    /// Starts no more workers; those that live still serve.
+    Failed(String),
+    Stopping,
+    Stopped,
+}
+
+impl Pool {
+    pub(crate) fn new(config: PoolConfig) -> Self {
+        let slots = (0..config.max_sessions).map(|_| Slot::new()).collect();
+        let restarts = Restarts::new(config.restart.clone());
+        Self {
+            config,
+            slots,
+            line: Line::default(),
+            leases: HashMap::new(),
+            placed: HashMap::new(),
+            restarts,
+            life: Life::Beginning,
+            spawned: 0,
+            crashed: 0,
+            last_death: None,
+        }
+    }
+
+    /// Takes one input and says what is to be done. `jitter` is in 0..=1.
+    pub(crate) fn step(&mut self, input: Input, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Begin => {
+                if self.config.min_idle == 0 {
+                    self.life = Life::Serving;
+                    effects.push(Effect::Started);
+                }
+            }
+            Input::Submit(execution, None) => self.submit(execution, effects),
+            Input::Submit(execution, Some(lease)) => self.submit_leased(execution, lease, effects),
+            Input::Withdraw(execution) => self.withdraw(execution, effects),
+            Input::Requeue(execution) => self.requeue(execution, effects),
+            Input::Forget(execution) => {
+                self.line.remove(Waiter::Execution(execution));
+            }
+            Input::Lease(lease) => self.lease(lease, effects),
+            Input::Release(lease) => self.release(lease, effects),
+            Input::LeaseExpired(lease) => self.lease_expired(lease, effects),
+            Input::NotSpawned { slot, generation, why } => {
+                if self.is_current(slot, generation) {
+                    self.gone(slot, None, why, now, jitter, effects);
+                }
+            }
+            Input::Ready { slot, generation } => self.ready(slot, generation, now, effects),
+            Input::Idle { slot, generation, execution } => self.idle(slot, generation, execution, now, effects),
+            Input::Terminated { slot, generation, death } => {
+                if self.is_current(slot, generation) {
+                    let why = death.to_string();
+                    self.gone(slot, Some(&death.cause), why, now, jitter, effects);
+                }
+            }
+            Input::Tick => {}
+            Input::Shutdown { grace } => self.shutdown(grace, effects),
+            Input::ShutdownElapsed => self.shutdown_elapsed(effects),
+        }
+        self.serve(now, effects);
+        self.replenish(now, effects);
+        self.finish(effects);
+    }
+
+    fn is_current(&self, slot: usize, generation: Generation) -> bool {
+        self.slots.get(slot).is_some_and(|slot| slot.generation == generation && slot.has_worker())
+    }
+
+    /// Why no request is taken, if none is.
+    fn closed(&self) -> Option<SubmitError> {
+        match &self.life {
+            Life::Beginning | Life::Serving => None,
+            Life::Failed(_) if self.slots.iter().any(Slot::has_worker) => None,
+            Life::Failed(why) => Some(SubmitError::PoolFailed { why: why.clone() }),
+            Life::Stopping | Life::Stopped => Some(SubmitError::ShuttingDown),
+        }
+    }
+
+    fn submit(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
+        let limit = self.config.queue;
+        let idle = self.slots.iter().any(|slot| matches!(slot.place, Place::Idle { .. }));
+        if let Some(error) = self.closed() {
+            effects.push(Effect::Refuse(execution, error));
+        } else if !idle && self.line.len() >= limit && !self.could_start() {
+            effects.push(Effect::Refuse(execution, SubmitError::QueueFull { limit }));
+        } else {
+            effects.push(Effect::Accept(execution));
+            self.line.push_back(Waiter::Execution(execution));
+        }
+    }
+
+    /// A queue of 0 still lets a request wait for a worker that can be started for it.
+    fn could_start(&self) -> bool {
+        let starting = self.slots.iter().filter(|slot| matches!(slot.place, Place::Starting { .. })).count();
+        let empty = self.slots.iter().filter(|slot| matches!(slot.place, Place::Empty)).count();
+        self.line.len() < starting + empty && matches!(self.life, Life::Beginning | Life::Serving)
+    }
+
+    fn withdraw(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
+        if self.line.remove(Waiter::Execution(execution)) || self.leave_lease_line(execution) {
+            effects.push(Effect::Withdrawn(execution));
+        } else if let Some(&slot) = self.placed.get(&execution) {
+            effects.push(Effect::AlreadyAssigned { slot, execution });
+        }
+    }
+
+    fn requeue(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
+        self.placed.remove(&execution);
+        match self.closed() {
+            None => self.line.push_front(Waiter::Execution(execution)),
+            Some(SubmitError::ShuttingDown) => effects.push(Effect::Lose(execution, LostCause::ShuttingDown)),
+            Some(_) => effects.push(Effect::Lose(execution, LostCause::PoolFailed)),
+        }
+    }
+
+    fn ready(&mut self, slot: usize, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
+        if !self.is_current(slot, generation) {
+            return;
+        }
+        if let Place::Starting { since } = self.slots[slot].place {
+            self.slots[slot].place = Place::Idle { since, proven: false };
+            if matches!(self.life, Life::Beginning) {
+                self.life = Life::Serving;
+                effects.push(Effect::Started);
+            }
+            if matches!(self.life, Life::Stopping) {
+                self.retire(slot, effects);
+            }
+        }
+        let _ = now;
+    }
+
+    fn idle(
+        &mut self,
+        slot: usize,
+        generation: Generation,
+        execution: ExecutionId,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.placed.remove(&execution);
+        if !self.is_current(slot, generation) {
+            return;
+        }
+        self.restarts.worked();
+        match &mut self.slots[slot].place {
+            Place::Busy { since, .. } => {
+                self.slots[slot].place = Place::Idle { since: *since, proven: true };
+                if matches!(self.life, Life::Stopping) {
+                    self.retire(slot, effects);
+                }
+            }
+            Place::Leased { lease, proven, .. } => {
+                *proven = true;
+                let lease = *lease;
+                self.lease_idle(lease, effects);
+            }
+            Place::Empty | Place::Starting { .. } | Place::Idle { .. } | Place::Retiring | Place::BackingOff { .. } => {
+            }
+        }
+        let _ = now;
+    }
+
+    /// The worker of `slot` is no more. Its place is filled again, unless too many have died.
+    fn gone(
+        &mut self,
+        slot: usize,
+        cause: Option<&DeathCause>,
+        why: String,
+        now: Instant,
+        jitter: f64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let record = self.slots[slot].record(now);
+        let place = std::mem::replace(&mut self.slots[slot].place, Place::Empty);
+        let ran = match place {
+            Place::Busy { execution, .. } => {
+                self.placed.remove(&execution);
+                true
+            }
+            Place::Leased { lease, .. } => self.lease_lost(lease, &why, effects),
+            Place::Retiring => return,
+            Place::Empty | Place::Starting { .. } | Place::Idle { .. } | Place::BackingOff { .. } => false,
+        };
+        self.crashed += 1;
+        if matches!(self.life, Life::Beginning) {
+            return self.fail(why, effects);
+        }
+        if matches!(cause, Some(DeathCause::Version { .. })) {
+            return self.fail(why, effects);
+        }
+        // A worker that dies with code in it says nothing about the next one.
+        let Some((lived, proven)) = record.filter(|_| !ran) else { return };
+        if proven {
+            self.restarts.worked();
+        }
+        self.last_death = Some(why.clone());
+        match self.restarts.died(lived, now, jitter) {
+            Verdict::Wait(wait) if wait.is_zero() => {}
+            Verdict::Wait(wait) => {
+                self.slots[slot].place = Place::BackingOff { until: now + wait };
+                effects.push(Effect::Tick(wait));
+            }
+            Verdict::GiveUp => self.fail(why, effects),
+        }
+    }
+
+    fn fail(&mut self, why: String, effects: &mut Vec<Effect>) {
+        if matches!(self.life, Life::Beginning | Life::Serving) {
+            self.life = Life::Failed(why.clone());
+            effects.push(Effect::Failed(why));
+        }
+    }
+
+    /// Hands idle sessions to those who wait.
+    fn serve(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if let Some(error) = self.closed() {
+            return self.turn_away(&error, effects);
+        }
+        while !self.line.is_empty() {
+            let idle = |slot: &Slot| matches!(slot.place, Place::Idle { .. });
+            let Some(slot) = self.slots.iter().position(idle) else { return };
+            match self.line.pop() {
+                None => return,
+                Some(Waiter::Execution(execution)) => self.assign(slot, execution, effects),
+                Some(Waiter::Lease(lease)) => self.grant(self.freshest(slot), lease, now, effects),
+            }
+        }
+    }
+
+    fn assign(&mut self, slot: usize, execution: ExecutionId, effects: &mut Vec<Effect>) {
+        if let Place::Idle { since, proven } = self.slots[slot].place {
+            self.slots[slot].place = Place::Busy { since, proven, execution };
+            self.placed.insert(execution, slot);
+            effects.push(Effect::Assign { slot, execution });
+        }
+    }
+
+    /// A lease gets a worker that has served nobody, if there is one.
+    fn freshest(&self, fallback: usize) -> usize {
+        let fresh = |slot: &Slot| matches!(slot.place, Place::Idle { proven: false, .. });
+        self.slots.iter().position(fresh).unwrap_or(fallback)
+    }
+
+    fn turn_away(&mut self, error: &SubmitError, effects: &mut Vec<Effect>) {
+        let cause = match error {
+            SubmitError::ShuttingDown => LostCause::ShuttingDown,
+            _other => LostCause::PoolFailed,
+        };
+        while let Some(waiter) = self.line.pop() {
+            effects.push(match waiter {
+                Waiter::Execution(execution) => Effect::Lose(execution, cause.clone()),
+                Waiter::Lease(lease) => Effect::Deny(lease, error.clone()),
+            });
+        }
+    }
+
+    /// Starts workers until those who wait and the reserve are provided for.
+    fn replenish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
+        let coming = count(|place| matches!(place, Place::Starting { .. } | Place::Idle { .. }));
+        let wanted = match self.life {
+            Life::Beginning => self.config.min_idle,
+            Life::Serving => self.config.min_idle + self.line.len(),
+            Life::Failed(_) | Life::Stopping | Life::Stopped => 0,
+        };
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if let Place::BackingOff { until } = slot.place {
+                if until <= now {
+                    slot.place = Place::Empty;
+                }
+            }
+            let _ = index;
+        }
+        for _ in coming..wanted {
+            let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else { return };
+            let generation = Generation(self.slots[slot].generation.0 + 1);
+            self.slots[slot] = Slot { generation, place: Place::Starting { since: now } };
+            self.spawned += 1;
+            effects.push(Effect::Start { slot, generation });
+        }
+    }
+
+    fn retire(&mut self, slot: usize, effects: &mut Vec<Effect>) {
+        self.slots[slot].place = Place::Retiring;
+        effects.push(Effect::Stop { slot });
+    }
+
+    /// What an operator sees. The actor adds the sessions and the totals.
+    pub(crate) fn status(&self) -> PoolStatus {
+        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
+        PoolStatus {
+            idle: count(|place| matches!(place, Place::Idle { .. })),
+            busy: count(|place| matches!(place, Place::Busy { .. })),
+            leased: count(|place| matches!(place, Place::Leased { .. })),
+            starting: count(|place| matches!(place, Place::Starting { .. })),
+            retiring: count(|place| matches!(place, Place::Retiring)),
+            backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
+            max_sessions: self.config.max_sessions,
+            queued: self.line.len() + self.leases.values().map(|lease| lease.line.len()).sum::<usize>(),
+            spawned: self.spawned,
+            crashed: self.crashed,
+            failed: match &self.life {
+                Life::Failed(why) => Some(why.clone()),
+                Life::Beginning | Life::Serving | Life::Stopping | Life::Stopped => None,
+            },
+            shutting_down: matches!(self.life, Life::Stopping | Life::Stopped),
+            ..PoolStatus::default()
+        }
+    }
+
+    /// The place of each slot that has a worker.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, Generation, &Place)> {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.has_worker()).map(|(index, slot)| {
+            (index, slot.generation, &slot.place)
+        })
+    }
+
+    /// Where an execution is, if it is in a session.
+    pub(crate) fn slot_of(&self, execution: ExecutionId) -> Option<usize> {
+        self.placed.get(&execution).copied()
+    }
+
+    /// The generation of the worker in this slot.
+    pub(crate) fn generation(&self, slot: usize) -> Generation {
+        self.slots[slot].generation
+    }
+}

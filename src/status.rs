@@ -1,0 +1,138 @@
+//! What an operator sees: the pool, its sessions and its executions, at one moment.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    outcome::{Generation, Phase},
+    protocol::ExecutionId,
+    request::Label,
+};
+
+/// The state of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SessionState {
+    /// Its worker was started and has not said that it is ready.
+    Creating,
+    /// Its worker runs the warmup.
+    Warming,
+    /// Warmed, and never used.
+    Ready,
+    /// Its worker runs an execution, or has not yet proven that it stopped.
+    Busy,
+    /// Free, and used before.
+    Idle,
+    /// Its worker was told to end, or killed.
+    ShuttingDown,
+    /// Its worker is dead.
+    Terminated,
+}
+
+impl fmt::Display for SessionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Creating => "creating",
+            Self::Warming => "warming",
+            Self::Ready => "ready",
+            Self::Busy => "busy",
+            Self::Idle => "idle",
+            Self::ShuttingDown => "shutting down",
+            Self::Terminated => "terminated",
+        })
+    }
+}
+
+/// A pool at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStatus {
+    /// Sessions that are warmed and free.
+    pub idle: usize,
+    /// Sessions that run an execution, or have not proven that they stopped.
+    pub busy: usize,
+    /// Sessions that are leased.
+    pub leased: usize,
+    /// Workers that are being started.
+    pub starting: usize,
+    /// Workers that are ending.
+    pub retiring: usize,
+    /// Slots that wait before they start a worker again.
+    pub backing_off: usize,
+    /// Most workers alive at once.
+    pub max_sessions: usize,
+    /// Requests that wait for a session.
+    pub queued: usize,
+    /// Workers that were started since the pool was.
+    pub spawned: u64,
+    /// Workers that died without being asked to.
+    pub crashed: u64,
+    /// Why the pool starts no more workers, if it gave up.
+    pub failed: Option<String>,
+    /// Whether the pool is shutting down.
+    pub shutting_down: bool,
+    /// What became of the requests.
+    pub totals: Totals,
+    /// The sessions that have a worker.
+    pub sessions: Vec<SessionStatus>,
+}
+
+/// Counts of requests since the pool was started. `accepted` is the sum of the outcomes and `in_flight`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Requests accepted.
+    pub accepted: u64,
+    /// Executions that completed.
+    pub completed: u64,
+    /// Executions that failed.
+    pub failed: u64,
+    /// Executions that were cancelled.
+    pub cancelled: u64,
+    /// Executions whose deadline passed.
+    pub timed_out: u64,
+    /// Executions that were lost.
+    pub lost: u64,
+    /// Executions without an outcome yet.
+    pub in_flight: u64,
+    /// Executions that were given to a second worker, because the first died before it started them.
+    pub requeued: u64,
+    /// Frames of executions that had ended.
+    pub late_frames: u64,
+    /// Bytes of output discarded after a cancel or a deadline.
+    pub dropped_bytes: u64,
+    /// Writes that a worker's pipe did not take at once.
+    pub partial_writes: u64,
+}
+
+/// A session at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionStatus {
+    /// Its place in the pool.
+    pub slot: usize,
+    /// Which worker of that place it is.
+    pub generation: Generation,
+    /// Its worker's process id, once known.
+    pub pid: Option<u32>,
+    /// Its state.
+    pub state: SessionState,
+    /// Whether it is leased.
+    pub leased: bool,
+    /// What it runs.
+    pub execution: Option<ExecutionId>,
+}
+
+/// An execution at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExecutionStatus {
+    /// Which one.
+    pub id: ExecutionId,
+    /// The label of its request.
+    pub label: Option<Label>,
+    /// Where it is.
+    pub phase: Phase,
+    /// Its place in the pool, once it has one.
+    pub slot: Option<usize>,
+    /// Time since it was accepted.
+    pub age: Duration,
+}
