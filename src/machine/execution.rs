@@ -41,8 +41,6 @@ pub(crate) enum Effect {
     Stop,
     /// Ask the supervisor for another worker: the first died before it started the code.
     Requeue,
-    /// Tell the caller that the code is about to run.
-    Started,
     /// Tell the caller how it ended.
     Settle(Outcome),
     /// Nothing more will happen; end the actor.
@@ -81,12 +79,7 @@ impl Execution {
         match input {
             Input::Assigned if self.phase != Phase::Queued => {}
             Input::Assigned => self.reached(Phase::Assigned, effects),
-            Input::Started => {
-                if !self.settled && self.stop.is_none() {
-                    effects.push(Effect::Started);
-                }
-                self.reached(Phase::Running, effects);
-            }
+            Input::Started => self.reached(Phase::Running, effects),
             Input::Ended(ending) => self.ended(ending, effects),
             Input::Withdrawn => {
                 let outcome = match self.stop.take() {

@@ -1,0 +1,485 @@
+//! The supervisor actor: it owns the slots, the waiting line and the leases. It steps the machine and performs what
+//! comes back; it never waits for a worker, a session or a caller. Only this file starts the other two actors.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::{sync::oneshot, time::Instant};
+use tracing::{info, warn};
+
+use crate::{
+    actor::{
+        execution::{self, Execution},
+        gauge::Gauge,
+        messages::{
+            Assignment, ExecutionMsg, Granted, Job, LeaseRequest, SessionMsg, SessionNotice, Submission,
+            SupervisorMsg, Wait, spawn_failure,
+        },
+        obligation::Ledger,
+        session::{self, Session},
+        timers::Timers,
+    },
+    config::PoolConfig,
+    error::{SpawnError, StartError, SubmitError},
+    machine::{
+        session::Limits,
+        slot::Place,
+        supervisor::{Effect, Input, LeaseId, Pool},
+    },
+    outcome::{Death, Generation, LostCause, Phase},
+    protocol::{ExecutionId, Init},
+    session::SessionEvent,
+    status::{ExecutionStatus, PoolStatus, SessionStatus},
+    worker::{Spawner, Worker},
+};
+
+mod look;
+
+/// The actor. See [`Arguments`].
+pub(crate) struct Supervisor;
+
+/// What a supervisor is started with.
+pub(crate) struct Arguments {
+    pub(crate) config: PoolConfig,
+    pub(crate) spawner: Arc<dyn Spawner>,
+    pub(crate) ledger: Arc<Ledger>,
+    /// The warmup, encoded; its id is replaced for each worker by the same one, which no request has.
+    pub(crate) warmup: Option<(ExecutionId, Bytes)>,
+    /// Told when the first session is ready, or why none will be.
+    pub(crate) started: oneshot::Sender<Result<(), StartError>>,
+}
+
+/// The state of the actor.
+pub(crate) struct State {
+    pool: Pool,
+    config: PoolConfig,
+    spawner: Arc<dyn Spawner>,
+    ledger: Arc<Ledger>,
+    warmup: Option<(ExecutionId, Bytes)>,
+    tag: String,
+    sessions: HashMap<usize, Live>,
+    tickets: HashMap<ExecutionId, Ticket>,
+    leases: HashMap<LeaseId, LeaseRequest>,
+    lease_events: HashMap<LeaseId, tokio::sync::mpsc::Sender<SessionEvent>>,
+    timers: Timers<Wait>,
+    effects: Vec<Effect>,
+    started: Option<oneshot::Sender<Result<(), StartError>>>,
+    start_failure: Option<StartError>,
+    done: Vec<oneshot::Sender<()>>,
+    jitter: Jitter,
+}
+
+/// A session that this supervisor started.
+struct Live {
+    generation: Generation,
+    session: ActorRef<SessionMsg>,
+    gauge: Arc<Gauge>,
+}
+
+/// An accepted execution. If the supervisor ends while it waits, dropping this tells it so.
+struct Ticket {
+    job: Job,
+    execution: ActorRef<ExecutionMsg>,
+    accepted: Instant,
+    waits: bool,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.waits {
+            let _ = self.execution.cast(ExecutionMsg::Refused(LostCause::ActorGone("supervisor")));
+        }
+    }
+}
+
+/// Chance for the machine: a small generator (splitmix64), seeded from the clock of the hasher.
+struct Jitter(u64);
+
+impl Jitter {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        f64::from(u32::try_from((mixed ^ (mixed >> 31)) >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+    }
+}
+
+#[cfg_attr(feature = "async-trait", ractor::async_trait)]
+impl Actor for Supervisor {
+    type Msg = SupervisorMsg;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let Arguments { config, spawner, ledger, warmup, started } = arguments;
+        let mut state = State {
+            pool: Pool::new(config.clone()),
+            config,
+            ledger,
+            warmup,
+            tag: spawner.tag(),
+            jitter: Jitter(spawner.seed()),
+            spawner,
+            sessions: HashMap::new(),
+            tickets: HashMap::new(),
+            leases: HashMap::new(),
+            lease_events: HashMap::new(),
+            timers: Timers::new(),
+            effects: Vec::new(),
+            started: Some(started),
+            start_failure: None,
+            done: Vec::new(),
+        };
+        state.step(&myself, Input::Begin).await;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        message: SupervisorMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMsg::Submit(submission) => state.submit(&myself, *submission).await,
+            SupervisorMsg::Lease(request) => {
+                let lease = request.lease;
+                state.leases.insert(lease, *request);
+                state.step(&myself, Input::Lease(lease)).await;
+            }
+            SupervisorMsg::Release(lease) => {
+                state.leases.remove(&lease);
+                state.lease_events.remove(&lease);
+                state.step(&myself, Input::Release(lease)).await;
+            }
+            SupervisorMsg::Cancel { id, reason, found } => {
+                let ticket = state.tickets.get(&id);
+                let told = ticket.is_some_and(|it| it.execution.cast(ExecutionMsg::Cancel { reason }).is_ok());
+                let _ = found.send(told);
+            }
+            SupervisorMsg::Withdraw(id) => state.step(&myself, Input::Withdraw(id)).await,
+            SupervisorMsg::Requeue(id) => {
+                if let Some(ticket) = state.tickets.get_mut(&id) {
+                    ticket.waits = true;
+                }
+                state.step(&myself, Input::Requeue(id)).await;
+            }
+            SupervisorMsg::Forget(id) => {
+                state.forget(id);
+                state.step(&myself, Input::Forget(id)).await;
+            }
+            SupervisorMsg::Spawned { slot, generation, result } => {
+                state.spawned(&myself, slot, generation, *result).await;
+            }
+            SupervisorMsg::FromSession { slot, generation, notice } => {
+                state.notice(&myself, slot, generation, notice).await;
+            }
+            SupervisorMsg::Elapsed(Wait::Tick) => state.step(&myself, Input::Tick).await,
+            SupervisorMsg::Elapsed(Wait::Lease(lease)) => state.step(&myself, Input::LeaseExpired(lease)).await,
+            SupervisorMsg::Elapsed(Wait::Shutdown) => state.step(&myself, Input::ShutdownElapsed).await,
+            SupervisorMsg::Status(reply) => drop(reply.send(state.status())),
+            SupervisorMsg::List(reply) => drop(reply.send(state.list())),
+            SupervisorMsg::Shutdown { grace, done } => {
+                state.done.extend(done);
+                state.step(&myself, Input::Shutdown { grace }).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let (who, why) = match event {
+            SupervisionEvent::ActorTerminated(who, last, reason) => {
+                drop(last); // The state of the session goes first: it may hold a worker that must die.
+                (who.get_id(), reason.unwrap_or_default())
+            }
+            SupervisionEvent::ActorFailed(who, error) => (who.get_id(), error.to_string()),
+            _ => return Ok(()),
+        };
+        let live = state.sessions.iter().find(|(_, live)| live.session.get_id() == who);
+        let Some((slot, generation)) = live.map(|(slot, live)| (*slot, live.generation)) else { return Ok(()) };
+        state.sessions.remove(&slot);
+        // A session that ended in order has reported its worker's death, and the slot has moved on.
+        let why = format!("the session actor ended before its time: {why}");
+        state.step(&myself, Input::NotSpawned { slot, generation, why }).await;
+        Ok(())
+    }
+}
+
+impl State {
+    async fn submit(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
+        let id = submission.job.id;
+        let mut effects = std::mem::take(&mut self.effects);
+        let input = Input::Submit(id, submission.lease);
+        self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
+        let refused = effects.iter().position(|effect| matches!(effect, Effect::Refuse(refused, _) if *refused == id));
+        match refused.map(|index| effects.remove(index)) {
+            Some(Effect::Refuse(_, error)) => drop(submission.accepted.send(Err(error))),
+            _ => self.accept(myself, submission).await,
+        }
+        self.effects = effects;
+        self.perform_all(myself).await;
+    }
+
+    async fn accept(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
+        let Submission { job, lease, mut obligation, sink, accepted } = submission;
+        obligation.accept();
+        let arguments = execution::Arguments {
+            id: job.id,
+            label: job.label.clone(),
+            deadline: job.deadline,
+            may_requeue: lease.is_none(),
+            obligation,
+            sink,
+            supervisor: myself.clone(),
+            ledger: Arc::clone(&self.ledger),
+        };
+        // Not linked: supervision events would cost more than the work, and overtake messages.
+        match Actor::spawn(None, Execution, arguments).await {
+            Ok((execution, _task)) => {
+                let ticket = Ticket { job, execution: execution.clone(), accepted: Instant::now(), waits: true };
+                self.tickets.insert(ticket.job.id, ticket);
+                let _ = accepted.send(Ok(execution));
+            }
+            Err(error) => warn!(%error, "an execution actor did not start"),
+        }
+    }
+
+    fn forget(&mut self, id: ExecutionId) {
+        if let Some(mut ticket) = self.tickets.remove(&id) {
+            ticket.waits = false;
+        }
+    }
+
+    async fn notice(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        slot: usize,
+        generation: Generation,
+        notice: SessionNotice,
+    ) {
+        let input = match notice {
+            SessionNotice::Ready => Input::Ready { slot, generation },
+            SessionNotice::Idle(execution) => {
+                self.forget(execution);
+                Input::Idle { slot, generation, execution }
+            }
+            SessionNotice::Terminated(death) => {
+                self.sessions.remove(&slot);
+                if self.started.is_some() {
+                    self.start_failure = Some(StartError::Worker(death.clone()));
+                }
+                Input::Terminated { slot, generation, death }
+            }
+        };
+        self.step(myself, input).await;
+    }
+
+    async fn step(&mut self, myself: &ActorRef<SupervisorMsg>, input: Input) {
+        let jitter = self.jitter.next();
+        self.pool.step(input, Instant::now().into_std(), jitter, &mut self.effects);
+        self.perform_all(myself).await;
+    }
+
+    async fn perform_all(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                self.perform(myself, effect);
+            }
+        }
+    }
+
+    fn perform(&mut self, myself: &ActorRef<SupervisorMsg>, effect: Effect) {
+        match effect {
+            Effect::Start { slot, generation } => self.start(myself, slot, generation),
+            Effect::Assign { slot, execution } => self.assign(slot, execution),
+            Effect::Withdrawn(id) => self.dismiss(id, ExecutionMsg::Withdrawn),
+            Effect::AlreadyAssigned { slot, execution } => {
+                if let (Some(ticket), Some(live)) = (self.tickets.get(&execution), self.sessions.get(&slot)) {
+                    let _ = ticket.execution.cast(ExecutionMsg::Assigned(live.session.clone()));
+                }
+            }
+            Effect::Lose(id, cause) => self.dismiss(id, ExecutionMsg::Refused(cause)),
+            // Done before the effects are performed.
+            Effect::Accept(_) | Effect::Refuse(..) => {}
+            Effect::Grant { lease, slot } => self.grant(myself, lease, slot),
+            Effect::Deny(lease, error) => {
+                if let Some(request) = self.leases.remove(&lease) {
+                    let _ = request.granted.send(Err(error));
+                }
+            }
+            Effect::LeaseEnded(lease, why) => {
+                if let Some(events) = self.lease_events.remove(&lease) {
+                    let _ = events.try_send(SessionEvent::Ended { why });
+                }
+            }
+            Effect::Stop { slot } => self.tell(slot, SessionMsg::Stop),
+            Effect::Kill { slot, cause } => self.tell(slot, SessionMsg::Kill(cause)),
+            Effect::Tick(wait) => self.arm(myself, Wait::Tick, wait),
+            Effect::ArmLease(lease, wait) => self.arm(myself, Wait::Lease(lease), wait),
+            Effect::DisarmLease(lease) => self.timers.disarm(&Wait::Lease(lease)),
+            Effect::ArmShutdown(wait) => self.arm(myself, Wait::Shutdown, wait),
+            Effect::Started => self.answer_start(Ok(())),
+            Effect::Failed(why) => self.failed(myself, why),
+            Effect::Stopped => self.stopped(myself),
+        }
+    }
+
+    fn arm(&mut self, myself: &ActorRef<SupervisorMsg>, kind: Wait, wait: Duration) {
+        let myself = myself.clone();
+        self.timers.arm(kind, wait, move || drop(myself.cast(SupervisorMsg::Elapsed(kind))));
+    }
+
+    /// Starts a worker in a task of its own: a slow start keeps nobody waiting.
+    fn start(&mut self, myself: &ActorRef<SupervisorMsg>, slot: usize, generation: Generation) {
+        let starting = self.spawner.spawn(&format!("{}.{slot}.{generation}", self.tag));
+        let myself = myself.clone();
+        drop(tokio::spawn(async move {
+            let result = Box::new(starting.await);
+            // A supervisor that is gone needs no worker; dropping it here kills it.
+            let _ = myself.cast(SupervisorMsg::Spawned { slot, generation, result });
+        }));
+    }
+
+    async fn spawned(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        slot: usize,
+        generation: Generation,
+        result: Result<Worker, SpawnError>,
+    ) {
+        let wanted = self.pool.generation(slot) == generation
+            && self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Starting { .. }));
+        let failure = match result {
+            Ok(worker) if wanted => match self.adopt(myself, slot, generation, worker).await {
+                Ok(()) => return,
+                Err(why) => why,
+            },
+            Ok(_unwanted) => "it was not needed any more".into(),
+            Err(error) => {
+                let text = spawn_failure(&error);
+                warn!(slot, %generation, error = text, "worker not started");
+                if self.started.is_some() {
+                    self.start_failure = Some(error.into());
+                }
+                text
+            }
+        };
+        self.step(myself, Input::NotSpawned { slot, generation, why: failure }).await;
+    }
+
+    /// Gives a started worker a session.
+    async fn adopt(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        slot: usize,
+        generation: Generation,
+        worker: Worker,
+    ) -> Result<(), String> {
+        let gauge = Arc::new(Gauge::new(worker.pid));
+        let arguments = session::Arguments {
+            slot,
+            generation,
+            worker,
+            limits: Limits {
+                ready_timeout: self.config.ready_timeout,
+                warmup_timeout: self.config.warmup_timeout,
+                grace: self.config.grace,
+            },
+            init: Init::new(),
+            warmup: self.warmup.clone(),
+            supervisor: myself.clone(),
+            ledger: Arc::clone(&self.ledger),
+            gauge: Arc::clone(&gauge),
+        };
+        let (session, _task) = Actor::spawn_linked(None, Session, arguments, myself.get_cell())
+            .await
+            .map_err(|error| error.to_string())?;
+        self.sessions.insert(slot, Live { generation, session, gauge });
+        Ok(())
+    }
+
+    fn assign(&mut self, slot: usize, id: ExecutionId) {
+        let (Some(ticket), Some(live)) = (self.tickets.get_mut(&id), self.sessions.get(&slot)) else { return };
+        ticket.waits = false;
+        let execution = ticket.execution.clone();
+        let assignment = Assignment { id, frame: ticket.job.frame.clone(), execution: execution.clone() };
+        if live.session.cast(SessionMsg::Assign(Box::new(assignment))).is_err() {
+            // The session has just ended; its end, which is on its way, frees the slot.
+            ticket.waits = true;
+            let _ = execution.cast(ExecutionMsg::lost_unstarted());
+        }
+    }
+
+    /// Tells an execution that waits its last word.
+    fn dismiss(&mut self, id: ExecutionId, word: ExecutionMsg) {
+        if let Some(mut ticket) = self.tickets.remove(&id) {
+            ticket.waits = false;
+            let _ = ticket.execution.cast(word);
+        }
+    }
+
+    fn grant(&mut self, myself: &ActorRef<SupervisorMsg>, lease: LeaseId, slot: usize) {
+        let (Some(request), Some(live)) = (self.leases.remove(&lease), self.sessions.get(&slot)) else {
+            return drop(myself.cast(SupervisorMsg::Release(lease)));
+        };
+        let (_, pid) = live.gauge.get();
+        let _ = live.session.cast(SessionMsg::Leased(request.events.clone()));
+        let granted = Granted { slot, generation: live.generation, pid };
+        if request.granted.send(Ok(granted)).is_err() {
+            // Whoever asked has left.
+            return drop(myself.cast(SupervisorMsg::Release(lease)));
+        }
+        self.lease_events.insert(lease, request.events);
+    }
+
+    fn tell(&mut self, slot: usize, message: SessionMsg) {
+        if let Some(live) = self.sessions.get(&slot) {
+            // A session that is gone has nothing left to end.
+            let _ = live.session.cast(message);
+        }
+    }
+
+    fn answer_start(&mut self, answer: Result<(), StartError>) {
+        if let Some(started) = self.started.take() {
+            let _ = started.send(answer);
+        }
+    }
+
+    fn failed(&mut self, myself: &ActorRef<SupervisorMsg>, why: String) {
+        warn!(why, "the pool starts no more workers");
+        if self.started.is_some() {
+            let failure = self.start_failure.take().unwrap_or_else(|| StartError::Supervisor(why));
+            self.answer_start(Err(failure));
+            let _ = myself.cast(SupervisorMsg::Shutdown { grace: Duration::ZERO, done: None });
+        }
+    }
+
+    fn stopped(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        info!("the pool has ended");
+        for done in self.done.drain(..) {
+            let _ = done.send(());
+        }
+        myself.stop(None);
+    }
+}
+
+impl ExecutionMsg {
+    /// For an execution whose session ended before it was told of it.
+    fn lost_unstarted() -> Self {
+        use crate::{actor::messages::Progress, machine::session::Ending, outcome::Lost};
+        let lost = Lost { started: false, cause: LostCause::SessionEnded };
+        Self::Progress(smallvec::smallvec![Progress::Ended(Ending::Lost(lost))])
+    }
+}
