@@ -1,0 +1,103 @@
+//! What can be wrong with a payload, sorted by how much it costs the worker.
+
+use super::{DEPTH_MAX, ExecutionId};
+
+/// A payload that is no message for us. The variant says what must follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes are no message at all: nothing after them can be trusted, the worker's generation ends.
+    #[error("malformed payload: {reason}")]
+    Malformed {
+        /// What was expected, what came, and where.
+        reason: String,
+    },
+    /// A whole message of a type that this version does not know: answered with `protocol_error`, and survived.
+    #[error("unknown message type `{type_name}`")]
+    UnknownType {
+        /// The type as sent, cut to a readable length.
+        type_name: String,
+    },
+    /// A whole message of a known type with a required field missing or a field of a wrong type: the one execution
+    /// that it is about fails, the worker goes on.
+    #[error("`{type_name}` message: field `{field}`: expected {expected}, got {got}")]
+    Field {
+        /// The type of the message.
+        type_name: String,
+        /// The execution that it is about, if it says so.
+        id: Option<ExecutionId>,
+        /// The path of the field, such as `exception.frames.line`.
+        field: String,
+        /// What this field holds in a right message.
+        expected: &'static str,
+        /// What came instead, shortened.
+        got: String,
+    },
+    /// A whole message about an execution that this host cannot have issued.
+    #[error("id `{id}` was never issued: expected a decimal number that an `execute` carried")]
+    ForeignId {
+        /// The id as sent, cut to a readable length.
+        id: String,
+    },
+}
+
+/// A message that cannot be put into one frame. Nothing of it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// The payload is longer than a frame may be.
+    #[error("message takes {len} bytes, expected at most {limit}: send it in parts, or through a file")]
+    TooLong {
+        /// The length of the encoded payload.
+        len: usize,
+        /// The longest payload allowed.
+        limit: usize,
+    },
+    /// A value in it is nested too deep.
+    #[error("message is nested deeper than {limit} lists and maps", limit = DEPTH_MAX)]
+    TooDeep,
+}
+
+/// Why reading a payload stopped, before it is known which message and execution it is about.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// See [`DecodeError::Malformed`].
+    Malformed(String),
+    /// See [`DecodeError::Field`].
+    Field(Box<FieldFault>),
+    /// See [`DecodeError::ForeignId`].
+    Foreign(String),
+}
+
+/// A field that is missing or wrong.
+#[derive(Debug)]
+pub(super) struct FieldFault {
+    /// The names that lead to the field, innermost first.
+    pub(super) path: Vec<&'static str>,
+    pub(super) expected: &'static str,
+    pub(super) got: String,
+}
+
+impl Fault {
+    /// A value of the wrong kind or form.
+    #[cold]
+    pub(super) fn mismatch(expected: &'static str, got: impl Into<String>) -> Self {
+        Self::Field(Box::new(FieldFault { path: Vec::new(), expected, got: got.into() }))
+    }
+
+    /// Adds the name of the field in which it was found.
+    #[cold]
+    pub(super) fn within(mut self, field: &'static str) -> Self {
+        if let Self::Field(fault) = &mut self {
+            fault.path.push(field);
+        }
+        self
+    }
+}
+
+/// Cuts `text` for an error message: peers choose its length.
+pub(super) fn shorten(text: &str) -> String {
+    const CHARS: usize = 64;
+    match text.char_indices().nth(CHARS) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text.to_owned(),
+    }
+}

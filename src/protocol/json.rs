@@ -1,0 +1,322 @@
+//! The JSON codec: the same maps, written as text.
+//!
+//! It is a change of clothes and nothing else: messages are read and written as MessagePack, and this turns one into
+//! the other token by token, without a tree between. What JSON lacks travels as an object with one marked key:
+//! `{"$bytes": "base64"}`, `{"$float": "nan" | "inf" | "-inf"}`, and `{"$map": [[key, value], …]}` for a map that
+//! has a key that is no string, or one that begins with `$`.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use bytes::{BufMut, Bytes, BytesMut};
+use rmp::Marker;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::DecodeError;
+use super::error::Fault;
+use super::reader::{Reader, Token};
+use super::writer::Writer;
+
+pub(super) const BYTES: &str = "$bytes";
+pub(super) const FLOAT: &str = "$float";
+pub(super) const MAP: &str = "$map";
+
+/// Writes the padding, and does not ask for it.
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Turns JSON into MessagePack, at most three times as long.
+pub(super) fn read(text: &[u8]) -> Result<Bytes, DecodeError> {
+    let mut out = BytesMut::with_capacity(text.len());
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let read = ToPack { out: &mut out, marked: true }.deserialize(&mut json).and_then(|()| json.end());
+    match read {
+        Ok(()) => Ok(out.freeze()),
+        Err(error) => Err(DecodeError::Malformed { reason: format!("not JSON as expected: {error}") }),
+    }
+}
+
+/// Turns whatever a deserializer holds into MessagePack.
+pub(super) struct ToPack<'a> {
+    pub(super) out: &'a mut BytesMut,
+    /// Whether objects with one marked key stand for what JSON lacks.
+    pub(super) marked: bool,
+}
+
+impl ToPack<'_> {
+    fn part(&mut self) -> ToPack<'_> {
+        ToPack { out: self.out, marked: self.marked }
+    }
+
+    fn writer(&mut self) -> Writer<'_> {
+        Writer::new(self.out)
+    }
+
+    /// Begins a list or map whose length is not known yet, and returns where.
+    fn open(&mut self, marker: Marker) -> usize {
+        let start = self.out.len();
+        self.out.put_u8(marker.to_u8());
+        self.out.put_u32(0);
+        start
+    }
+
+    /// Fills in the length of what began at `start`.
+    fn close(&mut self, start: usize, len: usize) {
+        // Text that holds more than `u32::MAX` entries is longer than any frame.
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.out[start + 1..start + 5].copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ToPack<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ToPack<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(mut self) -> Result<(), E> {
+        self.writer().nil();
+        Ok(())
+    }
+
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(mut self, value: bool) -> Result<(), E> {
+        self.writer().bool(value);
+        Ok(())
+    }
+
+    fn visit_u64<E>(mut self, value: u64) -> Result<(), E> {
+        self.writer().uint(value);
+        Ok(())
+    }
+
+    fn visit_i64<E>(mut self, value: i64) -> Result<(), E> {
+        self.writer().int(value);
+        Ok(())
+    }
+
+    fn visit_f64<E>(mut self, value: f64) -> Result<(), E> {
+        self.writer().float(value);
+        Ok(())
+    }
+
+    fn visit_str<E>(mut self, value: &str) -> Result<(), E> {
+        self.writer().str(value);
+        Ok(())
+    }
+
+    fn visit_bytes<E>(mut self, value: &[u8]) -> Result<(), E> {
+        self.writer().bin(value);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        let start = self.open(Marker::Array32);
+        let mut len = 0;
+        while list.next_element_seed(self.part())?.is_some() {
+            len += 1;
+        }
+        self.close(start, len);
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let start = self.open(Marker::Map32);
+        let mut len = 0;
+        while map.next_key_seed(self.part())?.is_some() {
+            map.next_value_seed(self.part())?;
+            len += 1;
+        }
+        self.close(start, len);
+        if self.marked && len == 1 {
+            let meant = unmark(&self.out[start..]).map_err(A::Error::custom)?;
+            match meant {
+                Marked::Nothing => return Ok(()),
+                Marked::Bytes(_) | Marked::Float(_) | Marked::Map(..) => self.out.truncate(start),
+            }
+            meant.write(self.out);
+        }
+        Ok(())
+    }
+}
+
+/// What an object with one marked key stands for.
+enum Marked {
+    Nothing,
+    Bytes(Vec<u8>),
+    Float(f64),
+    /// The entries of a map, and how many they are.
+    Map(usize, Vec<u8>),
+}
+
+impl Marked {
+    fn write(&self, out: &mut BytesMut) {
+        let mut writer = Writer::new(out);
+        match self {
+            Self::Nothing => (),
+            Self::Bytes(bytes) => writer.bin(bytes),
+            Self::Float(value) => writer.float(*value),
+            Self::Map(len, entries) => {
+                writer.map(*len, |_| ());
+                out.put_slice(entries);
+            }
+        }
+    }
+}
+
+fn unmark(object: &[u8]) -> Result<Marked, String> {
+    let unreadable = |_fault: Fault| "unreadable".to_owned();
+    let mut reader = Reader::over(object);
+    reader.token().map_err(unreadable)?;
+    let key = reader.token().map_err(unreadable)?;
+    let Token::Str(key @ (BYTES | FLOAT | MAP)) = key else { return Ok(Marked::Nothing) };
+    let value = reader.token().map_err(unreadable)?;
+    match (key, value) {
+        (BYTES, Token::Str(text)) => match BASE64.decode(text) {
+            Ok(bytes) => Ok(Marked::Bytes(bytes)),
+            Err(error) => Err(format!("`{BYTES}` is not base64: {error}")),
+        },
+        (FLOAT, Token::Str("nan")) => Ok(Marked::Float(f64::NAN)),
+        (FLOAT, Token::Str("inf")) => Ok(Marked::Float(f64::INFINITY)),
+        (FLOAT, Token::Str("-inf")) => Ok(Marked::Float(f64::NEG_INFINITY)),
+        (MAP, Token::List(len)) => {
+            let mut entries = Vec::new();
+            for _ in 0..len {
+                let Token::List(2) = reader.token().map_err(unreadable)? else {
+                    return Err(format!("`{MAP}` holds something else than pairs"));
+                };
+                let start = reader.position();
+                for _ in 0..2 {
+                    let token = reader.token().map_err(unreadable)?;
+                    reader.skip(token).map_err(unreadable)?;
+                }
+                entries.extend_from_slice(&object[start..reader.position()]);
+            }
+            Ok(Marked::Map(len, entries))
+        }
+        (key, value) => Err(format!("`{key}` cannot hold {}", value.describe())),
+    }
+}
+
+/// Writes MessagePack that a [`Writer`] made as JSON.
+pub(super) fn write(map: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
+    let mut reader = Reader::over(map);
+    write_next(&mut reader, out)?;
+    reader.finish()
+}
+
+fn write_next(from: &mut Reader<'_>, out: &mut BytesMut) -> Result<(), Fault> {
+    match from.token()? {
+        Token::Nil => out.put_slice(b"null"),
+        Token::Bool(true) => out.put_slice(b"true"),
+        Token::Bool(false) => out.put_slice(b"false"),
+        Token::UInt(value) => scalar(&value, out),
+        Token::Int(value) => scalar(&value, out),
+        Token::Float(value) if value.is_finite() => scalar(&value, out),
+        Token::Float(value) => marked(FLOAT, special_float(value), out),
+        Token::Str(text) => scalar(text, out),
+        Token::Bin(bytes) => marked(BYTES, &BASE64.encode(bytes), out),
+        Token::List(len) => separated(b"[]", len, from, out, write_next)?,
+        Token::Map(len) if is_object(from, len)? => separated(b"{}", len, from, out, write_entry)?,
+        Token::Map(len) => {
+            out.put_slice(b"{\"$map\":");
+            separated(b"[]", len, from, out, write_pair)?;
+            out.put_u8(b'}');
+        }
+        // No `Writer` makes one.
+        Token::Ext => out.put_slice(b"null"),
+    }
+    Ok(())
+}
+
+/// Writes `len` parts between a pair of brackets, with commas.
+fn separated(
+    brackets: &[u8; 2],
+    len: usize,
+    from: &mut Reader<'_>,
+    out: &mut BytesMut,
+    part: fn(&mut Reader<'_>, &mut BytesMut) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    out.put_u8(brackets[0]);
+    from.nested(|from| {
+        for n in 0..len {
+            out.put_slice(if n == 0 { b"" } else { b"," });
+            part(from, out)?;
+        }
+        Ok(())
+    })?;
+    out.put_u8(brackets[1]);
+    Ok(())
+}
+
+fn write_entry(from: &mut Reader<'_>, out: &mut BytesMut) -> Result<(), Fault> {
+    write_next(from, out)?;
+    out.put_u8(b':');
+    write_next(from, out)
+}
+
+fn write_pair(from: &mut Reader<'_>, out: &mut BytesMut) -> Result<(), Fault> {
+    out.put_u8(b'[');
+    write_next(from, out)?;
+    out.put_u8(b',');
+    write_next(from, out)?;
+    out.put_u8(b']');
+    Ok(())
+}
+
+/// Whether the map that was just opened can be an object as it is.
+fn is_object(from: &Reader<'_>, len: usize) -> Result<bool, Fault> {
+    let mut ahead = from.clone();
+    for _ in 0..len {
+        let Token::Str(key) = ahead.token()? else { return Ok(false) };
+        if key.starts_with('$') {
+            return Ok(false);
+        }
+        let token = ahead.token()?;
+        ahead.skip(token)?;
+    }
+    Ok(true)
+}
+
+fn marked(key: &str, value: &str, out: &mut BytesMut) {
+    out.put_u8(b'{');
+    scalar(key, out);
+    out.put_u8(b':');
+    scalar(value, out);
+    out.put_u8(b'}');
+}
+
+pub(super) const fn special_float(value: f64) -> &'static str {
+    if value.is_nan() {
+        "nan"
+    } else if value > 0.0 {
+        "inf"
+    } else {
+        "-inf"
+    }
+}
+
+fn scalar<T: serde::Serialize + ?Sized>(value: &T, out: &mut BytesMut) {
+    serde_json::to_writer(out.writer(), value).expect("memory takes every scalar");
+}
