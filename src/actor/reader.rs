@@ -349,7 +349,7 @@ fn is_fence(frame: &FromWorker) -> bool {
 fn weight(frame: &FromWorker) -> Option<usize> {
     match frame {
         FromWorker::Output(output) => Some(output.data.len()),
-        FromWorker::Display(display) => Some(display.weight()),
+        FromWorker::Display(display) => Some(display.data.weight()),
         _other => None,
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     },
     machine::session::{Broken, Effect, Ending, Input, Limits, Noted, Session as Machine, Timer},
     outcome::{Event, Generation, Lost, LostCause},
-    protocol::{Codec, ExecutionId, Init, Stream, ToWorker},
+    protocol::{Codec, ExecutionId, Init, Level, Stream, ToWorker},
     session::SessionEvent,
     status::SessionState,
     worker::{Control, Worker},
@@ -358,7 +358,11 @@ impl State {
             }
             Noted::UnknownType(name) => warn!(slot, pid, name, "message of an unknown type"),
             Noted::Complaint(what) => warn!(slot, pid, what, "the worker complains"),
-            Noted::Log { level, message } => info!(slot, pid, level, message, "worker log"),
+            Noted::Log { level, message } => match level {
+                Level::Error | Level::Warn => warn!(slot, pid, "worker: {message}"),
+                Level::Info => info!(slot, pid, "worker: {message}"),
+                Level::Debug => debug!(slot, pid, "worker: {message}"),
+            },
         }
     }
 

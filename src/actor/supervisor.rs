@@ -21,16 +21,16 @@ use crate::{
         timers::Timers,
     },
     config::PoolConfig,
-    error::{SpawnError, StartError, SubmitError},
+    error::{SpawnError, StartError},
     machine::{
         session::Limits,
         slot::Place,
         supervisor::{Effect, Input, LeaseId, Pool},
     },
-    outcome::{Death, Generation, LostCause, Phase},
-    protocol::{ExecutionId, Init},
+    outcome::{Generation, LostCause},
+    protocol::{ExecutionId, Init, VERSION},
     session::SessionEvent,
-    status::{ExecutionStatus, PoolStatus, SessionStatus},
+    status::{ExecutionStatus, PoolStatus},
     worker::{Spawner, Worker},
 };
 
@@ -44,8 +44,12 @@ pub(crate) struct Arguments {
     pub(crate) config: PoolConfig,
     pub(crate) spawner: Arc<dyn Spawner>,
     pub(crate) ledger: Arc<Ledger>,
-    /// The warmup, encoded; its id is replaced for each worker by the same one, which no request has.
+    /// The warmup, encoded under an id that no request has.
     pub(crate) warmup: Option<(ExecutionId, Bytes)>,
+    /// Names the processes of this pool among all of the machine.
+    pub(crate) tag: String,
+    /// For the jitter of restarts.
+    pub(crate) seed: u64,
     /// Told when the first session is ready, or why none will be.
     pub(crate) started: oneshot::Sender<Result<(), StartError>>,
 }
@@ -93,7 +97,7 @@ impl Drop for Ticket {
     }
 }
 
-/// Chance for the machine: a small generator (splitmix64), seeded from the clock of the hasher.
+/// Chance for the machine: splitmix64, small and good enough to keep restarts out of step.
 struct Jitter(u64);
 
 impl Jitter {
@@ -117,14 +121,14 @@ impl Actor for Supervisor {
         myself: ActorRef<SupervisorMsg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { config, spawner, ledger, warmup, started } = arguments;
+        let Arguments { config, spawner, ledger, warmup, started, tag, seed } = arguments;
         let mut state = State {
             pool: Pool::new(config.clone()),
             config,
             ledger,
             warmup,
-            tag: spawner.tag(),
-            jitter: Jitter(spawner.seed()),
+            tag,
+            jitter: Jitter(seed),
             spawner,
             sessions: HashMap::new(),
             tickets: HashMap::new(),
@@ -397,7 +401,7 @@ impl State {
                 warmup_timeout: self.config.warmup_timeout,
                 grace: self.config.grace,
             },
-            init: Init::new(),
+            init: Init::new(VERSION),
             warmup: self.warmup.clone(),
             supervisor: myself.clone(),
             ledger: Arc::clone(&self.ledger),

@@ -9,10 +9,10 @@
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    config::{FIELD_ERRORS_MAX, LATE_IDS_MAX},
+    config::LATE_IDS_MAX,
     machine::ladder::{Ladder, Step},
     outcome::{Completion, Death, DeathCause, Event, Exit, Failure, Lost, LostCause, Rung},
-    protocol::{self, DecodeError, ExecutionId, FromWorker, ToWorker},
+    protocol::{self, DecodeError, ExecutionId, FromWorker, Level, ToWorker},
     status::SessionState,
 };
 
@@ -136,7 +136,7 @@ pub(crate) enum Noted {
     /// The worker complains about something that it was sent.
     Complaint(String),
     /// A line of the worker's own log.
-    Log { level: String, message: String },
+    Log { level: Level, message: String },
 }
 
 /// The machine. `step` is total: every input is legal to give in every state.

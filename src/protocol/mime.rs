@@ -18,6 +18,16 @@ impl Mime {
         self.0.iter().find(|(name, _)| name == mime_type).map(|(_, data)| data)
     }
 
+    /// Returns how many bytes it takes, names included.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let data = |data: &MimeData| match data {
+            MimeData::Text(text) => text.len(),
+            MimeData::Binary(bytes) => bytes.len(),
+        };
+        self.0.iter().map(|(name, value)| name.len() + data(value)).sum()
+    }
+
     /// Returns the text of the format `mime_type`.
     #[must_use]
     pub fn text(&self, mime_type: &str) -> Option<&str> {

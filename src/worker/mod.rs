@@ -79,3 +79,13 @@ pub trait Control: Send {
     /// Ends the worker and its process group at once. May be called again.
     fn kill(&self);
 }
+
+/// Stand-in until `worker/` lands.
+#[derive(Debug)]
+pub struct ProcessSpawner;
+impl ProcessSpawner {
+    pub fn new(_spec: crate::config::WorkerSpec) -> Self { Self }
+}
+impl Spawner for ProcessSpawner {
+    fn spawn(&self, _tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> { unimplemented!() }
+}

@@ -1,12 +1,20 @@
 //! What the supervisor shows of its pool.
 
-use super::*;
+use super::State;
+use crate::{
+    machine::slot::Place,
+    outcome::Phase,
+    status::{ExecutionStatus, PoolStatus, SessionStatus},
+};
 
 impl State {
     pub(super) fn status(&self) -> PoolStatus {
         let mut status = self.pool.status();
         status.totals = self.ledger.totals();
-        status.sessions = self.pool.places().filter_map(|(slot, generation, place)| {
+        status.sessions = self
+            .pool
+            .places()
+            .filter_map(|(slot, generation, place)| {
             let (state, pid) = self.sessions.get(&slot)?.gauge.get();
             let execution = match place {
                 Place::Busy { execution, .. } => Some(*execution),
@@ -17,7 +25,8 @@ impl State {
             };
             let leased = matches!(place, Place::Leased { .. });
             Some(SessionStatus { slot, generation, pid, state, leased, execution })
-        });
+        })
+        .collect();
         status
     }
 

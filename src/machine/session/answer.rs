@@ -2,7 +2,7 @@
 
 use crate::{
     config::FIELD_ERRORS_MAX,
-    machine::session::{Effect, Ending, Input, Noted, Phase, Run, Session, Timer, Told},
+    machine::session::{Effect, Ending, Noted, Phase, Run, Session, Timer, Told},
     outcome::{Completion, DeathCause, Event, Failure, InputRequest, Rung, Usage},
     protocol::{
         self, Cancel, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker, Heartbeat,
@@ -229,6 +229,7 @@ impl Session {
         self.field_errors += 1;
         let (probe, grace) = (self.probes, self.limits.grace);
         let errors = self.field_errors;
+        let creating = matches!(self.phase, Phase::Creating);
         let concerns = |run: &&mut Run| id.is_none_or(|id| id == run.id) && run.told == Told::Running;
         let busy = matches!(self.phase, Phase::Busy(_));
         match self.run().filter(concerns) {
@@ -250,7 +251,7 @@ impl Session {
                 ]);
             }
             Some(_) => self.die(DeathCause::Protocol(what), effects),
-            None if matches!(self.phase, Phase::Creating) => self.die(DeathCause::Protocol(what), effects),
+            None if creating => self.die(DeathCause::Protocol(what), effects),
             None => effects.push(Effect::Noted(Noted::Complaint(what))),
         }
     }

@@ -145,6 +145,11 @@ impl Pool {
         running.is_some()
     }
 
+    /// What runs in the session of this lease.
+    pub(crate) fn running_in(&self, lease: LeaseId) -> Option<ExecutionId> {
+        self.leases.get(&lease).and_then(|held| held.running)
+    }
+
     /// Whether `execution` waited in the line of a leased session.
     pub(super) fn leave_lease_line(&mut self, execution: ExecutionId) -> bool {
         self.leases.values_mut().any(|held| {

@@ -1,0 +1,231 @@
+//! The execution actor: one request from its acceptance to its outcome. It steps the machine, keeps the deadline, and
+//! passes events on; it decides nothing.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tracing::debug;
+
+use crate::{
+    actor::{
+        credit::Credit,
+        messages::{ExecutionMsg, Progress, SessionMsg, SupervisorMsg},
+        obligation::{Ledger, Obligation},
+        sink::Sink,
+        timers::Task,
+    },
+    machine::{
+        execution::{Effect, Execution as Machine, Input},
+        session::Ending,
+    },
+    outcome::{Event, LostCause, Outcome},
+    protocol::{ExecutionId, InputResponse, ToWorker},
+    request::Label,
+};
+
+/// The actor. See [`Arguments`].
+pub(crate) struct Execution;
+
+/// What an execution is started with.
+pub(crate) struct Arguments {
+    pub(crate) id: ExecutionId,
+    pub(crate) label: Option<Label>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) may_requeue: bool,
+    pub(crate) obligation: Obligation,
+    pub(crate) sink: Sink,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+/// The state of the actor.
+pub(crate) struct State {
+    id: ExecutionId,
+    label: Option<Label>,
+    deadline: Duration,
+    machine: Machine,
+    obligation: Option<Obligation>,
+    sink: Sink,
+    place: Place,
+    ledger: Arc<Ledger>,
+    _timer: Option<Task>,
+    effects: Vec<Effect>,
+}
+
+/// Where it is. If the actor ends without a word, dropping this sees that nobody works for it in vain.
+struct Place {
+    id: ExecutionId,
+    at: At,
+    supervisor: ActorRef<SupervisorMsg>,
+}
+
+enum At {
+    Line,
+    Session(ActorRef<SessionMsg>),
+    Left,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        match &self.at {
+            At::Line => drop(self.supervisor.cast(SupervisorMsg::Forget(self.id))),
+            At::Session(session) => drop(session.cast(SessionMsg::Cancel(self.id))),
+            At::Left => {}
+        }
+    }
+}
+
+#[cfg_attr(feature = "async-trait", ractor::async_trait)]
+impl Actor for Execution {
+    type Msg = ExecutionMsg;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ExecutionMsg>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let Arguments { id, label, deadline, may_requeue, obligation, sink, supervisor, ledger } = arguments;
+        let timer = deadline.map(|after| Task::after(after, move || drop(myself.cast(ExecutionMsg::Deadline))));
+        Ok(State {
+            id,
+            label,
+            deadline: deadline.unwrap_or_default(),
+            machine: Machine::new(may_requeue),
+            obligation: Some(obligation),
+            sink,
+            place: Place { id, at: At::Line, supervisor },
+            ledger,
+            _timer: timer,
+            effects: Vec::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<ExecutionMsg>,
+        message: ExecutionMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ExecutionMsg::Progress(progress) => {
+                for progress in progress {
+                    state.progress(&myself, progress);
+                }
+            }
+            ExecutionMsg::Assigned(session) => {
+                state.place.at = At::Session(session);
+                state.step(&myself, Input::Assigned);
+            }
+            ExecutionMsg::Withdrawn => {
+                state.place.at = At::Left;
+                state.step(&myself, Input::Withdrawn);
+            }
+            ExecutionMsg::Refused(cause) => {
+                state.place.at = At::Left;
+                state.step(&myself, Input::Refused(cause));
+            }
+            ExecutionMsg::Cancel { reason } => state.step(&myself, Input::Cancel { reason }),
+            ExecutionMsg::Interrupt => state.to_session(SessionMsg::Interrupt),
+            ExecutionMsg::Input { request, value } => {
+                let eof = value.is_none();
+                let answer = InputResponse { id: state.id, request, value, eof };
+                state.to_session(|id| SessionMsg::Send(id, Box::new(ToWorker::InputResponse(answer))));
+            }
+            ExecutionMsg::Deadline => {
+                let after = state.deadline;
+                state.step(&myself, Input::Deadline { after });
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<ExecutionMsg>,
+        _event: SupervisionEvent,
+        _state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(()) // An execution supervises nobody; ractor's default would stop it.
+    }
+}
+
+impl State {
+    fn progress(&mut self, myself: &ActorRef<ExecutionMsg>, progress: Progress) {
+        match progress {
+            Progress::Started { session, pid, generation } => {
+                self.place.at = At::Session(session);
+                if let Some(obligation) = &mut self.obligation {
+                    obligation.started();
+                    self.sink.deliver(self.id, Event::Started { pid, generation }, Credit::free());
+                }
+                self.step(myself, Input::Started);
+            }
+            Progress::Event(event, credit) => self.event(event, credit),
+            Progress::Ended(ending) => {
+                self.place.at = match &ending {
+                    // The session cannot tell the supervisor that this one is over.
+                    Ending::Lost(_) => At::Line,
+                    Ending::Completed(_) | Ending::Failed(_) | Ending::Stopped(_) => At::Left,
+                };
+                self.step(myself, Input::Ended(ending));
+            }
+        }
+    }
+
+    /// Events after the outcome are counted, not passed on.
+    fn event(&mut self, event: Event, credit: Credit) {
+        if let Event::Dropped { bytes } = &event {
+            self.ledger.dropped_bytes.fetch_add(*bytes, Relaxed);
+        }
+        if self.obligation.is_some() {
+            self.sink.deliver(self.id, event, credit);
+        } else if let Event::Output { data, .. } = &event {
+            self.ledger.dropped_bytes.fetch_add(data.len() as u64, Relaxed);
+        }
+    }
+
+    fn step(&mut self, myself: &ActorRef<ExecutionMsg>, input: Input) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.machine.step(input, &mut effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Withdraw => self.to_supervisor(myself, SupervisorMsg::Withdraw),
+                Effect::Stop => self.to_session(SessionMsg::Cancel),
+                Effect::Requeue => {
+                    self.ledger.requeued.fetch_add(1, Relaxed);
+                    self.to_supervisor(myself, SupervisorMsg::Requeue);
+                }
+                Effect::Settle(outcome) => self.settle(outcome),
+                Effect::Finish => myself.stop(None),
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        debug!(execution = %self.id, label = self.label.as_deref(), outcome = outcome.kind(), "execution ended");
+        // Closed first: when the outcome is there, the stream of events has ended.
+        self.sink = Sink::Closed;
+        if let Some(obligation) = self.obligation.take() {
+            obligation.settle(outcome);
+        }
+    }
+
+    fn to_session(&self, message: impl FnOnce(ExecutionId) -> SessionMsg) {
+        if let At::Session(session) = &self.place.at {
+            // A session that is gone has said so, or its charge does.
+            let _ = session.cast(message(self.id));
+        }
+    }
+
+    fn to_supervisor(&self, myself: &ActorRef<ExecutionMsg>, message: impl FnOnce(ExecutionId) -> SupervisorMsg) {
+        if self.place.supervisor.cast(message(self.id)).is_err() {
+            let _ = myself.cast(ExecutionMsg::Refused(LostCause::ActorGone("supervisor")));
+        }
+    }
+}

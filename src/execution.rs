@@ -1,0 +1,244 @@
+//! The caller's handle of one execution.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use ractor::ActorRef;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    actor::{
+        messages::{ExecutionMsg, Keep},
+        sink::Delivery,
+    },
+    outcome::{Event, Lost, LostCause, Outcome, Report},
+    protocol::{ExecutionId, Stream},
+    request::Label,
+};
+
+/// An accepted request: a stream of [`Event`]s, and then exactly one [`Outcome`].
+///
+/// A worker that prints faster than the events are taken is made to wait once a megabyte is in flight. Dropping the
+/// handle cancels the execution, unless its request was [`detached`](crate::Request::detached); it may be dropped
+/// anywhere, also outside a tokio runtime.
+pub struct Execution {
+    id: ExecutionId,
+    label: Option<Label>,
+    events: mpsc::UnboundedReceiver<Delivery>,
+    outcome: oneshot::Receiver<Outcome>,
+    started: bool,
+    max_report_bytes: usize,
+    control: Control,
+    _keep: Keep,
+}
+
+/// Cancels when it is dropped before the outcome is known.
+struct Control {
+    execution: ActorRef<ExecutionMsg>,
+    cancel_on_drop: bool,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if self.cancel_on_drop {
+            self.tell(ExecutionMsg::Cancel { reason: Some("its handle was dropped".into()) });
+        }
+    }
+}
+
+impl Control {
+    fn tell(&self, message: ExecutionMsg) {
+        // An execution that is gone has given its outcome.
+        let _ = self.execution.cast(message);
+    }
+}
+
+impl fmt::Debug for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execution").field("id", &self.id).field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
+/// The parts of a handle, from the submission.
+pub(crate) struct Parts {
+    pub(crate) id: ExecutionId,
+    pub(crate) label: Option<Label>,
+    pub(crate) events: mpsc::UnboundedReceiver<Delivery>,
+    pub(crate) outcome: oneshot::Receiver<Outcome>,
+    pub(crate) execution: ActorRef<ExecutionMsg>,
+    pub(crate) detached: bool,
+    pub(crate) max_report_bytes: usize,
+    pub(crate) keep: Keep,
+}
+
+impl Execution {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { id, label, events, outcome, execution, detached, max_report_bytes, keep } = parts;
+        let control = Control { execution, cancel_on_drop: !detached };
+        Self { id, label, events, outcome, started: false, max_report_bytes, control, _keep: keep }
+    }
+
+    /// Names it among all executions of this process.
+    #[must_use]
+    pub fn id(&self) -> ExecutionId {
+        self.id
+    }
+
+    /// The label of its request.
+    #[must_use]
+    pub fn label(&self) -> Option<&Label> {
+        self.label.as_ref()
+    }
+
+    /// The next event; `None` when there will be no more, and the outcome is there. Waits at most until the deadline
+    /// plus the grace. Cancel safe: no event is lost.
+    pub async fn next(&mut self) -> Option<Event> {
+        let event = self.events.recv().await?.take();
+        if matches!(event, Event::Started { .. }) {
+            self.started = true;
+        }
+        Some(event)
+    }
+
+    /// Waits for the outcome; events that were not taken are discarded. Waits at most until the deadline plus the
+    /// grace. Dropping the future cancels the execution, as dropping the handle does.
+    pub async fn outcome(mut self) -> Outcome {
+        // Looked at for `started` only; taking them gives their room back.
+        while self.next().await.is_some() {}
+        self.settled().await
+    }
+
+    /// Collects everything that is printed until the outcome, up to the pool's `max_report_bytes`. Waits as
+    /// [`outcome`](Self::outcome) does.
+    pub async fn report(mut self) -> Report {
+        let mut report = Collector::new(self.max_report_bytes);
+        while let Some(event) = self.next().await {
+            report.take(event);
+        }
+        let (id, label) = (self.id, self.label.clone());
+        let outcome = self.settled().await;
+        report.finish(id, label, outcome)
+    }
+
+    async fn settled(mut self) -> Outcome {
+        let outcome = (&mut self.outcome).await;
+        self.control.cancel_on_drop = false;
+        // The obligation answers even when it is dropped; only a tokio runtime that ends under us does not let it.
+        outcome.unwrap_or(Outcome::Lost(Lost {
+            started: self.started,
+            cause: LostCause::ActorGone("execution"),
+        }))
+    }
+
+    /// Asks the execution to stop, and returns at once. Its outcome follows within the grace: `Cancelled`, or what it
+    /// became in the meantime. Output that is not taken from now on may be discarded.
+    pub fn cancel(&self) {
+        self.control.tell(ExecutionMsg::Cancel { reason: None });
+    }
+
+    /// As [`cancel`](Self::cancel), with a reason that the outcome repeats.
+    pub fn cancel_because(&self, reason: impl Into<String>) {
+        self.control.tell(ExecutionMsg::Cancel { reason: Some(reason.into()) });
+    }
+
+    /// Raises `KeyboardInterrupt` in the code, as Ctrl-C in a terminal does, and returns at once. The code may handle
+    /// it and go on; nothing is killed.
+    pub fn interrupt(&self) {
+        self.control.tell(ExecutionMsg::Interrupt);
+    }
+
+    /// Answers an [`Event::Input`]. An answer to a request that is not open is ignored.
+    pub fn input(&self, request: u64, line: impl Into<String>) {
+        self.control.tell(ExecutionMsg::Input { request, value: Some(line.into()) });
+    }
+
+    /// Answers an [`Event::Input`] with the end of the input: `input()` raises `EOFError`.
+    pub fn end_of_input(&self, request: u64) {
+        self.control.tell(ExecutionMsg::Input { request, value: None });
+    }
+
+    /// A handle that can stop it, for another task.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller { id: self.id, execution: self.control.execution.clone() }
+    }
+}
+
+/// Stops an execution from elsewhere. Dropping it does nothing.
+#[derive(Clone, Debug)]
+pub struct Canceller {
+    id: ExecutionId,
+    execution: ActorRef<ExecutionMsg>,
+}
+
+impl Canceller {
+    pub(crate) fn new(id: ExecutionId, execution: ActorRef<ExecutionMsg>) -> Self {
+        Self { id, execution }
+    }
+
+    /// Names the execution.
+    #[must_use]
+    pub fn id(&self) -> ExecutionId {
+        self.id
+    }
+
+    /// As [`Execution::cancel`].
+    pub fn cancel(&self) {
+        let _ = self.execution.cast(ExecutionMsg::Cancel { reason: None });
+    }
+
+    /// As [`Execution::interrupt`].
+    pub fn interrupt(&self) {
+        let _ = self.execution.cast(ExecutionMsg::Interrupt);
+    }
+
+    /// As [`Execution::input`], or with `None` as [`Execution::end_of_input`].
+    pub fn input(&self, request: u64, line: Option<String>) {
+        let _ = self.execution.cast(ExecutionMsg::Input { request, value: line });
+    }
+}
+
+/// Gathers a report, within its limit.
+struct Collector {
+    room: usize,
+    stdout: BytesMut,
+    stderr: BytesMut,
+    displays: Vec<crate::outcome::Display>,
+    dropped: u64,
+}
+
+impl Collector {
+    fn new(limit: usize) -> Self {
+        Self { room: limit, stdout: BytesMut::new(), stderr: BytesMut::new(), displays: Vec::new(), dropped: 0 }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Output { stream, data } => {
+                let kept = data.len().min(self.room);
+                self.room -= kept;
+                self.dropped += (data.len() - kept) as u64;
+                match stream {
+                    Stream::Stdout => self.stdout.extend_from_slice(&data[..kept]),
+                    Stream::Stderr => self.stderr.extend_from_slice(&data[..kept]),
+                }
+            }
+            Event::Display(display) => {
+                let weight = display.mime.weight();
+                if weight <= self.room {
+                    self.room -= weight;
+                    self.displays.push(*display);
+                } else {
+                    self.dropped += weight as u64;
+                }
+            }
+            Event::Dropped { bytes } => self.dropped += bytes,
+            Event::Started { .. } | Event::Input(_) => {}
+        }
+    }
+
+    fn finish(self, id: ExecutionId, label: Option<Label>, outcome: Outcome) -> Report {
+        let (stdout, stderr): (Bytes, Bytes) = (self.stdout.freeze(), self.stderr.freeze());
+        Report { id, label, outcome, stdout, stderr, displays: self.displays, dropped: self.dropped }
+    }
+}

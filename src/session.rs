@@ -1,0 +1,116 @@
+//! The exclusive lease on one stateful session.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::{
+    actor::messages::{Granted, Keep, SupervisorMsg},
+    error::SubmitError,
+    execution::Execution,
+    machine::supervisor::LeaseId,
+    outcome::{Generation, Report},
+    protocol::Stream,
+    request::Request,
+};
+
+/// Something that happens in a leased session while no execution of its holder runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// A thread or a background task printed.
+    Background {
+        /// Where to.
+        stream: Stream,
+        /// What.
+        data: Bytes,
+    },
+    /// The session has ended; its state is gone. The last event.
+    Ended {
+        /// How.
+        why: String,
+    },
+}
+
+/// Events that may wait to be taken; more are dropped and counted in the pool's totals.
+pub(crate) const SESSION_EVENTS_MAX: usize = 256;
+
+/// A worker of one's own, whose namespace persists from one execution to the next.
+///
+/// Executions run one after another; up to the pool's `line` of them may wait. Dropping the lease lets what was
+/// submitted run to its end and then replaces the worker: it never serves another caller.
+pub struct Session {
+    granted: Granted,
+    events: mpsc::Receiver<SessionEvent>,
+    lease: Lease,
+}
+
+/// Releases when it is dropped.
+struct Lease {
+    id: LeaseId,
+    keep: Keep,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // A supervisor that is gone has ended the session.
+        let _ = self.keep.supervisor.cast(SupervisorMsg::Release(self.id));
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("granted", &self.granted).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(id: LeaseId, granted: Granted, events: mpsc::Receiver<SessionEvent>, keep: Keep) -> Self {
+        Self { granted, events, lease: Lease { id, keep } }
+    }
+
+    /// Submits a request to this session. It answers at once; the code runs when those before it have ended.
+    ///
+    /// # Errors
+    /// No code ran: the session has ended, its line is full, or the request is too large.
+    pub async fn execute(&self, request: impl Into<Request>) -> Result<Execution, SubmitError> {
+        self.lease.keep.clone().submit(request.into(), Some(self.lease.id)).await
+    }
+
+    /// Runs a request and collects what it prints. Waits until its outcome; dropping the future cancels it.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute). How the code ends is in the report.
+    pub async fn run(&self, request: impl Into<Request>) -> Result<Report, SubmitError> {
+        Ok(self.execute(request).await?.report().await)
+    }
+
+    /// What happens in the session while nothing runs; `None` after it has ended. Waits for ever if nothing happens.
+    /// Cancel safe.
+    pub async fn next_event(&mut self) -> Option<SessionEvent> {
+        self.events.recv().await
+    }
+
+    /// The worker's process id, where there is a process.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.granted.pid
+    }
+
+    /// Which worker of its slot it is.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.granted.generation
+    }
+
+    /// Its place in the pool.
+    #[must_use]
+    pub fn slot(&self) -> usize {
+        self.granted.slot
+    }
+}
+
+        Arc::clone(keep)
+    }
+}
