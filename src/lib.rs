@@ -11,6 +11,8 @@ mod request;
 mod runtime;
 mod session;
 mod status;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod worker;
 
 pub use crate::{

@@ -1,6 +1,6 @@
 //! The exclusive lease on one stateful session.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -108,9 +108,5 @@ impl Session {
     #[must_use]
     pub fn slot(&self) -> usize {
         self.granted.slot
-    }
-}
-
-        Arc::clone(keep)
     }
 }
