@@ -81,7 +81,14 @@ impl WorkerSpec {
     }
 
     fn new(program: Program, transport: Transport) -> Self {
-        Self { program, env: BTreeMap::new(), inherit_env: false, cwd: None, transport, codec: Codec::MessagePack }
+        Self {
+            program,
+            env: BTreeMap::new(),
+            inherit_env: false,
+            cwd: None,
+            transport,
+            codec: Codec::MessagePack,
+        }
     }
 
     /// Adds an argument to a [`command`](Self::command). The shipped worker takes none.
@@ -243,7 +250,10 @@ impl PoolConfig {
         }
         if self.restart.min_backoff > self.restart.max_backoff {
             let (min, max) = (self.restart.min_backoff, self.restart.max_backoff);
-            return refuse("restart.min_backoff", format!("it is {min:?}, more than `restart.max_backoff`, {max:?}"));
+            return refuse(
+                "restart.min_backoff",
+                format!("it is {min:?}, more than `restart.max_backoff`, {max:?}"),
+            );
         }
         Ok(())
     }

@@ -82,19 +82,25 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum SubmitError {
     /// As many requests wait as may.
-    #[error("the queue is full: {limit} of {limit} requests wait; submit again when some have ended, or raise `queue`")]
+    #[error(
+        "the queue is full: {limit} of {limit} requests wait; submit again when some have ended, or raise `queue`"
+    )]
     QueueFull {
         /// The limit.
         limit: usize,
     },
     /// The session's own line is full.
-    #[error("the session is busy and its line is full: {limit} of {limit} executions wait; await one of them first, or raise `line`")]
+    #[error(
+        "the session is busy and its line is full: {limit} of {limit} executions wait; await one of them first, or raise `line`"
+    )]
     LineFull {
         /// The limit.
         limit: usize,
     },
     /// The request can never be carried out.
-    #[error("the request is too large: {len} bytes encoded, the frame limit is {limit}; pass large inputs as files")]
+    #[error(
+        "the request is too large: {len} bytes encoded, the frame limit is {limit}; pass large inputs as files"
+    )]
     TooLarge {
         /// Its size.
         len: usize,
@@ -117,7 +123,9 @@ pub enum SubmitError {
         why: String,
     },
     /// No session became free in time.
-    #[error("no session became free within {after:?}: {sessions} of {limit} sessions are in use; release one, or raise `max_sessions`")]
+    #[error(
+        "no session became free within {after:?}: {sessions} of {limit} sessions are in use; release one, or raise `max_sessions`"
+    )]
     NoSession {
         /// How long it waited.
         after: Duration,

@@ -209,7 +209,13 @@ struct Collector {
 
 impl Collector {
     fn new(limit: usize) -> Self {
-        Self { room: limit, stdout: BytesMut::new(), stderr: BytesMut::new(), displays: Vec::new(), dropped: 0 }
+        Self {
+            room: limit,
+            stdout: BytesMut::new(),
+            stderr: BytesMut::new(),
+            displays: Vec::new(),
+            dropped: 0,
+        }
     }
 
     fn take(&mut self, event: Event) {

@@ -20,12 +20,13 @@ pub use crate::{
     error::{ConfigError, NotFound, SpawnError, StartError, SubmitError},
     execution::{Canceller, Execution},
     outcome::{
-        Cancelled, Completion, Death, DeathCause, Display, Event, Exit, Failure, Generation, InputRequest, Lost,
-        LostCause, Outcome, Phase, Report, Rung, TimedOut, Usage,
+        Cancelled, Completion, Death, DeathCause, Display, Event, Exit, Failure, Generation, InputRequest,
+        Lost, LostCause, Outcome, Phase, Report, Rung, TimedOut, Usage,
     },
     protocol::{Codec, Exception, ExecutionId, Stream, Value},
     request::{Label, Request},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent},
     status::{ExecutionStatus, PoolStatus, SessionState, SessionStatus, Totals},
+    worker::{PythonInfo, python_info},
 };

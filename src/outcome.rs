@@ -299,7 +299,9 @@ impl fmt::Display for LostCause {
         match self {
             Self::Died(death) => death.fmt(f),
             Self::ShuttingDown => f.write_str("the runtime is shutting down"),
-            Self::PoolFailed => f.write_str("the pool has failed: too many workers died or never became ready"),
+            Self::PoolFailed => {
+                f.write_str("the pool has failed: too many workers died or never became ready")
+            }
             Self::SessionEnded => f.write_str("its session has ended"),
             Self::ActorGone(actor) => write!(f, "the {actor} actor ended before its time"),
         }
@@ -370,10 +372,19 @@ impl fmt::Display for DeathCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Itself => f.write_str("the worker ended by itself"),
-            Self::NotReady { after } => write!(f, "the worker was not ready after {after:?}; raise `ready_timeout` if it needs longer"),
-            Self::Printed(text) => write!(f, "the worker printed before the handshake, where its first frame was expected:\n{text}\n"),
+            Self::NotReady { after } => write!(
+                f,
+                "the worker was not ready after {after:?}; raise `ready_timeout` if it needs longer"
+            ),
+            Self::Printed(text) => write!(
+                f,
+                "the worker printed before the handshake, where its first frame was expected:\n{text}\n"
+            ),
             Self::Version { expected, got } => {
-                write!(f, "the worker speaks protocol version {got}, this host speaks {expected}; install matching versions")
+                write!(
+                    f,
+                    "the worker speaks protocol version {got}, this host speaks {expected}; install matching versions"
+                )
             }
             Self::Warmup(what) => write!(f, "the warmup failed: {what}"),
             Self::Protocol(what) => write!(f, "the worker broke the protocol: {what}"),

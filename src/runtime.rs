@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     lease_timeout: Duration,
     max_report_bytes: usize,
     max_sessions: usize,
+    spawner: Arc<dyn Spawner>,
 }
 
 impl Drop for Shared {
@@ -120,7 +121,11 @@ impl Runtime {
     /// # Errors
     /// As [`execute`](Self::execute). After an error the host is told nothing; after `Ok`, exactly one
     /// [`Notice::Ended`](crate::actor::Notice::Ended).
-    pub async fn execute_for(&self, request: impl Into<Request>, host: Host) -> Result<Canceller, SubmitError> {
+    pub async fn execute_for(
+        &self,
+        request: impl Into<Request>,
+        host: Host,
+    ) -> Result<Canceller, SubmitError> {
         let request = request.into();
         let shared = &self.shared;
         let job = shared.job(&request, true)?;
@@ -159,7 +164,11 @@ impl Runtime {
 
     /// The pool at this moment. After the shutdown it is empty.
     pub async fn status(&self) -> PoolStatus {
-        let gone = || PoolStatus { shutting_down: true, totals: self.shared.ledger.totals(), ..PoolStatus::default() };
+        let gone = || PoolStatus {
+            shutting_down: true,
+            totals: self.shared.ledger.totals(),
+            ..PoolStatus::default()
+        };
         self.ask(SupervisorMsg::Status).await.unwrap_or_else(gone)
     }
 
@@ -192,6 +201,7 @@ impl Runtime {
         }
         // A failed actor task is an ended one.
         let _ = self.shared.supervisor.wait(None).await;
+        self.shared.spawner.settled().await;
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> SupervisorMsg) -> Option<T> {
@@ -230,7 +240,10 @@ impl Shared {
     ) -> Result<Execution, SubmitError> {
         let job = self.job(&request, lease.is_none())?;
         let (id, label, detached) = (job.id, job.label.clone(), request.detached);
-        #[expect(clippy::disallowed_methods, reason = "bounded in bytes: every event in it holds credit of its window")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded in bytes: every event in it holds credit of its window"
+        )]
         let (events, stream) = mpsc::unbounded_channel();
         let (reply, outcome) = oneshot::channel();
         let obligation = Obligation::new(id, Reply::Handle(reply), Arc::clone(&self.ledger));
@@ -428,17 +441,33 @@ impl RuntimeBuilder {
         let (started, outcome) = oneshot::channel();
         let (deadline, lease_timeout) = (config.deadline, config.lease_timeout);
         let (max_report_bytes, max_sessions) = (config.max_report_bytes, config.max_sessions);
-        let seed = seed.unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), next_id()));
+        let seed = seed
+            .unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), next_id()));
         let tag = format!("{}-{seed:016x}", std::process::id());
-        let arguments =
-            supervisor::Arguments { config, spawner, ledger: Arc::clone(&ledger), warmup, tag, seed, started };
+        let arguments = supervisor::Arguments {
+            config,
+            spawner: Arc::clone(&spawner),
+            ledger: Arc::clone(&ledger),
+            warmup,
+            tag,
+            seed,
+            started,
+        };
         let spawned = match supervisor {
             None => Actor::spawn(None, Supervisor, arguments).await,
             Some(parent) => Actor::spawn_linked(None, Supervisor, arguments, parent).await,
         };
         let (supervisor, _task) = spawned.map_err(|error| StartError::Supervisor(error.to_string()))?;
-        let shared =
-            Shared { supervisor, ledger, codec, deadline, lease_timeout, max_report_bytes, max_sessions };
+        let shared = Shared {
+            supervisor,
+            ledger,
+            codec,
+            deadline,
+            lease_timeout,
+            max_report_bytes,
+            max_sessions,
+            spawner,
+        };
         let runtime = Runtime { shared: Arc::new(shared) };
         let ended = || Err(StartError::Supervisor("it was stopped by its own supervisor".into()));
         match outcome.await.unwrap_or_else(|_gone| ended()) {
@@ -458,9 +487,10 @@ impl RuntimeBuilder {
         execute.allow_stdin = false;
         execute.filename = Some("<warmup>".into());
         let mut frame = BytesMut::new();
-        self.spec.codec.encode(&ToWorker::Execute(execute), &mut frame).map_err(|error| {
-            crate::error::ConfigError { key: "warmup", why: error.to_string() }
-        })?;
+        self.spec
+            .codec
+            .encode(&ToWorker::Execute(execute), &mut frame)
+            .map_err(|error| crate::error::ConfigError { key: "warmup", why: error.to_string() })?;
         Ok(Some((id, frame.freeze())))
     }
 }

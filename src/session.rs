@@ -66,7 +66,12 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: LeaseId, granted: Granted, events: mpsc::Receiver<SessionEvent>, keep: Keep) -> Self {
+    pub(crate) fn new(
+        id: LeaseId,
+        granted: Granted,
+        events: mpsc::Receiver<SessionEvent>,
+        keep: Keep,
+    ) -> Self {
         Self { granted, events, lease: Lease { id, keep } }
     }
 

@@ -90,7 +90,8 @@ impl Actor for Execution {
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let Arguments { id, label, deadline, may_requeue, obligation, sink, supervisor, ledger } = arguments;
-        let timer = deadline.map(|after| Task::after(after, move || drop(myself.cast(ExecutionMsg::Deadline))));
+        let timer =
+            deadline.map(|after| Task::after(after, move || drop(myself.cast(ExecutionMsg::Deadline))));
         Ok(State {
             id,
             label,
@@ -223,7 +224,11 @@ impl State {
         }
     }
 
-    fn to_supervisor(&self, myself: &ActorRef<ExecutionMsg>, message: impl FnOnce(ExecutionId) -> SupervisorMsg) {
+    fn to_supervisor(
+        &self,
+        myself: &ActorRef<ExecutionMsg>,
+        message: impl FnOnce(ExecutionId) -> SupervisorMsg,
+    ) {
         if self.place.supervisor.cast(message(self.id)).is_err() {
             let _ = myself.cast(ExecutionMsg::Refused(LostCause::ActorGone("supervisor")));
         }

@@ -1,8 +1,6 @@
 //! What a session shows of itself to whoever asks the supervisor, without a message for each change.
 
-use std::sync::{
-    Mutex, PoisonError,
-};
+use std::sync::{Mutex, PoisonError};
 
 use crate::status::SessionState;
 

@@ -51,6 +51,8 @@ pub(crate) enum SupervisorMsg {
     Spawned { slot: usize, generation: Generation, result: Box<Result<Worker, SpawnError>> },
     /// Session: see [`SessionNotice`].
     FromSession { slot: usize, generation: Generation, notice: SessionNotice },
+    /// Itself, when it is told that a session actor has ended: behind whatever that session had still to say.
+    SessionGone { slot: usize, generation: Generation, why: String },
     /// Own timers.
     Elapsed(Wait),
     /// Runtime: how is it?

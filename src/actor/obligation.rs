@@ -34,7 +34,10 @@ pub(crate) struct Obligation {
 enum Duty {
     /// Not accepted yet: nobody is owed anything.
     Offered(Reply),
-    Owed { reply: Reply, started: bool },
+    Owed {
+        reply: Reply,
+        started: bool,
+    },
     Settled,
 }
 

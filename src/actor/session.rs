@@ -12,7 +12,9 @@ use crate::{
     actor::{
         credit::{Credit, Window, window},
         gauge::Gauge,
-        messages::{Assignment, Batch, ExecutionMsg, Item, Progress, SessionMsg, SessionNotice, SupervisorMsg},
+        messages::{
+            Assignment, Batch, ExecutionMsg, Item, Progress, SessionMsg, SessionNotice, SupervisorMsg,
+        },
         obligation::Ledger,
         reader::Reader,
         tail::Tail,
@@ -245,10 +247,9 @@ impl State {
             Effect::Event(_, event) => self.event(event, std::mem::take(credit)),
             Effect::Background(event) => self.background(event),
             Effect::Ended(id, ending) => self.ended(id, ending),
-            Effect::Returned(id) => self.ended(
-                id,
-                Ending::Lost(Lost { started: false, cause: LostCause::SessionEnded }),
-            ),
+            Effect::Returned(id) => {
+                self.ended(id, Ending::Lost(Lost { started: false, cause: LostCause::SessionEnded }))
+            }
             Effect::Ready => self.notify(SessionNotice::Ready),
             Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
             Effect::Terminated(death) => {

@@ -30,7 +30,6 @@ use crate::{
     outcome::{Generation, LostCause},
     protocol::{ExecutionId, Init, VERSION},
     session::SessionEvent,
-    status::{ExecutionStatus, PoolStatus},
     worker::{Spawner, Worker},
 };
 
@@ -164,7 +163,8 @@ impl Actor for Supervisor {
             }
             SupervisorMsg::Cancel { id, reason, found } => {
                 let ticket = state.tickets.get(&id);
-                let told = ticket.is_some_and(|it| it.execution.cast(ExecutionMsg::Cancel { reason }).is_ok());
+                let told =
+                    ticket.is_some_and(|it| it.execution.cast(ExecutionMsg::Cancel { reason }).is_ok());
                 let _ = found.send(told);
             }
             SupervisorMsg::Withdraw(id) => state.step(&myself, Input::Withdraw(id)).await,
@@ -184,8 +184,15 @@ impl Actor for Supervisor {
             SupervisorMsg::FromSession { slot, generation, notice } => {
                 state.notice(&myself, slot, generation, notice).await;
             }
+            SupervisorMsg::SessionGone { slot, generation, why } => {
+                state.sessions.retain(|at, live| *at != slot || live.generation != generation);
+                let why = format!("its session actor ended before its time: {why}");
+                state.step(&myself, Input::NotSpawned { slot, generation, why }).await;
+            }
             SupervisorMsg::Elapsed(Wait::Tick) => state.step(&myself, Input::Tick).await,
-            SupervisorMsg::Elapsed(Wait::Lease(lease)) => state.step(&myself, Input::LeaseExpired(lease)).await,
+            SupervisorMsg::Elapsed(Wait::Lease(lease)) => {
+                state.step(&myself, Input::LeaseExpired(lease)).await
+            }
             SupervisorMsg::Elapsed(Wait::Shutdown) => state.step(&myself, Input::ShutdownElapsed).await,
             SupervisorMsg::Status(reply) => drop(reply.send(state.status())),
             SupervisorMsg::List(reply) => drop(reply.send(state.list())),
@@ -206,17 +213,17 @@ impl Actor for Supervisor {
         let (who, why) = match event {
             SupervisionEvent::ActorTerminated(who, last, reason) => {
                 drop(last); // The state of the session goes first: it may hold a worker that must die.
-                (who.get_id(), reason.unwrap_or_default())
+                (who.get_id(), reason.unwrap_or_else(|| "it was stopped or killed".into()))
             }
             SupervisionEvent::ActorFailed(who, error) => (who.get_id(), error.to_string()),
             _ => return Ok(()),
         };
         let live = state.sessions.iter().find(|(_, live)| live.session.get_id() == who);
-        let Some((slot, generation)) = live.map(|(slot, live)| (*slot, live.generation)) else { return Ok(()) };
-        state.sessions.remove(&slot);
-        // A session that ended in order has reported its worker's death, and the slot has moved on.
-        let why = format!("the session actor ended before its time: {why}");
-        state.step(&myself, Input::NotSpawned { slot, generation, why }).await;
+        if let Some((slot, live)) = live {
+            // This event overtakes what the session said before it ended; our own message does not.
+            let (slot, generation) = (*slot, live.generation);
+            let _ = myself.cast(SupervisorMsg::SessionGone { slot, generation, why });
+        }
         Ok(())
     }
 }
@@ -227,7 +234,8 @@ impl State {
         let mut effects = std::mem::take(&mut self.effects);
         let input = Input::Submit(id, submission.lease);
         self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
-        let refused = effects.iter().position(|effect| matches!(effect, Effect::Refuse(refused, _) if *refused == id));
+        let refused =
+            effects.iter().position(|effect| matches!(effect, Effect::Refuse(refused, _) if *refused == id));
         match refused.map(|index| effects.remove(index)) {
             Some(Effect::Refuse(_, error)) => drop(submission.accepted.send(Err(error))),
             _ => self.accept(myself, submission).await,
@@ -252,7 +260,8 @@ impl State {
         // Not linked: supervision events would cost more than the work, and overtake messages.
         match Actor::spawn(None, Execution, arguments).await {
             Ok((execution, _task)) => {
-                let ticket = Ticket { job, execution: execution.clone(), accepted: Instant::now(), waits: true };
+                let ticket =
+                    Ticket { job, execution: execution.clone(), accepted: Instant::now(), waits: true };
                 self.tickets.insert(ticket.job.id, ticket);
                 let _ = accepted.send(Ok(execution));
             }
@@ -415,7 +424,9 @@ impl State {
     }
 
     fn assign(&mut self, slot: usize, id: ExecutionId) {
-        let (Some(ticket), Some(live)) = (self.tickets.get_mut(&id), self.sessions.get(&slot)) else { return };
+        let (Some(ticket), Some(live)) = (self.tickets.get_mut(&id), self.sessions.get(&slot)) else {
+            return;
+        };
         ticket.waits = false;
         let execution = ticket.execution.clone();
         let assignment = Assignment { id, frame: ticket.job.frame.clone(), execution: execution.clone() };

@@ -72,7 +72,10 @@ impl Writer {
 }
 
 fn overflow(outbox: &Arc<dyn Outbox>, waiting: &Arc<AtomicUsize>) -> Overflow {
-    #[expect(clippy::disallowed_methods, reason = "bounded in bytes: `Writer::write` refuses past OUTBOX_MAX")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounded in bytes: `Writer::write` refuses past OUTBOX_MAX"
+    )]
     let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
     let (outbox, waiting) = (Arc::clone(outbox), Arc::clone(waiting));
     let task = Task::spawn(async move {

@@ -69,11 +69,6 @@ impl Execution {
         Self { phase: Phase::Queued, stop: None, settled: false, may_requeue }
     }
 
-    /// Where it is.
-    pub(crate) fn phase(&self) -> Phase {
-        self.phase
-    }
-
     /// Takes one input and says what is to be done.
     pub(crate) fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
@@ -84,7 +79,9 @@ impl Execution {
             Input::Withdrawn => {
                 let outcome = match self.stop.take() {
                     Some(Stop::Deadline { after }) => self.timed_out(after),
-                    Some(Stop::Cancel { reason }) => Outcome::Cancelled(Cancelled { rung: Rung::Queued, reason }),
+                    Some(Stop::Cancel { reason }) => {
+                        Outcome::Cancelled(Cancelled { rung: Rung::Queued, reason })
+                    }
                     None => Outcome::Lost(Lost { started: false, cause: LostCause::ActorGone("execution") }),
                 };
                 self.finish(outcome, effects);

@@ -27,10 +27,6 @@ impl Line {
         self.present.is_empty()
     }
 
-    pub(crate) fn contains(&self, waiter: Waiter) -> bool {
-        self.present.contains(&waiter)
-    }
-
     pub(crate) fn push_back(&mut self, waiter: Waiter) {
         self.tidy();
         self.present.insert(waiter);

@@ -79,9 +79,16 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_maximum_and_jitter_takes_up_to_half() {
-        for (deaths, jitter, expected_ms) in
-            [(0, 0.0, 0), (1, 0.0, 0), (2, 0.0, 100), (3, 0.0, 200), (3, 1.0, 100), (5, 0.0, 800), (6, 0.0, 1_000), (u32::MAX, 0.5, 750)]
-        {
+        for (deaths, jitter, expected_ms) in [
+            (0, 0.0, 0),
+            (1, 0.0, 0),
+            (2, 0.0, 100),
+            (3, 0.0, 200),
+            (3, 1.0, 100),
+            (5, 0.0, 800),
+            (6, 0.0, 1_000),
+            (u32::MAX, 0.5, 750),
+        ] {
             let wait = backoff(deaths, &policy(), jitter);
             assert_eq!(wait, Duration::from_millis(expected_ms), "after {deaths} deaths, jitter {jitter}");
         }

@@ -257,7 +257,9 @@ impl Session {
     fn run(&mut self) -> Option<&mut Run> {
         match &mut self.phase {
             Phase::Warming(run) | Phase::Busy(run) => Some(run),
-            Phase::Creating | Phase::Ready | Phase::Idle | Phase::ShuttingDown { .. } | Phase::Terminated => None,
+            Phase::Creating | Phase::Ready | Phase::Idle | Phase::ShuttingDown { .. } | Phase::Terminated => {
+                None
+            }
         }
     }
 
@@ -307,12 +309,21 @@ impl Session {
     fn elapsed(&mut self, timer: Timer, effects: &mut Vec<Effect>) {
         match timer {
             Timer::Start => match &self.phase {
-                Phase::Creating => self.die(DeathCause::NotReady { after: self.limits.ready_timeout }, effects),
+                Phase::Creating => {
+                    self.die(DeathCause::NotReady { after: self.limits.ready_timeout }, effects)
+                }
                 Phase::Warming(_) => {
                     let after = self.limits.warmup_timeout;
-                    self.die(DeathCause::Warmup(format!("it took longer than `warmup_timeout`, {after:?}")), effects);
+                    self.die(
+                        DeathCause::Warmup(format!("it took longer than `warmup_timeout`, {after:?}")),
+                        effects,
+                    );
                 }
-                Phase::Ready | Phase::Busy(_) | Phase::Idle | Phase::ShuttingDown { .. } | Phase::Terminated => {}
+                Phase::Ready
+                | Phase::Busy(_)
+                | Phase::Idle
+                | Phase::ShuttingDown { .. }
+                | Phase::Terminated => {}
             },
             Timer::Ladder => {
                 let step = self.run().and_then(|run| Some((run.id, run.ladder.as_mut()?.climb())));

@@ -2,11 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    machine::supervisor::LeaseId,
-    outcome::Generation,
-    protocol::ExecutionId,
-};
+use crate::{machine::supervisor::LeaseId, outcome::Generation, protocol::ExecutionId};
 
 /// A place, and how many workers it has had.
 #[derive(Debug)]
@@ -20,13 +16,28 @@ pub(crate) struct Slot {
 pub(crate) enum Place {
     Empty,
     /// Its worker is being started or warmed.
-    Starting { since: Instant },
-    Idle { since: Instant, proven: bool },
-    Busy { since: Instant, proven: bool, execution: ExecutionId },
-    Leased { lease: LeaseId, since: Instant, proven: bool },
+    Starting {
+        since: Instant,
+    },
+    Idle {
+        since: Instant,
+        proven: bool,
+    },
+    Busy {
+        since: Instant,
+        proven: bool,
+        execution: ExecutionId,
+    },
+    Leased {
+        lease: LeaseId,
+        since: Instant,
+        proven: bool,
+    },
     /// Its worker is ending.
     Retiring,
-    BackingOff { until: Instant },
+    BackingOff {
+        until: Instant,
+    },
 }
 
 impl Slot {
@@ -50,9 +61,9 @@ impl Slot {
     pub(crate) fn record(&self, now: Instant) -> Option<(Duration, bool)> {
         match self.place {
             Place::Starting { since } => Some((now.duration_since(since), false)),
-            Place::Idle { since, proven } | Place::Busy { since, proven, .. } | Place::Leased { since, proven, .. } => {
-                Some((now.duration_since(since), proven))
-            }
+            Place::Idle { since, proven }
+            | Place::Busy { since, proven, .. }
+            | Place::Leased { since, proven, .. } => Some((now.duration_since(since), proven)),
             Place::Empty | Place::Retiring | Place::BackingOff { .. } => None,
         }
     }

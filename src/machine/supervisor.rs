@@ -73,13 +73,22 @@ pub(crate) enum Input {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Effect {
     /// Start a worker in this slot.
-    Start { slot: usize, generation: Generation },
+    Start {
+        slot: usize,
+        generation: Generation,
+    },
     /// Give this execution to the session in this slot.
-    Assign { slot: usize, execution: ExecutionId },
+    Assign {
+        slot: usize,
+        execution: ExecutionId,
+    },
     /// Tell this execution that it is out of the line, as it asked.
     Withdrawn(ExecutionId),
     /// Tell this execution where it is: it asked too late.
-    AlreadyAssigned { slot: usize, execution: ExecutionId },
+    AlreadyAssigned {
+        slot: usize,
+        execution: ExecutionId,
+    },
     /// Tell this waiting execution that it will not run.
     Lose(ExecutionId, LostCause),
     /// It was accepted.
@@ -87,14 +96,22 @@ pub(crate) enum Effect {
     /// It was not accepted.
     Refuse(ExecutionId, SubmitError),
     /// Hand the session in this slot to this lease.
-    Grant { lease: LeaseId, slot: usize },
+    Grant {
+        lease: LeaseId,
+        slot: usize,
+    },
     /// This lease will not be granted.
     Deny(LeaseId, SubmitError),
     /// Tell the holder that its session has ended.
     LeaseEnded(LeaseId, String),
     /// End the worker in this slot: politely, or at once.
-    Stop { slot: usize },
-    Kill { slot: usize, cause: DeathCause },
+    Stop {
+        slot: usize,
+    },
+    Kill {
+        slot: usize,
+        cause: DeathCause,
+    },
     /// Call with `Tick` after this wait.
     Tick(Duration),
     /// Call with `LeaseExpired` after this wait, unless armed again.
@@ -198,7 +215,9 @@ impl Pool {
                 }
             }
             Input::Ready { slot, generation } => self.ready(slot, generation, now, effects),
-            Input::Idle { slot, generation, execution } => self.idle(slot, generation, execution, now, effects),
+            Input::Idle { slot, generation, execution } => {
+                self.idle(slot, generation, execution, now, effects)
+            }
             Input::Terminated { slot, generation, death } => {
                 if self.is_current(slot, generation) {
                     let why = death.to_string();
@@ -307,8 +326,11 @@ impl Pool {
                 let lease = *lease;
                 self.lease_idle(lease, effects);
             }
-            Place::Empty | Place::Starting { .. } | Place::Idle { .. } | Place::Retiring | Place::BackingOff { .. } => {
-            }
+            Place::Empty
+            | Place::Starting { .. }
+            | Place::Idle { .. }
+            | Place::Retiring
+            | Place::BackingOff { .. } => {}
         }
         let _ = now;
     }
@@ -425,7 +447,9 @@ impl Pool {
             let _ = index;
         }
         for _ in coming..wanted {
-            let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else { return };
+            let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else {
+                return;
+            };
             let generation = Generation(self.slots[slot].generation.0 + 1);
             self.slots[slot] = Slot { generation, place: Place::Starting { since: now } };
             self.spawned += 1;
@@ -463,9 +487,11 @@ impl Pool {
 
     /// The place of each slot that has a worker.
     pub(crate) fn places(&self) -> impl Iterator<Item = (usize, Generation, &Place)> {
-        self.slots.iter().enumerate().filter(|(_, slot)| slot.has_worker()).map(|(index, slot)| {
-            (index, slot.generation, &slot.place)
-        })
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.has_worker())
+            .map(|(index, slot)| (index, slot.generation, &slot.place))
     }
 
     /// Where an execution is, if it is in a session.

@@ -4,12 +4,22 @@
 //! streams, an exit and a way to end it. [`Spawner`] is the seam: the scripted in-memory worker of the tests
 //! stands behind the same trait as a real process.
 
+mod pipes;
+mod process;
+mod program;
+mod python;
+mod spawner;
+mod undertaker;
+
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, task};
 
 use bytes::BytesMut;
 use tokio::io::AsyncRead;
 
 use crate::{error::SpawnError, outcome::Exit, protocol::Codec};
+
+pub(crate) use spawner::ProcessSpawner;
+pub use spawner::{PythonInfo, python_info};
 
 /// Starts workers.
 pub trait Spawner: Send + Sync + fmt::Debug + 'static {
@@ -18,6 +28,11 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
     /// `tag` identifies this worker among all processes of the machine; a spawner of real processes puts it into
     /// the environment, where children inherit it.
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>>;
+
+    /// Resolves when nothing is left of the workers that have ended: no child of theirs, no scratch folder.
+    fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// One started worker, as its session sees it.
@@ -78,14 +93,4 @@ pub trait Control: Send {
     fn interrupt(&self);
     /// Ends the worker and its process group at once. May be called again.
     fn kill(&self);
-}
-
-/// Stand-in until `worker/` lands.
-#[derive(Debug)]
-pub struct ProcessSpawner;
-impl ProcessSpawner {
-    pub fn new(_spec: crate::config::WorkerSpec) -> Self { Self }
-}
-impl Spawner for ProcessSpawner {
-    fn spawn(&self, _tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> { unimplemented!() }
 }

@@ -15,18 +15,20 @@ impl State {
             .pool
             .places()
             .filter_map(|(slot, generation, place)| {
-            let (state, pid) = self.sessions.get(&slot)?.gauge.get();
-            let execution = match place {
-                Place::Busy { execution, .. } => Some(*execution),
-                Place::Leased { lease, .. } => self.pool.running_in(*lease),
-                Place::Empty | Place::Starting { .. } | Place::Idle { .. } | Place::Retiring | Place::BackingOff { .. } => {
-                    None
-                }
-            };
-            let leased = matches!(place, Place::Leased { .. });
-            Some(SessionStatus { slot, generation, pid, state, leased, execution })
-        })
-        .collect();
+                let (state, pid) = self.sessions.get(&slot)?.gauge.get();
+                let execution = match place {
+                    Place::Busy { execution, .. } => Some(*execution),
+                    Place::Leased { lease, .. } => self.pool.running_in(*lease),
+                    Place::Empty
+                    | Place::Starting { .. }
+                    | Place::Idle { .. }
+                    | Place::Retiring
+                    | Place::BackingOff { .. } => None,
+                };
+                let leased = matches!(place, Place::Leased { .. });
+                Some(SessionStatus { slot, generation, pid, state, leased, execution })
+            })
+            .collect();
         status
     }
 

@@ -5,14 +5,16 @@ use crate::{
     machine::session::{Effect, Ending, Noted, Phase, Run, Session, Timer, Told},
     outcome::{Completion, DeathCause, Event, Failure, InputRequest, Rung, Usage},
     protocol::{
-        self, Cancel, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker, Heartbeat,
-        Ping, Ready, ToWorker,
+        self, Cancel, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker,
+        Heartbeat, Ping, Ready, ToWorker,
     },
 };
 
 impl Session {
     pub(super) fn frame(&mut self, frame: FromWorker, effects: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Creating) && !matches!(frame, FromWorker::Ready(_) | FromWorker::Log(_)) {
+        if matches!(self.phase, Phase::Creating)
+            && !matches!(frame, FromWorker::Ready(_) | FromWorker::Log(_))
+        {
             return self.die(DeathCause::Protocol("its first message was not `ready`".into()), effects);
         }
         match frame {
@@ -40,7 +42,10 @@ impl Session {
         } else if matches!(self.phase, Phase::ShuttingDown { .. } | Phase::Terminated) {
             self.last_words(id, frame, effects);
         } else if !self.ended.contains(&id) {
-            self.die(DeathCause::Protocol(format!("it spoke of execution {id}, which it was never given")), effects);
+            self.die(
+                DeathCause::Protocol(format!("it spoke of execution {id}, which it was never given")),
+                effects,
+            );
         } else if terminal {
             self.die(DeathCause::Protocol(format!("it ended execution {id} twice")), effects);
         } else {
@@ -67,7 +72,9 @@ impl Session {
 
     /// What a killed worker had still sent: it counts whether the code had started, and nothing else does.
     fn last_words(&mut self, id: ExecutionId, frame: FromWorker, effects: &mut Vec<Effect>) {
-        if let (Phase::ShuttingDown { run: Some(run), .. }, FromWorker::Started(_)) = (&mut self.phase, &frame) {
+        if let (Phase::ShuttingDown { run: Some(run), .. }, FromWorker::Started(_)) =
+            (&mut self.phase, &frame)
+        {
             if run.id == id {
                 run.started = true;
                 return;
@@ -89,10 +96,8 @@ impl Session {
         match self.warmup {
             None => self.warmed(effects),
             Some(warmup) => {
-                effects.extend([
-                    Effect::Arm(Timer::Start, self.limits.warmup_timeout),
-                    Effect::Execute(warmup),
-                ]);
+                effects
+                    .extend([Effect::Arm(Timer::Start, self.limits.warmup_timeout), Effect::Execute(warmup)]);
                 self.phase = Phase::Warming(Run::new(warmup));
             }
         }
@@ -117,7 +122,8 @@ impl Session {
         let Some(run) = self.run() else { return };
         let (expected, got) = (run.next_seq, output.seq);
         if expected != got {
-            let what = format!("output of execution {id} out of sequence: expected number {expected}, got {got}");
+            let what =
+                format!("output of execution {id} out of sequence: expected number {expected}, got {got}");
             return self.die(DeathCause::Protocol(what), effects);
         }
         run.next_seq += 1;
@@ -172,7 +178,9 @@ impl Session {
             }),
             ErrorKind::Exception | ErrorKind::Syntax | ErrorKind::Other(_) => match error.exception {
                 Some(exception) => Ending::Failed(Failure::Exception(exception)),
-                None => Ending::Failed(Failure::Protocol { what: "an `error` without an `exception`".into() }),
+                None => {
+                    Ending::Failed(Failure::Protocol { what: "an `error` without an `exception`".into() })
+                }
             },
         };
         self.over(id, ending, effects);
@@ -187,7 +195,9 @@ impl Session {
                     self.warmed(effects);
                 }
                 Ending::Failed(failure) => self.die(DeathCause::Warmup(failure.to_string()), effects),
-                Ending::Stopped(_) | Ending::Lost(_) => self.die(DeathCause::Warmup("it was stopped".into()), effects),
+                Ending::Stopped(_) | Ending::Lost(_) => {
+                    self.die(DeathCause::Warmup("it was stopped".into()), effects)
+                }
             };
         }
         if self.run().is_some_and(|run| run.told == Told::Running) {

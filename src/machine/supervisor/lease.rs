@@ -35,15 +35,24 @@ impl Pool {
     }
 
     /// One execution at a time; others wait in the session's own line, up to its limit.
-    pub(super) fn submit_leased(&mut self, execution: ExecutionId, lease: LeaseId, effects: &mut Vec<Effect>) {
+    pub(super) fn submit_leased(
+        &mut self,
+        execution: ExecutionId,
+        lease: LeaseId,
+        effects: &mut Vec<Effect>,
+    ) {
         let limit = self.config.line;
         let refused = match self.leases.get(&lease) {
             None => Some(SubmitError::SessionEnded { why: "it was released".into() }),
-            Some(Lease { place: Held::Ended(why), .. }) => Some(SubmitError::SessionEnded { why: why.clone() }),
+            Some(Lease { place: Held::Ended(why), .. }) => {
+                Some(SubmitError::SessionEnded { why: why.clone() })
+            }
             Some(Lease { place: Held::Leaving(_), .. }) => {
                 Some(SubmitError::SessionEnded { why: "it was released".into() })
             }
-            Some(held) if held.running.is_some() && held.line.len() >= limit => Some(SubmitError::LineFull { limit }),
+            Some(held) if held.running.is_some() && held.line.len() >= limit => {
+                Some(SubmitError::LineFull { limit })
+            }
             Some(Lease { place: Held::Slot(_), .. }) => self.stopping().then_some(SubmitError::ShuttingDown),
         };
         if let Some(error) = refused {

@@ -39,7 +39,9 @@ impl Pool {
     fn empty_lease_lines(&mut self, effects: &mut Vec<Effect>) {
         for held in self.leases.values_mut() {
             let waiting = std::mem::take(&mut held.line);
-            effects.extend(waiting.into_iter().map(|execution| Effect::Lose(execution, LostCause::ShuttingDown)));
+            effects.extend(
+                waiting.into_iter().map(|execution| Effect::Lose(execution, LostCause::ShuttingDown)),
+            );
         }
     }
 

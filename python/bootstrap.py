@@ -1,0 +1,23 @@
+# Given to `python -I -c`: takes the worker from fd 0 and runs it. One byte says how it comes (M: marshalled code, after
+# the magic number of the interpreter that compiled it; S: source), four bytes its length. Frames follow on the same fd.
+import marshal, os, sys
+def take(size):
+    data = b""
+    while len(data) < size:
+        part = os.read(0, size - len(data))
+        if not part: os._exit(113)
+        data += part
+    return data
+def refuse(why):
+    os.write(2, b"ostler bootstrap: " + why + b"\n")
+    os._exit(65)
+kind = take(1)
+payload = take(int.from_bytes(take(4), "big"))
+if kind == b"M":
+    if payload[:4] != sys.modules["_frozen_importlib_external"].MAGIC_NUMBER: refuse(b"the worker was compiled for another interpreter")
+    code = marshal.loads(memoryview(payload)[4:])
+elif kind == b"S": code = compile(payload, "<ostler_worker>", "exec", dont_inherit=True, optimize=2)
+else: refuse(b"unknown payload")
+worker = sys.modules["_ostler_worker"] = type(sys)("_ostler_worker")
+exec(code, worker.__dict__)
+worker.main()

@@ -1,0 +1,2606 @@
+"""The Python worker that Ostler ships: one file, standard library only, CPython 3.9 or newer.
+
+A worker runs code for a host, keeps the namespace between executions, streams what the code prints, and stays
+reachable while the code runs. PROTOCOL.md says what host and worker tell each other; this file is one side of it.
+
+There is one thread, and it is the only reader of the channel:
+
+    idle   the main thread waits for a frame
+    busy   user code runs on the main thread. A frame that arrives rings the doorbell: the kernel sends SIGURG
+           (O_ASYNC on the channel), and the signal handler reads the channel without blocking.
+
+So a cancel interrupts user code wherever Python looks at signals, a ping is answered at once, and no thread of ours
+competes for the interpreter. Two rules make that safe, and everything below leans on them:
+
+  * a signal handler raises into user code only if the innermost Python frame is *not* one of this file's.
+    Our own code is therefore never interrupted half-way, and needs no masks and no locks against itself.
+  * the handler never blocks, and keeps out while the main thread reads the channel (`state.main_reads`).
+
+User output never shares the channel on the socket transport: fd 1 and 2 are pipes that the host reads. On the stdio
+transport the channel moves to private descriptors, fd 1 points at fd 2, and prints travel as `output` frames.
+
+Sections: codecs · channel · state · doorbell and cancelling · output · input · surroundings · compiling and running ·
+values and rich results · exceptions · executing · smaller requests · repair · idle work · start and main loop.
+"""
+
+import sys
+
+if __name__ == "__main__" and sys.path and sys.path[0] == __file__.rpartition("/")[0]:
+    # Started as a script: this file's folder must not shadow modules, neither ours nor the user's.
+    del sys.path[0]
+
+# Only modules that are written in C or loaded anyway: every other import would delay `ready` by milliseconds. For
+# the same reason `_signal` and not `signal` (which imports enum), and `_collections` and not `collections`.
+import _signal
+import _socket
+import builtins
+import fcntl
+import faulthandler
+import io
+import os
+import select
+import time
+from _collections import deque
+from _functools import partial
+from _struct import pack, unpack_from
+from _thread import allocate_lock, get_ident, interrupt_main
+
+PROTOCOL = 1
+FRAME_LIMIT = 64 << 20  # bytes of payload; a longer frame, or an empty one, is a broken channel
+DEPTH_LIMIT = 64  # nesting of maps and arrays in one frame
+VALUE_LIMIT = 64 << 10  # encoded bytes of a `result`'s value; larger ones are told by their repr only
+OUTPUT_CHUNK = 256 << 10  # bytes of one `output` frame (stdio transport)
+READ_SIZE = 64 << 10
+PRIVATE_FD = 100  # our descriptors live at 100 and above, out of the way of user code
+
+EXIT_PROTOCOL = 64  # the host spoke another protocol, or broke this one
+EXIT_INTERNAL = 112  # a bug in this file
+EXIT_HOST_GONE = 113
+
+PID = os.getpid()
+PARENT = os.getppid()
+MAIN_THREAD = get_ident()
+DOORBELL = _signal.SIGURG  # ignored by default: harmless before our handler is set, after exec, and in children
+WORKER = globals()  # `frame.f_globals is WORKER` tells our frames from the user's
+LINUX = sys.platform.startswith("linux")
+
+# Bound now, because user code may replace them in their modules (clocks are often mocked).
+monotonic = time.monotonic
+process_time = time.process_time
+exit_now = os._exit
+getpid = os.getpid
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Codecs: MessagePack (default) and JSON. `encode` and `decode` are module globals that the codec in use provides.
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def encode(value):
+    """Returns `value` as MessagePack. Only the protocol's own types: TypeError, OverflowError or ValueError otherwise."""
+    parts = []
+    _encode(value, parts.append, DEPTH_LIMIT)
+    return b"".join(parts)
+
+
+def _encode(value, write, room):
+    kind = type(value)
+    if kind is str:
+        raw = utf8(value)
+        size = len(raw)
+        if size < 32:
+            write(b"%c" % (0xA0 | size))
+        elif size < 256:
+            write(b"\xd9%c" % size)
+        elif size < 65536:
+            write(b"\xda" + size.to_bytes(2, "big"))
+        else:
+            write(b"\xdb" + size.to_bytes(4, "big"))
+        write(raw)
+    elif kind is int:
+        write(_encode_int(value))
+    elif kind is float:
+        write(pack(">Bd", 0xCB, value))
+    elif value is None:
+        write(b"\xc0")
+    elif kind is bool:
+        write(b"\xc3" if value else b"\xc2")
+    elif kind is dict:
+        if not room:
+            raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
+        write(_container_head(len(value), 0x80, b"\xde", b"\xdf"))
+        for key, item in value.items():
+            _encode(key, write, room - 1)
+            _encode(item, write, room - 1)
+    elif kind is list or kind is tuple:
+        if not room:
+            raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
+        write(_container_head(len(value), 0x90, b"\xdc", b"\xdd"))
+        for item in value:
+            _encode(item, write, room - 1)
+    elif kind is bytes or kind is bytearray:
+        size = len(value)
+        if size < 256:
+            write(b"\xc4%c" % size)
+        elif size < 65536:
+            write(b"\xc5" + size.to_bytes(2, "big"))
+        else:
+            write(b"\xc6" + size.to_bytes(4, "big"))
+        write(value)
+    else:
+        raise TypeError(f"a {kind.__name__} cannot be sent")
+
+
+def _encode_int(value):
+    if 0 <= value < 128:
+        return b"%c" % value
+    if value > 0:
+        if value < 1 << 8:
+            return b"\xcc%c" % value
+        if value < 1 << 16:
+            return b"\xcd" + value.to_bytes(2, "big")
+        if value < 1 << 32:
+            return b"\xce" + value.to_bytes(4, "big")
+        if value < 1 << 64:
+            return b"\xcf" + value.to_bytes(8, "big")
+    elif value >= -32:
+        return b"%c" % (value & 255)
+    elif value >= -1 << 7:
+        return pack(">Bb", 0xD0, value)
+    elif value >= -1 << 15:
+        return pack(">Bh", 0xD1, value)
+    elif value >= -1 << 31:
+        return pack(">Bi", 0xD2, value)
+    elif value >= -1 << 63:
+        return pack(">Bq", 0xD3, value)
+    raise OverflowError("an integer beyond 64 bits cannot be sent")
+
+
+def _container_head(size, short, head16, head32):
+    if size < 16:
+        return b"%c" % (short | size)
+    if size < 65536:
+        return head16 + size.to_bytes(2, "big")
+    return head32 + size.to_bytes(4, "big")
+
+
+def utf8(text):
+    """Returns `text` as valid UTF-8: a lone surrogate, which has no encoding, is written as its escape."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
+def decode(data):
+    """Returns the one value that the bytes `data` hold; bytes that are no such value are a ValueError."""
+    # Lengths are not checked one by one. Positions only grow, so a length that points past the end either makes a
+    # later index fail or leaves `end` beyond the data; both are refused here, and nothing is allocated by a length.
+    try:
+        value, end = _decode(data, 0, DEPTH_LIMIT)
+    except IndexError:
+        raise ValueError("truncated MessagePack") from None
+    except TypeError:
+        raise ValueError("a map or an array cannot be a key") from None
+    if end != len(data):
+        raise ValueError(f"MessagePack of {end} bytes in a frame of {len(data)}")
+    return value
+
+
+def _decode(data, at, room):
+    head = data[at]
+    at += 1
+    if head < 0x80:
+        return head, at
+    if head < 0x90:
+        return _decode_map(data, at, head & 15, room)
+    if head < 0xA0:
+        return _decode_array(data, at, head & 15, room)
+    if head < 0xC0:
+        end = at + (head & 31)
+        return data[at:end].decode(), end
+    if head >= 0xE0:
+        return head - 256, at
+    if head == 0xC0:
+        return None, at
+    if head == 0xC2:
+        return False, at
+    if head == 0xC3:
+        return True, at
+    if head == 0xCB:
+        if len(data) - at < 8:
+            raise IndexError
+        return unpack_from(">d", data, at)[0], at + 8
+    if head == 0xCA:
+        if len(data) - at < 4:
+            raise IndexError
+        return unpack_from(">f", data, at)[0], at + 4
+    if head == 0xC1 or 0xC7 <= head <= 0xC9 or 0xD4 <= head <= 0xD8:
+        raise ValueError(f"byte {head:#04x} is not used by the protocol")
+    return _decode_sized(data, at, head, room)
+
+
+def _decode_sized(data, at, head, room):
+    """Integers, and everything whose length has bytes of its own."""
+    width = _WIDTHS[head]
+    number = int.from_bytes(data[at : at + width], "big", signed=0xD0 <= head <= 0xD3)
+    at += width
+    if head <= 0xC6:
+        return data[at : at + number], at + number
+    if head <= 0xD3:
+        return number, at
+    if head <= 0xDB:
+        return data[at : at + number].decode(), at + number
+    if head <= 0xDD:
+        return _decode_array(data, at, number, room)
+    return _decode_map(data, at, number, room)
+
+
+_WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+_WIDTHS.update({0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4})
+
+
+def _decode_array(data, at, size, room):
+    if not room:
+        raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
+    items = []
+    for _ in range(size):
+        item, at = _decode(data, at, room - 1)
+        items.append(item)
+    return items, at
+
+
+def _decode_map(data, at, size, room):
+    if not room:
+        raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
+    items = {}
+    for _ in range(size):
+        key, at = _decode(data, at, room - 1)
+        items[key], at = _decode(data, at, room - 1)
+    return items, at
+
+
+def use_fast_codec():
+    """Switches to the `msgpack` package if it is installed and proves to speak as we do: a tenth of the CPU time."""
+    global encode, decode
+    try:
+        msgpack = load("msgpack")
+        if msgpack is None or msgpack.version < (1, 0):
+            return
+        fast_encode = msgpack.Packer(use_bin_type=True, autoreset=True, unicode_errors="backslashreplace").pack
+        fast_decode = partial(msgpack.unpackb, raw=False, strict_map_key=False)
+        # Its defaults have changed between versions, so it is asked and not trusted.
+        sample = {"a": [1, -1, 2.5, None, True, b"x", "y" * 300, {"k": "v"}], "big": "z" * 70000, "\ud800": -(1 << 63)}
+        if fast_encode(sample) != encode(sample) or fast_decode(encode(sample)) != decode(encode(sample)):
+            return
+    except Exception:
+        return
+    encode, decode = fast_encode, fast_decode
+
+
+def use_json_codec():
+    """Switches to JSON: bytes as {"$bytes": base64}, and {"$float": …} for the floats that JSON lacks."""
+    global encode, decode
+    import binascii
+    import json
+
+    def base64(data):
+        return binascii.b2a_base64(data, newline=False).decode()
+
+    def bytes_object(value):
+        if type(value) in (bytes, bytearray):
+            return {"$bytes": base64(value)}
+        raise TypeError(f"a {type(value).__name__} cannot be sent")
+
+    def restore(item):
+        if len(item) == 1:
+            if "$bytes" in item:
+                data = binascii.a2b_base64(item["$bytes"])
+                if base64(data) != item["$bytes"]:  # the decoder skips what it does not know
+                    raise ValueError("bad base64")
+                return data
+            if "$float" in item and item["$float"] in ("nan", "inf", "-inf"):
+                return float(item["$float"])
+        return item
+
+    def refuse_constant(name):
+        raise ValueError(f"{name} is no JSON")
+
+    def spell_out(value):
+        """The slow path: replaces what the encoder refuses or would write as invalid JSON."""
+        kind = type(value)
+        if kind is float and value - value != 0:
+            return {"$float": repr(value)}
+        if kind is str:
+            return utf8(value).decode()
+        if kind is dict:
+            return {spell_out(key): spell_out(item) for key, item in value.items()}
+        return [spell_out(item) for item in value] if kind in (list, tuple) else value
+
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=bytes_object)
+    decoder = json.JSONDecoder(object_hook=restore, parse_constant=refuse_constant)
+
+    def encode(value):
+        try:
+            return encoder.encode(value).encode()
+        except ValueError:  # not a number, infinite, or a lone surrogate
+            return encoder.encode(spell_out(value)).encode()
+
+    def decode(data):
+        text = data.decode()
+        if text.count("[") + text.count("{") > DEPTH_LIMIT:
+            check_json_depth(text)
+        try:
+            return decoder.decode(text)
+        except (TypeError, RecursionError) as problem:
+            raise ValueError(f"bad JSON: {problem}") from None
+
+
+def check_json_depth(text):
+    """Refuses JSON that nests too deeply, before a recursive parser sees it."""
+    depth = 0
+    in_string = escaped = False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif in_string:
+            escaped = character == "\\"
+            in_string = character != '"'
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            if depth > DEPTH_LIMIT:
+                raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
+        elif character in "]}":
+            depth -= 1
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Channel: frames in both directions, over a socket or a pair of pipes
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def private(fd):
+    """Duplicates `fd` to a high number that children do not inherit."""
+    for floor in (PRIVATE_FD, 10, 3):  # a small RLIMIT_NOFILE forbids the first
+        try:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, floor)
+        except OSError:
+            continue
+    raise OSError(f"no free descriptor for a copy of fd {fd}")
+
+
+class SocketLink:
+    """One stream socket for both directions."""
+
+    def __init__(self, fd):
+        self.input = self.output = fd
+        self.socket = _socket.socket(fileno=fd)
+        self.socket.setblocking(True)
+
+    def receive(self, size):
+        """Waits for at most `size` bytes; b"" is the end."""
+        try:
+            return self.socket.recv(size)
+        except ConnectionResetError:  # how a unix socket tells that it was closed while our frames lay unread
+            return b""
+
+    def receive_now(self, size):
+        """Returns what is there without waiting; None if that is nothing."""
+        try:
+            return self.socket.recv(size, _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            return b""
+
+    def send(self, data):
+        """Sends some of `data`, or none if the peer's buffer is full; returns how much."""
+        try:
+            return self.socket.send(data, _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+
+    def close(self):
+        # The object, and not the bare descriptor: its destructor would later close whatever reused the number.
+        self.socket.close()
+
+
+class PipeLink:
+    """Two pipes, or whatever else fd 0 and fd 1 were."""
+
+    def __init__(self, input, output):
+        self.input, self.output = input, output
+        self.readable = select.poll()
+        self.readable.register(input, select.POLLIN)
+
+    def receive(self, size):
+        return os.read(self.input, size)
+
+    def receive_now(self, size):
+        # O_NONBLOCK belongs to the open file, which others may share; so ask first instead.
+        return os.read(self.input, size) if self.readable.poll(0) else None
+
+    def send(self, data):
+        return os.write(self.output, data)
+
+    def close(self):
+        os.close(self.input)
+        os.close(self.output)
+
+
+class Channel:
+    """Frames to and from the host.
+
+    Reading belongs to the main thread: `wait` while it is idle, `take_available` from the signal handler.
+    Sending is open to every thread and to the signal handler: a frame is queued, and whoever gets the lock sends
+    the queue. Nobody ever waits for that lock, so a handler cannot deadlock with the frame that it interrupted.
+    """
+
+    def __init__(self, link):
+        self.link = link
+        self.buffer = bytearray()
+        self.incoming = deque()  # decoded messages nobody has looked at
+        self.parked = deque()  # messages that arrived while code ran and are for later
+        self.outgoing = deque()  # frames as bytes, or the marks that `_next_frame` explains
+        self.sending = allocate_lock()
+        self.unsent = b""
+
+    # -- receiving
+
+    def wait(self):
+        """Waits until something arrives; `incoming` may still be empty afterwards."""
+        self._accept(self.link.receive(self._wanted()))
+
+    def take_available(self):
+        """Moves what has arrived into `incoming`, without waiting."""
+        while True:
+            data = self.link.receive_now(self._wanted())
+            if data is None:
+                return
+            self._accept(data)
+
+    def _wanted(self):
+        buffer = self.buffer
+        if len(buffer) < 4:
+            return READ_SIZE
+        missing = 4 + int.from_bytes(buffer[:4], "big") - len(buffer)
+        return min(max(missing, READ_SIZE), 1 << 20)
+
+    def _accept(self, data):
+        if not data:
+            host_gone()
+        # Into the buffer first: if the user's recursion limit stops the parsing below (in a signal handler, on top
+        # of a deep stack), nothing is lost and the next look continues.
+        self.buffer += data
+        buffer = self.buffer
+        while len(buffer) >= 4:
+            size = int.from_bytes(buffer[:4], "big")
+            if not 0 < size <= FRAME_LIMIT:
+                channel_broken("frame length", f"1 to {FRAME_LIMIT}", str(size))
+            end = 4 + size
+            if len(buffer) < end:
+                return
+            with memoryview(buffer) as view:
+                payload = bytes(view[4:end])
+            try:
+                message = decode(payload)
+            except ValueError as problem:
+                channel_broken("frame payload", "one map", str(problem))
+            if type(message) is not dict:
+                channel_broken("frame payload", "one map", type(message).__name__)
+            self.incoming.append(message)
+            del buffer[:end]
+
+    # -- sending
+
+    def send(self, message):
+        data = encode(message)
+        self.send_frame(len(data).to_bytes(4, "big") + data)
+
+    def send_frame(self, frame):
+        self.outgoing.append(frame)
+        while self.outgoing and self.sending.acquire(False):
+            try:
+                self._send_queue()
+            finally:
+                self.sending.release()
+
+    def _send_queue(self):
+        while True:
+            data = self.unsent
+            if not data:
+                if not self.outgoing:
+                    return
+                data = self.unsent = self._next_frames()
+            try:
+                sent = self.link.send(data)
+            except OSError as problem:
+                if isinstance(problem, (BrokenPipeError, ConnectionResetError)):
+                    host_gone()
+                raise
+            if sent:
+                self.unsent = data[sent:]
+            else:
+                writable = select.poll()
+                writable.register(self.link.output, select.POLLOUT)
+                writable.poll(1000)
+
+    def _next_frames(self):
+        """Joins queued frames; numbers the output among them, which only the one sender can do in the right order."""
+        outgoing = self.outgoing
+        parts = []
+        size = 0
+        while outgoing and size < READ_SIZE:
+            frame = outgoing.popleft()
+            if type(frame) is tuple:
+                frame = frame[0](*frame[1:])
+            parts.append(frame)
+            size += len(frame)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def finish(self):
+        """Waits, for a second at most, until everything queued has been sent."""
+        if self.sending.acquire(True, 1.0):
+            try:
+                self._send_queue()
+            finally:
+                self.sending.release()
+
+
+def host_gone():
+    """The channel has ended: nobody wants what this process does, nor what its children do."""
+    if not state.forked:
+        kill_group()
+    exit_now(EXIT_HOST_GONE)
+
+
+def kill_group():
+    if os.getpgrp() == PID:  # only as its leader: another's group is not ours to kill
+        os.killpg(0, _signal.SIGKILL)
+
+
+def channel_broken(what, expected, got):
+    """The host does not speak this protocol: say so and end. After a broken frame nothing can be trusted."""
+    try:
+        channel.send({"type": "protocol_error", "what": what, "expected": expected, "got": got[:200]})
+        channel.finish()
+    finally:
+        exit_now(EXIT_PROTOCOL)
+
+
+def log(level, text):
+    channel.send({"type": "log", "level": level, "message": text[:4096]})
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# State: what the signal handler and the main loop share. Only the main thread changes it.
+# ---------------------------------------------------------------------------------------------------------------
+
+POLITE, FORCE = 1, 2  # how urgently a running execution has been asked to stop
+
+
+class State:
+    def __init__(self):
+        self.current = None  # the running Execution
+        self.user = False  # user code may be on the stack
+        self.main_reads = True  # the main thread looks at the channel next: the handler keeps out
+        self.waiting = False  # inside input(), at a point where a handler may raise
+        self.serving = False  # the handler is at work
+        self.pending = False  # the doorbell rang while the handler kept out
+        self.rung = False  # CPython 3.9: the next SIGINT is a Bell of ours
+        self.forked = False  # this is a child that user code forked
+        self.background = False  # asyncio tasks run between executions
+        self.tainted = False  # a forced cancel cut `finally` blocks short
+        self.quiet_until = 0.0  # a SIGINT before this belongs to a cancel that is over
+        self.forced = None  # the exception of a forced cancel; see `raise_forced`
+        self.shutdown = False
+        self.sequence = 0  # executions so far; names them `<exec:N>`
+        self.loop = None  # the event loop of top-level await; lives on between executions
+        self.module = None  # the user's __main__
+        self.namespace = None
+        self.baseline = 0  # names that every new module has
+        self.future = 0  # `from __future__` flags that later cells inherit
+        self.untidy = False  # a fresh namespace was thrown away; collect its cycles when idle
+        self.clean_path = list(sys.path)  # sys.path before the host or the user changed it
+        self.death_armed = False
+        self.idle = False  # the idle work is done
+        self.framed_output = False  # prints travel as frames (stdio transport)
+
+
+class Limits:
+    """What `init` may change."""
+
+    max_repr = 64 << 10  # characters
+    max_frames = 60
+    max_display = 16 << 20  # bytes of one display's data
+    import_grace = 0.5  # seconds for which an interrupt waits for an import to finish
+
+
+class Execution:
+    """One request that runs user code, from `started` to its `result` or `error`."""
+
+    __slots__ = ("id", "filename", "allow_stdin", "fresh", "silent", "rich", "started_at", "cpu_at_start", "level",
+                 "raised", "asked_at", "interrupt", "interrupted", "framed_at", "task", "outputs", "closed", "script",
+                 "threads", "leaves_nothing")  # fmt: skip
+
+    def __init__(self, id):
+        self.id = id
+        self.filename = None
+        self.allow_stdin = True
+        self.fresh = self.silent = self.rich = self.script = False
+        self.started_at = monotonic()
+        self.cpu_at_start = process_time()
+        self.level = 0  # asked to stop: 0, POLITE or FORCE
+        self.raised = 0  # the level that user code has been given; FORCE is never used up
+        self.asked_at = 0.0
+        self.interrupt = False  # a KeyboardInterrupt is due
+        self.interrupted = False  # one was given
+        self.framed_at = 0.0  # when an `interrupt` frame asked for it
+        self.task = None  # the asyncio task, for top-level await
+        self.outputs = 0  # `output` frames so far (stdio transport)
+        self.threads = ()  # those that ran before a script started
+        self.leaves_nothing = False  # no function or class that could want the source later
+        self.closed = False
+
+    def ask(self, level):
+        """Asks the code to stop. A repeated polite request interrupts again."""
+        if level == POLITE and self.raised == POLITE:
+            self.raised = 0
+        self.level = max(self.level, level)
+        self.asked_at = self.asked_at or monotonic()
+
+    def due(self):
+        return self.level > self.raised or self.interrupt
+
+
+state = State()
+limits = Limits()
+channel = streams = health = codec_name = idle_work = None  # set by `start`
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Doorbell: control frames while user code runs
+# ---------------------------------------------------------------------------------------------------------------
+
+
+class Bell:
+    """Rings the doorbell again when it is freed.
+
+    The interpreter frees it from C, so no Python frame of ours stands between the ringing and the next look at
+    signals. As the last local variable of a signal handler it means "call me again, a little later".
+    """
+
+    __slots__ = ()
+
+    if sys.version_info >= (3, 10):
+        __del__ = staticmethod(partial(interrupt_main, DOORBELL))
+    else:
+        __del__ = staticmethod(interrupt_main)  # can only simulate SIGINT; `on_sigint` asks `state.rung`
+
+
+def new_bell():
+    state.rung = True
+    return Bell()
+
+
+def on_doorbell(signum, frame):
+    """SIGURG: something has arrived, or a Bell was freed."""
+    if state.main_reads or state.forked:
+        state.pending = True
+        return
+    bell = None
+    try:
+        serve_channel(frame)
+    except RecursionError:  # the user's stack has no room for us; try again when it has shrunk
+        bell = new_bell()
+        return
+    bell = deliver(frame)  # noqa: F841  freed when this frame is: rings again, if it must
+
+
+def on_sigint(signum, frame):
+    """SIGINT: a terminal, `os.kill`, or the group signal that accompanies a cancel for the sake of children."""
+    execution = state.current
+    if state.rung and sys.version_info < (3, 10):
+        state.rung = False
+        return on_doorbell(signum, frame)
+    if execution is None or state.forked:
+        return None
+    if not state.main_reads:
+        try:
+            serve_channel(frame)  # the cancel that this signal accompanies may still be unread
+        except RecursionError:
+            pass
+    now = monotonic()
+    if not execution.level and now > state.quiet_until and now > execution.framed_at + 0.25:
+        execution.interrupt = True
+        execution.asked_at = execution.asked_at or now
+        if state.waiting:
+            raise_due(execution, frame)
+    bell = deliver(frame)  # noqa: F841  as above
+    return None
+
+
+def serve_channel(frame):
+    """Reads the channel without waiting, acts on control messages and parks the others."""
+    if state.serving:  # a doorbell within the doorbell: the outer call looks again
+        state.pending = True
+        return
+    state.serving = True
+    try:
+        while True:
+            state.pending = False
+            channel.take_available()
+            sort_incoming(frame)
+            if not state.pending:
+                break
+    finally:
+        state.serving = False
+    if state.background and channel.parked and state.loop is not None:
+        state.loop.call_soon_threadsafe(state.loop.stop)
+
+
+def sort_incoming(frame):
+    incoming = channel.incoming
+    while incoming:
+        message = incoming[0]
+        act = CONTROL.get(message.get("type"))
+        if act is None or not act(message, frame):
+            channel.parked.append(message)
+        incoming.popleft()  # only now: if the stack had no room for the above, the message is still there
+
+
+def control_ping(message, frame):
+    send_heartbeat(message.get("seq"), frame)
+    flush_if_writable()
+    return True
+
+
+def control_cancel(message, frame):
+    execution = state.current
+    id = message.get("id")
+    if type(id) is not str:
+        return complain("a cancel without an id", "id: str", type(id).__name__)
+    hit = execution is not None and id == execution.id
+    if hit:
+        execution.ask(FORCE if message.get("force") is True else POLITE)
+    channel.send({"type": "cancel_ack", "id": id, "hit": hit})
+    return True
+
+
+def control_interrupt(message, frame):
+    execution = state.current
+    if execution is not None:
+        execution.interrupt = True
+        execution.framed_at = monotonic()
+        execution.asked_at = execution.asked_at or execution.framed_at
+    return True
+
+
+def control_input(message, frame):
+    request = message.get("request")
+    question = questions.get(request) if type(request) is int else None
+    if question is not None and question.reply is None:
+        question.reply = message
+        question.answered.release()
+    return True
+
+
+def control_shutdown(message, frame):
+    if state.current is None:
+        return False  # parked; the main loop takes it at once
+    state.shutdown = True
+    state.current.ask(POLITE)
+    return True
+
+
+CONTROL = {
+    "ping": control_ping,
+    "cancel": control_cancel,
+    "interrupt": control_interrupt,
+    "input_response": control_input,
+    "shutdown": control_shutdown,
+}
+
+
+def complain(what, expected=None, got=None, id=None):
+    """Answers a message that makes no sense; the channel itself is sound and goes on."""
+    message = {"type": "protocol_error", "what": what}
+    for key, value in (("expected", expected), ("got", got), ("id", id)):
+        if value is not None:
+            message[key] = value[:200]
+    channel.send(message)
+    return True
+
+
+# -- health, as told by a heartbeat
+
+
+class Health:
+    """Memory and CPU of this process, from where they cost least."""
+
+    def __init__(self):
+        self.page = os.sysconf("SC_PAGE_SIZE")
+        self.cpu_at = process_time()
+        self.seen_at = monotonic()
+        try:
+            opened = os.open("/proc/self/statm", os.O_RDONLY)
+            self.statm = private(opened)
+            os.close(opened)
+        except OSError:
+            self.statm = None
+
+    def memory(self):
+        if self.statm is not None:
+            try:
+                return int(os.pread(self.statm, 64, 0).split()[1]) * self.page
+            except (OSError, ValueError, IndexError):  # user code closed the descriptor
+                pass
+        resource = load("resource")
+        if resource is None:
+            return 0
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+    def cpu_percent(self):
+        """CPU use since the last call."""
+        cpu, now = process_time(), monotonic()
+        percent = 100.0 * (cpu - self.cpu_at) / max(now - self.seen_at, 1e-6)
+        self.cpu_at, self.seen_at = cpu, now
+        return percent
+
+
+def send_heartbeat(seq, frame):
+    message = {
+        "type": "heartbeat",
+        "memory_usage": health.memory(),
+        "cpu_percent": health.cpu_percent(),
+        "namespace_size": namespace_size(),
+    }
+    if type(seq) is int:
+        message["seq"] = seq
+    execution = state.current
+    if execution is not None:
+        message["running"] = execution.id
+        message["elapsed"] = monotonic() - execution.started_at
+        while frame is not None and frame.f_globals is WORKER:
+            frame = frame.f_back
+        if frame is not None:
+            message["where"] = [frame.f_code.co_filename[:1024], frame.f_lineno or 0, frame.f_code.co_name]
+    channel.send(message)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Cancelling: how the running code is made to stop
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def deliver(frame):
+    """Raises into user code what is due there. Returns a Bell if that is impossible just now, to be called again."""
+    execution = state.current
+    if execution is None or not state.user or not execution.due() or state.main_reads:
+        return None
+    if frame is None or (frame.f_globals is WORKER and frame.f_code is not RUN_COROUTINE):
+        return new_bell()
+    raise_due(execution, frame)
+    return None
+
+
+def deliver_here():
+    """The same from a place of ours where an exception is welcome, just before user code starts."""
+    execution = state.current
+    if execution.due():
+        raise_due(execution, sys._getframe(1))
+
+
+def raise_due(execution, frame):
+    """Raises KeyboardInterrupt at `frame`, or arranges for it."""
+    if monotonic() - execution.asked_at < limits.import_grace:
+        importer = importing_frame(frame)
+        if importer is not None:
+            raise_after_import(importer)
+            return
+    if execution.level == FORCE:
+        state.tainted = True
+        trace_user_frames(frame)
+        raise_forced()
+    text = () if execution.interrupt and not execution.level else ("cancelled",)
+    execution.interrupted = execution.interrupted or execution.interrupt
+    execution.interrupt = False
+    execution.raised = execution.level
+    task = execution.task
+    if task is not None and not task.done() and in_event_loop(frame):
+        state.loop.call_soon_threadsafe(task.cancel)  # CancelledError at the await, so that clean-up can run
+        return
+    raise KeyboardInterrupt(*text)
+
+
+def in_event_loop(frame):
+    """Whether the main thread is in the event loop itself, as opposed to a coroutine's own code."""
+    if frame.f_code is RUN_COROUTINE:
+        return True  # a loop written in C: no Python frame between it and us
+    for _ in range(2):  # `select`, called by `_run_once`
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "_run_once":
+            return True
+        if frame.f_globals.get("__name__") != "selectors":
+            return False
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "_run_once"
+
+
+# -- within an import. An interrupted import leaves packages half-made in sys.modules, broken for the rest of the
+#    session. So the exception waits, for `limits.import_grace` at most, until the import statement is done.
+
+
+def importing_frame(frame):
+    """The frame that runs the outermost import statement, if the main thread is inside one."""
+    importer = None
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            importer = frame.f_back
+        frame = frame.f_back
+    return importer if importer is not None and importer.f_globals is not WORKER else None
+
+
+def raise_after_import(importer):
+    if importer.f_trace is not trace_importer:
+        importer.f_trace = trace_importer
+        sys.settrace(trace_import)
+
+
+def trace_importer(frame, event, argument):
+    if event in ("line", "return"):
+        sys.settrace(None)
+        raise_if_due(frame)
+    return trace_importer
+
+
+def trace_import(frame, event, argument):
+    """Called for every function that the import calls: watches the time."""
+    execution = state.current
+    if execution is None or monotonic() - execution.asked_at >= limits.import_grace:
+        sys.settrace(None)
+        raise_if_due(frame)
+    return None
+
+
+def raise_if_due(frame):
+    execution = state.current
+    if execution is not None and state.user and execution.due() and frame.f_globals is not WORKER:
+        raise_due(execution, frame)
+
+
+# -- by force: code that swallows KeyboardInterrupt. Three means together, because each alone fails on some version:
+#      1. the exception carries a Bell. Swallowing frees it, which rings again, from C: the next check raises again.
+#      2. another Bell is dropped right before the raise, so that every check from then on raises (not on 3.9, where
+#         the check would come before the `raise` itself).
+#      3. a trace function on the user's frames raises at the next line, which is inside an `except` clause too.
+#         It never raises at an `exception` event: CPython unsets tracing there, and nothing would change.
+
+
+def raise_forced():
+    forced = KeyboardInterrupt("cancelled by force")
+    forced.bell = new_bell()
+    # Kept here and not in a local: a frame of the exception's own traceback that held it would make a cycle, and a
+    # swallowed exception would not be freed.
+    state.forced = forced
+    del forced
+    if sys.version_info >= (3, 10):
+        bell = Bell()
+        bell = None  # noqa: F841  rings now; nothing from here to the raise looks at signals
+    raise state.forced
+
+
+def trace_user_frames(frame):
+    while frame is not None:
+        if frame.f_globals is not WORKER:
+            frame.f_trace = trace_forced
+        frame = frame.f_back
+    sys.settrace(trace_forced)
+
+
+def trace_forced(frame, event, argument):
+    if frame.f_globals is WORKER:
+        return None
+    if not state.user:
+        sys.settrace(None)
+        return None
+    if event not in ("line", "call"):
+        return trace_forced
+    raise_forced()
+
+
+def clean_up_after_cancel():
+    """Puts right what an exception at an arbitrary place may have left behind."""
+    sys.settrace(None)
+    state.forced = None
+    drop_orphaned_modules()
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None:
+        try:
+            if asyncio._get_running_loop() is not None:  # a forced exception skipped the `finally` of run_forever
+                asyncio._set_running_loop(None)
+                state.loop = None
+        except AttributeError:
+            pass
+
+
+def drop_orphaned_modules():
+    """Forgets submodules whose parent's import failed: they would never be bound to the parent again."""
+    modules = sys.modules
+    for name in [name for name in list(modules) if "." in name]:
+        parent = name.rpartition(".")[0]
+        while parent and parent in modules:
+            parent = parent.rpartition(".")[0]
+        if parent:
+            modules.pop(name, None)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Output: sys.stdout and sys.stderr
+# ---------------------------------------------------------------------------------------------------------------
+
+
+class FrameOutput(io.RawIOBase):
+    """The stdio transport's raw stream: what is written becomes `output` frames."""
+
+    def __init__(self, name, fd):
+        self.name, self.stream, self.fd = f"<{name}>", name, fd
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self.fd
+
+    def write(self, data):
+        execution = state.current
+        with memoryview(data) as view:
+            chunk = bytes(view[:OUTPUT_CHUNK])
+        if execution is None or state.forked:
+            return os.write(self.fd, chunk)  # no execution to attribute it to: the worker's log
+        channel.send_frame((output_frame, execution, self.stream, chunk))
+        return len(chunk)
+
+
+def output_frame(execution, stream, data):
+    """Called by the one sender when the frame's turn comes, so that numbers and frames are in the same order."""
+    if execution.closed:  # a thread printed while the result was on its way
+        os.write(2, data)
+        return b""
+    payload = encode({"type": "output", "id": execution.id, "stream": stream, "seq": execution.outputs, "data": data})
+    execution.outputs += 1
+    return len(payload).to_bytes(4, "big") + payload
+
+
+def closing_frame(execution, frame):
+    execution.closed = True
+    return frame
+
+
+def open_output(name):
+    """A new sys.stdout or sys.stderr: line-buffered, and no text is refused."""
+    fd = 1 if name == "stdout" else 2
+    if state.framed_output:
+        raw = FrameOutput(name, fd)
+    else:
+        raw = io.FileIO(fd, "w", closefd=False)
+        raw.name = f"<{name}>"
+    stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", "\n", line_buffering=True)
+    stream.mode = "w"
+    return stream
+
+
+def flush_output():
+    """Sends on what has been printed so far; the host reads it before the frame that follows."""
+    problem = None
+    for stream in streams.stdout, streams.stderr:
+        try:
+            stream.flush()
+        except Exception as error:  # closed, or its descriptor is gone: `repair` sees to it
+            problem = error
+    for stream in sys.stdout, sys.stderr:
+        if stream is not streams.stdout and stream is not streams.stderr and stream is not None:
+            try:
+                stream.flush()
+            except Exception:  # the user's own object
+                pass
+    return problem
+
+
+def flush_if_writable():
+    """The same from a signal handler, which must not wait for a host that does not read."""
+    if state.framed_output:
+        return
+    for stream, fd in (streams.stdout, 1), (streams.stderr, 2):
+        try:
+            ready = select.poll()
+            ready.register(fd, select.POLLOUT)
+            if ready.poll(0):
+                stream.flush()
+        except (OSError, RuntimeError, ValueError):  # RuntimeError: we interrupted this very stream
+            pass
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Input: input(), getpass and sys.stdin ask the host
+# ---------------------------------------------------------------------------------------------------------------
+
+
+class Question:
+    def __init__(self, execution):
+        self.execution = execution
+        self.reply = None
+        self.answered = allocate_lock()
+        self.answered.acquire()
+
+
+questions = {}  # request number -> Question
+request_numbers = iter(range(1, 1 << 62))
+
+
+def ask_host(prompt, password):
+    """Returns one line from whoever sits at the host; EOFError if nobody does."""
+    execution = state.current
+    if execution is None or state.forked or not execution.allow_stdin:
+        raise EOFError("input is not available here")
+    flush_output()
+    request = next(request_numbers)
+    question = questions[request] = Question(execution)
+    message = {"type": "input_request", "id": execution.id, "request": request, "prompt": prompt[:65536]}
+    if password:
+        message["password"] = True
+    try:
+        channel.send(message)
+        if get_ident() == MAIN_THREAD:
+            wait_for_reply(question, execution)
+        else:
+            question.answered.acquire()  # the signal handler, or the end of the execution, releases it
+    finally:
+        questions.pop(request, None)
+    reply = question.reply
+    value = reply.get("value")
+    if reply.get("eof") or type(value) is not str:
+        raise EOFError("end of input")
+    return value
+
+
+def wait_for_reply(question, execution):
+    """The main thread's wait: it reads the channel itself meanwhile."""
+    readable = select.poll()
+    readable.register(channel.link.input, select.POLLIN)
+    state.main_reads = True
+    try:
+        sort_incoming(sys._getframe())
+        while question.reply is None and not execution.due():
+            # Nothing is consumed while `waiting` is set, so that on_sigint may raise.
+            state.waiting = True
+            if execution.interrupt:
+                break
+            readable.poll()
+            state.waiting = False
+            channel.take_available()
+            sort_incoming(sys._getframe())
+    finally:
+        state.waiting = False
+        state.main_reads = False
+    if execution.due():
+        raise_due(execution, sys._getframe())
+    if question.reply is None:
+        question.reply = {"eof": True}
+
+
+def answer_leftover_questions(execution):
+    """Threads that still wait for input when their execution ends get the end of file."""
+    for question in list(questions.values()):
+        if question.execution is execution and question.reply is None:
+            question.reply = {"eof": True}
+            question.answered.release()
+
+
+def ask_line(prompt="", /):
+    """Reads a line from the host, which is shown the prompt; the newline is stripped."""
+    return ask_host(str(prompt), False)
+
+
+def ask_password(prompt="Password: ", stream=None, **_):
+    """Reads a line from the host, which is asked not to show it."""
+    return ask_host(str(prompt), True)
+
+
+class HostInput(io.TextIOBase):
+    """sys.stdin: each line is a question to the host."""
+
+    encoding = "utf-8"
+    errors = "strict"
+    mode = "r"
+    name = "<stdin>"
+
+    def __init__(self):
+        self.rest = ""  # of a line that was read in part
+
+    def readable(self):
+        return True
+
+    def fileno(self):
+        return 0  # /dev/null; for subprocesses that are given this object
+
+    def close(self):  # exit() closes stdin
+        pass
+
+    def readline(self, size=-1):
+        line = self.rest
+        if not line:
+            try:
+                line = ask_host("", False) + "\n"
+            except EOFError:
+                return ""
+        cut = len(line) if size is None or size < 0 else size
+        self.rest = line[cut:]
+        return line[:cut]
+
+    def read(self, size=-1):
+        if size is not None and size >= 0:
+            return self.readline(size)
+        return "".join(iter(self.readline, ""))
+
+
+class GetpassFinder:
+    """Makes getpass ask the host. The original opens the terminal, and a read from there would stop this process."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "getpass":
+            return None
+        spec = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            execute_module = spec.loader.exec_module
+
+            def exec_module(module):
+                execute_module(module)
+                module.getpass = module.unix_getpass = ask_password
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Surroundings: the namespace, and what one execution borrows and gives back
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def load(name):
+    """Imports a module for our own use, never from a folder that the user or the host has put on sys.path."""
+    module = sys.modules.get(name)
+    if module is not None:
+        return module
+    theirs = sys.path
+    sys.path = list(state.clean_path)
+    try:
+        return __import__(name)
+    except ImportError:
+        return None
+    finally:
+        sys.path = theirs
+
+
+def use_new_module():
+    """Gives the session an empty `__main__`. A real module: pickle, dataclasses and `import __main__` need it."""
+    module = type(sys)("__main__")
+    names = module.__dict__
+    names["__builtins__"] = builtins
+    if sys.version_info < (3, 14):
+        names["__annotations__"] = {}
+    sys.modules["__main__"] = module
+    state.module, state.namespace, state.baseline, state.future = module, names, len(names), 0
+
+
+def namespace_size():
+    return max(0, len(state.namespace) - state.baseline)
+
+
+class Borrowed:
+    """Surroundings of its own for one execution: a namespace if it is fresh, arguments, path and folder if given."""
+
+    FIELDS = frozenset(("fresh", "argv", "sys_path", "cwd"))
+
+    def __init__(self, message):
+        self.fresh = message.get("fresh") is True
+        self.module = (state.module, state.namespace, state.baseline, state.future)
+        self.streams = sys.stdin, sys.stdout, sys.stderr
+        self.argv = sys.argv
+        self.path = sys.path
+        self.entries = sys.path[:]
+        self.added = message.get("sys_path") or []
+        try:
+            self.folder = os.getcwd()
+        except OSError:  # it has been deleted
+            self.folder = None
+        self.loop = state.loop
+        if self.fresh:
+            use_new_module()
+            state.loop = None
+        argv = message.get("argv")
+        if argv is not None:
+            sys.argv = argv
+            if message.get("filename"):
+                state.namespace["__file__"] = message["filename"]
+        if self.added:
+            sys.path[:0] = self.added
+        if message.get("cwd") is not None:
+            try:
+                os.chdir(message["cwd"])
+            except OSError as problem:
+                self.give_back()
+                raise RequestError(f"cwd: {problem}") from None
+
+    def give_back(self):
+        sys.argv = self.argv
+        if self.fresh:
+            sys.path = self.path
+            self.path[:] = self.entries
+            state.module, state.namespace, state.baseline, state.future = self.module
+            sys.modules["__main__"] = state.module
+            sys.stdin, sys.stdout, sys.stderr = self.streams
+            if state.loop is not None and not state.loop.is_closed():
+                state.loop.close()
+            state.loop = self.loop
+            state.untidy = True
+        else:
+            for entry in self.added:  # what the code itself added stays, as it would have without ours
+                if entry in sys.path:
+                    sys.path.remove(entry)
+        if self.folder is not None and self.folder != current_folder():
+            try:
+                os.chdir(self.folder)
+            except OSError as problem:
+                log("warn", f"the working folder could not be restored: {problem}")
+
+
+def current_folder():
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def finish_like_a_process(execution):
+    """Waits for what `python FILE` would wait for at the end: the script's non-daemon threads."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return
+    # Idle workers of a ThreadPoolExecutor wait for ever unless the interpreter is seen to shut down, so they are
+    # shown that, and the module is put right again: it serves later executions too.
+    pools = sys.modules.get("concurrent.futures.thread")
+    queues = getattr(pools, "_threads_queues", {})
+    try:
+        if queues:
+            pools._shutdown = True
+            for thread, queue in list(queues.items()):
+                if thread.ident not in execution.threads:
+                    queue.put(None)
+        while True:
+            threads = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+            waited_for = [t for t in threads if t.ident not in execution.threads and t.is_alive()]
+            if not waited_for:
+                return
+            waited_for[0].join()
+    finally:
+        if queues:
+            pools._shutdown = False
+
+
+def finish_tasks():
+    """Ends a fresh execution's background tasks, as `asyncio.run` does."""
+    loop = state.loop
+    asyncio = sys.modules.get("asyncio")
+    if loop is None or asyncio is None or loop.is_closed():
+        return
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Compiling and running
+# ---------------------------------------------------------------------------------------------------------------
+
+ONLY_AST = 0x400  # PyCF_ONLY_AST
+TOP_LEVEL_AWAIT = 0x2000  # PyCF_ALLOW_TOP_LEVEL_AWAIT
+FUTURE_FLAGS = 0x1FE0000  # every CO_FUTURE_*
+COROUTINE = 0x80  # CO_COROUTINE
+CodeType = type(use_new_module.__code__)
+
+
+def compile_cell(code, filename, silent):
+    """Returns two code objects, either of which may be None: the statements, and the last expression."""
+    flags = TOP_LEVEL_AWAIT | state.future
+    one_line = code.find("\n", 0, -1) < 0
+    if one_line and not silent:
+        try:
+            return None, compile(code, filename, "eval", flags, True)
+        except SyntaxError:  # perhaps a statement; if it is an error after all, it shall not have this one as context
+            pass
+    if silent or (one_line and ";" not in code):  # one statement, and no expression: nothing to split off
+        body, tail = compile(code, filename, "exec", flags, True), None
+    else:
+        body, tail = split_last_expression(code, filename, flags)
+    if body is not None:
+        state.future |= body.co_flags & FUTURE_FLAGS
+    return body, tail
+
+
+def split_last_expression(code, filename, flags):
+    tree = compile(code, filename, "exec", ONLY_AST | flags, True)
+    tail = None
+    if tree.body:
+        import _ast
+
+        if type(tree.body[-1]) is _ast.Expr:
+            tail = compile(_ast.Expression(tree.body.pop().value), filename, "eval", flags, True)
+    body = compile(tree, filename, "exec", flags, True) if tree.body else None
+    return body, tail
+
+
+def remember_source(filename, code):
+    """Lets tracebacks and inspect find the source; without a time stamp linecache never looks for a file."""
+    linecache = load("linecache")
+    if linecache is not None:
+        linecache.cache[filename] = (len(code), None, code.splitlines(True), filename)
+
+
+def defines_nothing(body, tail):
+    """Whether code contains no function, class or comprehension: nothing that could outlive it and want its source."""
+    for code in body, tail:
+        if code is not None:
+            for constant in code.co_consts:
+                if type(constant) is CodeType:
+                    return False
+    return True
+
+
+def forget_source(filename):
+    """Keeps a long session's linecache from growing without bound."""
+    linecache = sys.modules.get("linecache")
+    if linecache is not None:
+        linecache.cache.pop(filename, None)
+
+
+async def run_parts(body, tail, namespace):
+    """Both parts in one task: a cell whose only `await` is its last expression runs under the event loop as a whole."""
+    if body is not None:
+        result = eval(body, namespace)
+        if body.co_flags & COROUTINE:
+            await result
+    if tail is None:
+        return None
+    result = eval(tail, namespace)
+    return await result if tail.co_flags & COROUTINE else result
+
+
+def run_coroutine(coroutine, execution):
+    """Runs `coroutine` on the session's event loop, which lives on: background tasks continue afterwards."""
+    asyncio = load("asyncio")
+    loop = state.loop
+    if loop is None or loop.is_closed():
+        loop = state.loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    task = execution.task = loop.create_task(coroutine)
+    try:
+        state.user = True
+        if execution.due():
+            deliver_here()
+        return loop.run_until_complete(task)
+    except asyncio.CancelledError as error:
+        if not execution.raised and not execution.interrupted:
+            raise
+        interrupt = KeyboardInterrupt(*(("cancelled",) if execution.level else ()))
+        raise interrupt.with_traceback(error.__traceback__) from None
+    finally:
+        state.user = False
+        execution.task = None
+        if not task.done():  # an exception came through the loop itself, which is in an unknown state
+            sys.settrace(None)
+            state.loop = None
+            asyncio.set_event_loop(None)
+        elif not task.cancelled():
+            task.exception()  # marks it as seen; it is already on its way up
+
+
+RUN_PARTS = run_parts.__code__
+RUN_COROUTINE = run_coroutine.__code__
+
+
+def run_cell(execution, message):
+    """Runs the code; returns the value of its last expression."""
+    namespace = state.namespace
+    if message.get("args"):
+        namespace.update(message["args"])
+    body, tail = compile_cell(message["code"], execution.filename, execution.silent)
+    execution.leaves_nothing = execution.fresh or defines_nothing(body, tail)
+    try:
+        if ((body.co_flags if body else 0) | (tail.co_flags if tail else 0)) & COROUTINE:
+            return run_coroutine(run_parts(body, tail, namespace), execution)
+        state.user = True
+        if execution.due():
+            deliver_here()
+        if body is not None:
+            eval(body, namespace)
+        return None if tail is None else eval(tail, namespace)
+    finally:
+        if (execution.fresh or execution.script) and not state.forked:
+            finish_borrowed(execution)
+
+
+def finish_borrowed(execution):
+    """What a process would still do at its end, unless it has been told to stop."""
+    if execution.level or execution.interrupted:
+        return
+    state.user = True
+    if execution.script:
+        finish_like_a_process(execution)
+    if execution.fresh:
+        finish_tasks()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Values and rich results
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def shorten(text, limit):
+    if len(text) <= limit:
+        return text
+    mark = f"… [{len(text)} characters]"
+    return text[: limit - len(mark)] + mark if limit > len(mark) else text[:limit]
+
+
+def expressible(value):
+    """Whether a `result` can carry the value itself: plain types only, no cycles, VALUE_LIMIT bytes at most."""
+    least = most = 0  # bounds of the encoded size
+    waiting = [(value, DEPTH_LIMIT - 1)]
+    while waiting:
+        item, room = waiting.pop()
+        kind = type(item)
+        if kind is int:
+            if not -(1 << 63) <= item < 1 << 64:
+                return False
+            least += 1
+            most += 9
+        elif kind is str or kind is bytes:
+            least += len(item)
+            if kind is bytes or item.isascii():
+                most += len(item) + 5
+            else:
+                most += 4 * len(item) + 5
+                if least > VALUE_LIMIT or not has_encoding(item):
+                    return False
+        elif kind is float or kind is bool or item is None:
+            least += 1
+            most += 9
+        elif kind is list or kind is tuple or kind is dict:
+            if not room or len(item) > VALUE_LIMIT:
+                return False
+            most += 5
+            waiting.extend([(child, room - 1) for child in item])
+            if kind is dict:
+                if not all(type(key) is str for key in item):
+                    return False
+                waiting.extend([(child, room - 1) for child in item.values()])
+        else:
+            return False
+        if least > VALUE_LIMIT:
+            return False
+    return most <= VALUE_LIMIT or len(encode(value)) <= VALUE_LIMIT
+
+
+def has_encoding(text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def tell_value(execution, value, reply):
+    """Adds to the `result` what can be said about the value. User code runs here (`__repr__` and its like)."""
+    if expressible(value):
+        reply["value"] = value
+    reply["repr"] = shorten(safe_repr(execution, value), limits.max_repr)
+    if execution.rich:
+        bundle = mime_bundle(value)
+        if bundle:
+            reply["mime"] = bundle
+
+
+def safe_repr(execution, value):
+    try:
+        return repr(value)
+    except BaseException as problem:
+        if execution.level or execution.interrupted:
+            raise
+        return f"<{type(value).__name__}: repr() raised {type(problem).__name__}: {safe_str(problem)}>"
+
+
+def safe_str(value):
+    try:
+        return str(value)
+    except Exception as problem:
+        return f"<{type(value).__name__}: str() raised {type(problem).__name__}>"
+
+
+MIME_METHODS = (
+    ("_repr_html_", "text/html"),
+    ("_repr_markdown_", "text/markdown"),
+    ("_repr_svg_", "image/svg+xml"),
+    ("_repr_png_", "image/png"),
+    ("_repr_jpeg_", "image/jpeg"),
+    ("_repr_latex_", "text/latex"),
+    ("_repr_json_", "application/json"),
+)
+
+
+def mime_bundle(value):
+    """The representations that `value` offers, by media type, as text or bytes."""
+    kind = type(value)  # methods are looked up on the type: a mock or a proxy would answer to any name
+    found = {}
+    whole = getattr(kind, "_repr_mimebundle_", None)
+    if whole is not None:
+        try:
+            bundle = whole(value)
+            found.update(bundle[0] if isinstance(bundle, tuple) else bundle or {})
+        except Exception:
+            pass
+    for method, mime in MIME_METHODS:
+        offer = getattr(kind, method, None)
+        if offer is None or mime in found:
+            continue
+        try:
+            part = offer(value)
+        except Exception:
+            continue
+        part = part[0] if isinstance(part, tuple) else part
+        if part is not None:
+            found[mime] = part
+    if not found and kind.__name__ == "Figure" and kind.__module__.startswith("matplotlib"):
+        picture = io.BytesIO()
+        value.savefig(picture, format="png", bbox_inches="tight")
+        found["image/png"] = picture.getvalue()
+    return sendable_bundle(found)
+
+
+def sendable_bundle(found):
+    """Keeps the parts that fit `limits.max_display` together; what is neither text nor bytes becomes JSON."""
+    bundle = {}
+    size = 0
+    for mime, part in found.items():
+        if isinstance(part, (bytes, bytearray)):
+            part = bytes(part)
+        elif isinstance(part, str):
+            part = str.__str__(part)
+        else:
+            try:
+                part = load("json").dumps(part)
+            except (TypeError, ValueError):
+                part = safe_str(part)
+        size += len(part)
+        if size > limits.max_display:
+            log("warn", f"a representation as {mime} was dropped: more than {limits.max_display} bytes")
+            size -= len(part)
+        else:
+            bundle[safe_str(mime)] = part
+    return bundle
+
+
+def display(*values, metadata=None, display_id=None, update=False):
+    """Shows values as richly as they can be shown."""
+    execution = state.current
+    for value in values:
+        bundle = mime_bundle(value)
+        bundle.setdefault("text/plain", shorten(repr(value), limits.max_repr))
+        if execution is None or state.forked:
+            print(bundle["text/plain"])
+            continue
+        message = {"type": "display", "id": execution.id, "data": bundle}
+        if isinstance(metadata, dict) and expressible(metadata):
+            message["metadata"] = metadata
+        if display_id is not None:
+            message["display_id"] = shorten(str(display_id), 256)
+        if update:
+            message["update"] = True
+        flush_output()
+        channel.send(message)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Exceptions: a structure, and the text that Python itself would print
+# ---------------------------------------------------------------------------------------------------------------
+
+TEXT_LIMIT = 256 << 10  # characters of one traceback's text
+CHAIN_LIMIT = 32  # exceptions described for one error: causes, contexts, members of groups
+
+
+def relatives(error):
+    """The exceptions that Python would print along with `error`: its cause or context, and a group's members."""
+    if error.__cause__ is not None:
+        yield "cause", error.__cause__
+    elif error.__context__ is not None and not error.__suppress_context__:
+        yield "context", error.__context__
+    members = getattr(error, "exceptions", None)
+    if isinstance(members, tuple):
+        for member in members:
+            if isinstance(member, BaseException):
+                yield "exceptions", member
+
+
+def strip_worker_frames(error):
+    """Removes this file's frames from the tracebacks of `error` and its relatives: the user has nothing to do there."""
+    seen = set()
+    waiting = [error]
+    while waiting and len(seen) < 1000:
+        error = waiting.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        first = without_worker_frames(error.__traceback__)
+        if first is not error.__traceback__:
+            error.__traceback__ = first
+        waiting.extend(relative for _, relative in relatives(error))
+
+
+def without_worker_frames(traceback):
+    entry = traceback
+    while entry is not None:
+        if entry.tb_frame.f_code is RUN_PARTS:  # top-level await: everything before is the event loop's
+            traceback = entry
+        entry = entry.tb_next
+    while traceback is not None and traceback.tb_frame.f_globals is WORKER:
+        traceback = traceback.tb_next
+    entry = traceback
+    while entry is not None:
+        following = entry.tb_next
+        while following is not None and following.tb_frame.f_globals is WORKER:
+            following = following.tb_next
+        if following is not entry.tb_next:
+            entry.tb_next = following
+        entry = following
+    return traceback
+
+
+def describe(error, text=True):
+    """Returns the exception as the protocol tells it. User code runs here (`__str__`); the caller contains it."""
+    strip_worker_frames(error)
+    description = describe_one(error, set())
+    if text:
+        traceback = load("traceback")
+        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        if len(lines) > TEXT_LIMIT:
+            half = TEXT_LIMIT // 2
+            lines = f"{lines[:half]}\n… [{len(lines)} characters] …\n{lines[-half:]}"
+        description["text"] = lines
+    return description
+
+
+def describe_one(error, seen, depth=0):
+    seen.add(id(error))
+    description = name_exception(error)
+    plain = error.msg if isinstance(error, SyntaxError) else error  # its str() repeats the place
+    description["message"] = shorten(safe_str(plain), limits.max_repr)
+    description["frames"] = frames_of(error)
+    notes = getattr(error, "__notes__", None)
+    if isinstance(notes, list) and notes:
+        description["notes"] = [shorten(safe_str(note), 4096) for note in notes[:20]]
+    for role, relative in relatives(error):
+        if id(relative) in seen or len(seen) >= CHAIN_LIMIT or depth >= DEPTH_LIMIT // 4:
+            continue
+        told = describe_one(relative, seen, depth + 1)
+        if role == "exceptions":
+            description.setdefault(role, []).append(told)
+        else:
+            description[role] = told
+    return description
+
+
+def name_exception(error):
+    kind = type(error)
+    module = kind.__module__ if isinstance(kind.__module__, str) else "?"
+    return {"type": shorten(kind.__qualname__, 256), "module": shorten(module, 256), "message": "", "frames": []}
+
+
+def frames_of(error):
+    """The traceback's frames, outermost first; of a very deep one the first and the last."""
+    entries = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        entries.append(traceback)
+        traceback = traceback.tb_next
+    left_out = len(entries) - limits.max_frames
+    if left_out > 0:
+        half = limits.max_frames // 2
+        shown = [frame_of(entry) for entry in entries[:half]]
+        shown.append({"file": "", "line": 0, "name": f"[{left_out} frames omitted]"})
+        shown.extend(frame_of(entry) for entry in entries[half + left_out :])
+    else:
+        shown = [frame_of(entry) for entry in entries]
+    if isinstance(error, SyntaxError) and type(error.lineno) is int:
+        shown.append(frame_of_syntax_error(error))
+    return shown
+
+
+def frame_of(entry):
+    code = entry.tb_frame.f_code
+    line = entry.tb_lineno or 0
+    name = getattr(code, "co_qualname", code.co_name)
+    frame = {"file": shorten(code.co_filename, 4096), "line": line, "name": shorten(name, 512)}
+    source = load("linecache").getline(code.co_filename, line, entry.tb_frame.f_globals)
+    if source.strip():
+        frame["text"] = shorten(source.strip(), 4096)
+    if hasattr(code, "co_positions") and entry.tb_lasti >= 0:
+        for index, (first, last, start, end) in enumerate(code.co_positions()):
+            if index == entry.tb_lasti // 2:
+                if None not in (first, last, start, end):
+                    frame["end_line"] = last
+                    frame["col"] = characters(source, start) if first == line else start
+                    frame["end_col"] = characters(source, end) if last == line else end
+                break
+    return frame
+
+
+def characters(source, offset):
+    """Turns CPython's column, in UTF-8 bytes, into one in characters."""
+    return offset if source.isascii() else len(source.encode("utf-8", "replace")[:offset].decode("utf-8", "ignore"))
+
+
+def frame_of_syntax_error(error):
+    frame = {"file": shorten(safe_str(error.filename), 4096), "line": error.lineno, "name": "<module>"}
+    if isinstance(error.text, str) and error.text.strip():
+        frame["text"] = shorten(error.text.strip(), 4096)
+    if type(error.offset) is int and error.offset > 0:
+        frame["col"] = error.offset - 1
+    last, end = getattr(error, "end_lineno", None), getattr(error, "end_offset", None)
+    if type(last) is int and type(end) is int and last >= error.lineno and end > 0:
+        frame["end_line"], frame["end_col"] = last, end - 1
+    return frame
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Executing: from an `execute` frame to its `result` or `error`
+# ---------------------------------------------------------------------------------------------------------------
+
+EXECUTE_FIELDS = {
+    "code": (str,),
+    "timestamp": (float, int),
+    "capture_source": (bool,),
+    "filename": (str,),
+    "silent": (bool,),
+    "allow_stdin": (bool,),
+    "fresh": (bool,),
+    "mime": (bool,),
+    "argv": (list,),
+    "sys_path": (list,),
+    "cwd": (str,),
+    "args": (dict,),
+}
+
+
+class RequestError(Exception):
+    """The request itself is at fault; no user code ran."""
+
+
+def check_execute(message):
+    """Raises RequestError if a field is missing or of a wrong type. Unknown fields are ignored, null means absent."""
+    for name, value in message.items():
+        kinds = EXECUTE_FIELDS.get(name)
+        if kinds is None or type(value) in kinds:
+            continue
+        if value is not None or name == "code":
+            raise RequestError(f"`{name}` must be {kinds[0].__name__}, not {type(value).__name__}")
+    if "code" not in message:
+        raise RequestError("`code` is missing")
+    for name in "argv", "sys_path", "args":
+        for item in message.get(name) or ():
+            if type(item) is not str:
+                raise RequestError(f"`{name}` must hold str, not {type(item).__name__}")
+
+
+def execute(message):
+    id = message.get("id")
+    if not valid_id(id):
+        complain("an execute without a valid id", "id: 1 to 64 bytes of text", repr(id))
+        return
+    if not state.death_armed:
+        arm_parent_death()
+    channel.send({"type": "started", "id": id})
+    execution = begin(id)
+    reply, execution_ended = None, None
+    borrowed = None
+    namespace = state.namespace
+    try:
+        try:
+            check_execute(message)
+            configure(execution, message)
+            if not Borrowed.FIELDS.isdisjoint(message):
+                borrowed = Borrowed(message)
+                namespace = state.namespace
+            newest = next(reversed(namespace), None)
+            reply = {"type": "result", "id": id, "execution_time": 0.0}
+            value = run_cell(execution, message)
+            if value is not None and not execution.silent:
+                tell_value(execution, value, reply)
+                if not execution.fresh and not execution.script:
+                    builtins._ = value
+            value = None
+        finally:
+            state.user = False
+            execution_ended = monotonic(), process_time()
+            if execution.level or execution.interrupted:
+                clean_up_after_cancel()
+    except RequestError as problem:
+        reply = refusal(id, problem)
+    except BaseException as error:
+        reply = failure(execution, error)
+    if state.forked or getpid() != PID:
+        leave_child(reply)
+    end(execution, reply, execution_ended, namespace, newest if reply["type"] == "result" else None, borrowed)
+
+
+def valid_id(id):
+    return type(id) is str and 0 < len(id) <= 64 and (id.isascii() or len(id.encode("utf-8", "replace")) <= 64)
+
+
+def begin(id):
+    """Makes this the running execution, and catches up with what arrived together with it."""
+    execution = Execution(id)
+    state.sequence += 1
+    state.current = execution
+    state.main_reads = False  # from here on the doorbell is answered by the handler
+    if state.pending or channel.incoming:
+        serve_channel(None)
+    return execution
+
+
+def configure(execution, message):
+    execution.filename = message.get("filename") or f"<exec:{state.sequence}>"
+    execution.allow_stdin = message.get("allow_stdin") is not False
+    execution.silent = message.get("silent") is True
+    execution.fresh = message.get("fresh") is True
+    execution.rich = message.get("mime") is True
+    execution.script = message.get("argv") is not None
+    if execution.script:
+        threading = sys.modules.get("threading")
+        execution.threads = frozenset(t.ident for t in threading.enumerate()) if threading else frozenset()
+    if message.get("capture_source") is not False:
+        remember_source(execution.filename, message["code"])
+
+
+def end(execution, reply, ended, namespace, newest, borrowed):
+    """Sends what ended the execution, after everything that it printed."""
+    reply["execution_time"] = ended[0] - execution.started_at
+    reply["cpu_time"] = ended[1] - execution.cpu_at_start
+    reply["memory_usage"] = health.memory()
+    reply["namespace_size"] = namespace_size()
+    if newest is not None:
+        names = new_names(namespace, newest)
+        if names:
+            reply["new_names"] = names
+    if state.tainted:
+        reply["tainted"] = True
+    if borrowed is not None:
+        borrowed.give_back()
+    if questions:
+        answer_leftover_questions(execution)
+    if flush_output() is not None:
+        repair()
+        flush_output()
+    if execution.leaves_nothing and (reply["type"] == "result" or execution.fresh):
+        forget_source(execution.filename)
+    state.current = None
+    if execution.level:
+        state.quiet_until = monotonic() + 0.1
+    payload = encode(reply)
+    channel.send_frame((closing_frame, execution, len(payload).to_bytes(4, "big") + payload))
+
+
+def new_names(namespace, newest):
+    """The names that were added after `newest`, which was the last one before: dicts keep their order."""
+    names = []
+    try:
+        for name in reversed(namespace):
+            if name == newest or len(names) == 1000:
+                break
+            if type(name) is str and not name.startswith("__"):
+                names.append(shorten(name, 256))
+    except RuntimeError:  # a thread adds names meanwhile
+        pass
+    names.reverse()
+    return names
+
+
+def refusal(id, problem):
+    description = {"type": "ProtocolError", "message": shorten(str(problem), 4096), "frames": []}
+    return {"type": "error", "id": id, "execution_time": 0.0, "kind": "request", "exception": description}
+
+
+def failure(execution, error):
+    """Returns the `error` frame for an execution that ended with `error`."""
+    reply = {"type": "error", "id": execution.id, "execution_time": 0.0, "kind": "exception"}
+    if was_cancelled(execution, error):
+        reply["kind"] = "cancelled"
+    elif isinstance(error, SystemExit):
+        reply["kind"] = "exit"
+        reply["exit_code"] = exit_code(error)
+    elif isinstance(error, SyntaxError) and is_compile_error(error):
+        reply["kind"] = "syntax"
+    try:
+        # A cancelled execution's exception is ours: no user code is needed to describe it, so none is run.
+        state.user = reply["kind"] != "cancelled"
+        if reply["kind"] == "cancelled" and type(error).__str__ is BaseException.__str__:
+            error.__cause__ = error.__context__ = None
+        reply["exception"] = describe(error, text=reply["kind"] != "exit")
+    except BaseException:
+        reply["exception"] = name_exception(error)
+    finally:
+        state.user = False
+    if reply["kind"] == "exit" and error.code is not None and type(error.code) is not int:
+        print_exit_message(reply["exception"]["message"])
+    if not execution.fresh and reply["kind"] in ("exception", "syntax"):
+        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+        if sys.version_info >= (3, 12):
+            sys.last_exc = error
+    return reply
+
+
+def was_cancelled(execution, error):
+    """Whether `error` is the cancel itself, or was raised while the code was dealing with it."""
+    if not execution.level:
+        return False
+    for _ in range(CHAIN_LIMIT):
+        if error is None:
+            return False
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def is_compile_error(error):
+    """Whether compiling the request failed, as opposed to code that it ran."""
+    return without_worker_frames(error.__traceback__) is None
+
+
+def exit_code(error):
+    code = error.code
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return int(code) if -(1 << 31) <= code < 1 << 32 else -1
+    return 1
+
+
+def print_exit_message(text):
+    try:
+        print(text, file=sys.stderr)
+    except Exception:
+        pass
+
+
+# -- children that user code forks
+
+
+def before_fork():
+    flush_output()
+
+
+def in_child():
+    """Makes a forked child a stranger to the host: it must never speak on the channel, nor read from it."""
+    state.forked = True
+    _signal.signal(DOORBELL, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    channel.link.close()
+
+
+def leave_child(reply):
+    """A child that came back out of user code ends here, as a script would."""
+    if reply["type"] == "result":
+        code = 0
+    elif reply["kind"] == "exit":
+        code = reply["exit_code"] & 255
+    else:
+        code = 130 if reply["exception"]["type"] == "KeyboardInterrupt" else 1
+        if code == 1:
+            print_exit_message(reply["exception"].get("text", "").rstrip())
+    flush_output()
+    exit_now(code)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Smaller requests: init, reset, vars, complete
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def init(message):
+    spoken = message.get("protocol")
+    if spoken != PROTOCOL:
+        channel_broken("protocol version", str(PROTOCOL), str(spoken))
+    for name, value in (message.get("env") or {}).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    sys.path[:0] = message.get("sys_path") or []
+    if message.get("argv") is not None:
+        sys.argv = message["argv"]
+    wanted = message.get("limits") or {}
+    for name in "max_repr", "max_frames", "max_display":
+        if type(wanted.get(name)) is int and wanted[name] > 0:
+            setattr(limits, name, min(wanted[name], FRAME_LIMIT // 4))
+    if type(wanted.get("import_grace")) in (int, float) and wanted["import_grace"] >= 0:
+        limits.import_grace = wanted["import_grace"]
+    if type(message.get("seq")) is int:
+        state.sequence = message["seq"]
+    if message.get("cwd") is not None:
+        try:
+            os.chdir(message["cwd"])
+        except OSError as problem:
+            log("error", f"the working folder could not be entered: {problem}")
+
+
+def answer(message, produce):
+    """Answers a request that runs user code in passing (a repr, a property), so that it can be cancelled."""
+    id = message.get("id")
+    if not valid_id(id):
+        complain(f"a {message['type']} without a valid id", "id: 1 to 64 bytes of text", repr(id))
+        return
+    execution = begin(id)
+    execution.allow_stdin = False
+    try:
+        try:
+            state.user = True
+            deliver_here()
+            reply = produce(message)
+        finally:
+            state.user = False
+            if execution.level or execution.interrupted:
+                clean_up_after_cancel()
+    except RequestError as problem:
+        reply = refusal(id, problem)
+    except BaseException as error:
+        reply = failure(execution, error)
+        reply["execution_time"] = monotonic() - execution.started_at
+    if state.forked:
+        exit_now(0)
+    flush_output()
+    state.current = None
+    channel.send(reply)
+
+
+def reset(message):
+    keep = message.get("keep") or []
+    if type(keep) is not list:
+        raise RequestError("`keep` must be a list")
+    kept = {name: state.namespace[name] for name in keep if name in state.namespace}
+    use_new_module()
+    state.namespace.update(kept)
+    for name in "last_type", "last_value", "last_traceback", "last_exc":
+        sys.__dict__.pop(name, None)
+    builtins.__dict__.pop("_", None)
+    state.untidy = True
+    return {"type": "reset_result", "id": message["id"]}
+
+
+def list_variables(message):
+    most = message.get("max")
+    most = most if type(most) is int and 0 < most < 10000 else 200
+    reprlib = load("reprlib")
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 200
+    told = []
+    for name, value in list(state.namespace.items()):
+        if type(name) is not str or name.startswith("__"):
+            continue
+        if len(told) == most:
+            break
+        try:
+            text = short.repr(value)
+        except Exception as problem:
+            text = f"<repr() raised {type(problem).__name__}>"
+        told.append({"name": shorten(name, 256), "type": shorten(type(value).__name__, 256), "repr": shorten(text, 400)})
+    return {"type": "vars_result", "id": message["id"], "vars": told}
+
+
+def complete(message):
+    code, at = message.get("code"), message.get("pos")
+    if type(code) is not str or type(at) is not int or not 0 <= at <= len(code):
+        raise RequestError("`code` must be str, and `pos` a place in it")
+    start = at
+    while start and (code[start - 1].isidentifier() or code[start - 1].isdigit() or code[start - 1] == "."):
+        start -= 1
+    *owners, prefix = code[start:at].split(".")
+    if owners:
+        candidates = attributes_of(owners)
+    else:
+        candidates = [*state.namespace, *dir(builtins), *load("keyword").kwlist]
+    hidden_too = prefix.startswith("_")
+    matches = sorted(
+        {
+            name
+            for name in candidates
+            if type(name) is str and name.startswith(prefix) and (hidden_too or not name.startswith("_"))
+        }
+    )
+    reply = {"type": "complete_result", "id": message["id"], "matches": matches[:1000]}
+    reply["start"], reply["end"] = at - len(prefix), at
+    return reply
+
+
+def attributes_of(path):
+    first = path[0]
+    if first in state.namespace:
+        value = state.namespace[first]
+    elif hasattr(builtins, first):
+        value = getattr(builtins, first)
+    else:
+        return []
+    try:
+        for name in path[1:]:
+            value = getattr(value, name)
+        return dir(value)
+    except Exception:
+        return []
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Repair: what user code broke and the next execution needs
+# ---------------------------------------------------------------------------------------------------------------
+
+
+class Streams:
+    """The three standard streams as we want them: our objects, and which open files fd 0, 1 and 2 are."""
+
+    def __init__(self):
+        self.stdin = HostInput()
+        self.stdout = open_output("stdout")
+        self.stderr = open_output("stderr")
+        self.copies = {1: private(1), 2: private(2)}
+        self.files = {1: open_file(1), 2: open_file(2)}
+        self.install()
+
+    def install(self):
+        for name in "stdin", "stdout", "stderr":
+            setattr(sys, name, getattr(self, name))
+            setattr(sys, f"__{name}__", getattr(self, name))
+
+
+def open_file(fd):
+    """Identifies the open file behind `fd`; None if there is none."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def repair():
+    """Puts back what user code broke, and says so. What it merely replaced by something that works is left alone."""
+    repaired = []
+    repair_descriptors(repaired)
+    repair_streams(repaired)
+    for signum, handler, name in (DOORBELL, on_doorbell, "SIGURG"), (_signal.SIGINT, on_sigint, "SIGINT"):
+        if _signal.getsignal(signum) is not handler:
+            _signal.signal(signum, handler)
+            repaired.append(f"the handler of {name}")
+    blocked = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, OUR_SIGNALS)
+    if not blocked.isdisjoint(OUR_SIGNALS):
+        repaired.append("the signal mask")
+    for name, function in OUR_BUILTINS.items():
+        if not callable(builtins.__dict__.get(name)):
+            setattr(builtins, name, function)
+            repaired.append(f"builtins.{name}")
+    if sys.modules.get("__main__") is not state.module:
+        sys.modules["__main__"] = state.module
+        repaired.append("sys.modules['__main__']")
+    if sys.getrecursionlimit() < 200:
+        sys.setrecursionlimit(1000)
+        repaired.append("the recursion limit")
+    if repaired:
+        log("warn", f"user code broke {', '.join(repaired)}; repaired")
+
+
+def repair_descriptors(repaired):
+    for fd, file in streams.files.items():
+        if open_file(fd) != file and open_file(streams.copies[fd]) == file:
+            os.dup2(streams.copies[fd], fd)
+            repaired.append(f"fd {fd}")
+    if open_file(0) is None:
+        open_nothing()
+        repaired.append("fd 0")
+
+
+def repair_streams(repaired):
+    for name, method in ("stdin", "readline"), ("stdout", "write"), ("stderr", "write"):
+        ours = getattr(streams, name)
+        if not usable(ours, method):
+            ours = open_output(name)
+            setattr(streams, name, ours)
+            setattr(sys, f"__{name}__", ours)
+        theirs = getattr(sys, name, None)
+        if theirs is not ours and not usable(theirs, method):
+            setattr(sys, name, ours)
+            repaired.append(f"sys.{name}")
+
+
+def usable(stream, method):
+    try:
+        return not getattr(stream, "closed", False) and callable(getattr(stream, method, None))
+    except Exception:  # detached
+        return False
+
+
+def open_nothing():
+    """Points fd 0 at /dev/null."""
+    opened = os.open("/dev/null", os.O_RDWR)
+    if opened != 0:
+        os.dup2(opened, 0)
+        os.close(opened)
+    else:
+        os.set_inheritable(0, True)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Idle work: what would delay `ready`, done while the host has nothing for us
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def arm_parent_death():
+    """Asks the kernel to kill this process when its parent dies: the one case that an end of file cannot reach is
+    code that never lets go of the interpreter. Must be done before the first user code."""
+    state.death_armed = True
+    if not LINUX:
+        return
+    ctypes = load("ctypes")
+    try:
+        ctypes.CDLL(None).prctl(1, int(_signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
+    except Exception as problem:
+        log("warn", f"no parent-death signal: {problem!r}")
+    if os.getppid() != PARENT:  # it died before we asked
+        host_gone()
+
+
+def chores():
+    """The idle work, one piece at a time. Each is short: a frame that arrives meanwhile waits for it."""
+    if not state.death_armed:
+        arm_parent_death()
+    yield
+    load("linecache")  # needed by the first execution
+    yield
+    load("traceback")  # needed by the first exception
+    yield
+    if codec_name == "msgpack":
+        use_fast_codec()
+        yield
+
+
+def do_idle_work():
+    """Works off `idle_work` for as long as the channel is quiet."""
+    quiet = select.poll()
+    quiet.register(channel.link.input, select.POLLIN)
+    patience = 5  # ms; a host that has more to say says it at once
+    while not quiet.poll(patience):
+        patience = 0
+        if state.untidy:
+            state.untidy = False
+            load("gc").collect()
+        elif next(idle_work, DONE) is DONE:
+            state.idle = True
+            return
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Start and main loop
+# ---------------------------------------------------------------------------------------------------------------
+
+OUR_SIGNALS = (_signal.SIGINT, DOORBELL, _signal.SIGUSR2)
+DONE = object()
+OUR_BUILTINS = {"print": print, "input": ask_line, "display": display}
+
+
+def next_message():
+    """Waits for the next message; asyncio tasks of the session go on meanwhile."""
+    state.main_reads = True
+    while True:
+        # Taken while the handler keeps out, or it could answer the very message that is being taken here.
+        if channel.parked:
+            return channel.parked.popleft()
+        if channel.incoming:
+            return channel.incoming.popleft()
+        state.pending = False
+        if state.loop is not None and has_background_work(state.loop):
+            run_background_tasks()
+        else:
+            if state.untidy or not state.idle:
+                do_idle_work()
+            channel.wait()
+
+
+def has_background_work(loop):
+    if loop.is_closed():
+        return False
+    selector = getattr(loop, "_selector", None)
+    try:
+        watches = len(selector.get_map()) > 1 if selector is not None else False  # one is the loop's own
+    except Exception:
+        watches = False
+    return bool(watches or getattr(loop, "_scheduled", None) or load("asyncio").all_tasks(loop))
+
+
+def run_background_tasks():
+    """Runs the event loop until a message has arrived."""
+    loop = state.loop
+    loop.add_reader(channel.link.input, loop.stop)
+    try:
+        state.background = True
+        state.main_reads = False  # a task that keeps the loop busy must not keep pings from being answered
+        if state.pending:
+            serve_channel(None)
+        if not channel.parked:
+            loop.run_forever()
+    except BaseException as error:
+        report_background_failure(error)
+    finally:
+        state.main_reads = True
+        state.background = False
+        if not loop.is_closed():
+            loop.remove_reader(channel.link.input)
+    channel.take_available()
+
+
+def report_background_failure(error):
+    """A task ended the loop, with SystemExit for example. There is no execution to tell it, so it is printed."""
+    try:
+        strip_worker_frames(error)
+        load("traceback").print_exception(type(error), error, error.__traceback__)
+    except BaseException:
+        pass
+
+
+def say_goodbye():
+    """Ends in order: what user code registered with atexit runs, and what it printed is sent."""
+    try:
+        load("atexit")._run_exitfuncs()
+    except BaseException:
+        pass
+    flush_output()
+    channel.send({"type": "bye"})
+    channel.finish()
+    exit_now(0)
+
+
+HANDLERS = {
+    "execute": execute,
+    "init": init,
+    "reset": lambda message: answer(message, reset),
+    "vars": lambda message: answer(message, list_variables),
+    "complete": lambda message: answer(message, complete),
+}
+
+
+def serve():
+    while True:
+        message = next_message()
+        kind = message.get("type")
+        handle = HANDLERS.get(kind) if type(kind) is str else None
+        if handle is not None:
+            handle(message)
+            if kind == "execute":
+                repair()
+        elif kind == "shutdown":
+            state.shutdown = True
+        elif type(kind) is str and kind in CONTROL:
+            CONTROL[kind](message, None)
+        else:
+            id = message.get("id")
+            complain(f"unknown type `{kind}`"[:200], id=id if type(id) is str else None)
+        if state.shutdown:
+            say_goodbye()
+
+
+def start():
+    """Takes the process over: channel, descriptors, signals, streams, namespace. Nothing slow."""
+    global channel, streams, health, codec_name, idle_work
+    environment = os.environ
+    codec_name = environment.get("OSTLER_CODEC", "msgpack")
+    transport = environment.get("OSTLER_TRANSPORT", "stdio")
+    for name in [name for name in environment if name.startswith("OSTLER_") and name != "OSTLER_TAG"]:
+        del environment[name]
+    if codec_name not in ("msgpack", "json") or transport not in ("socket", "stdio"):
+        os.write(2, f"ostler worker: unknown codec {codec_name!r} or transport {transport!r}\n".encode())
+        exit_now(EXIT_PROTOCOL)
+    if codec_name == "json":
+        use_json_codec()
+    state.framed_output = transport == "stdio"
+    if transport == "socket":
+        link = SocketLink(private(0))
+    else:
+        link = PipeLink(private(0), private(1))
+        os.dup2(2, 1)
+    channel = Channel(link)
+    os.close(0)
+    open_nothing()
+    install_signals()
+    doorbell = ring_on_arrival(link.input)
+    sys.setswitchinterval(0.0005)  # with CPU-bound threads the main thread, which takes cancels, waits for its turn
+    streams = Streams()
+    health = Health()
+    for name, function in OUR_BUILTINS.items():
+        setattr(builtins, name, function)
+    sys.argv = [""]
+    use_new_module()
+    sys.meta_path.insert(0, GetpassFinder())
+    os.register_at_fork(before=before_fork, after_in_child=in_child)
+    idle_work = chores()
+    return doorbell
+
+
+def install_signals():
+    """Sets our handlers, whatever was inherited: nohup and service managers leave signals ignored or blocked."""
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, OUR_SIGNALS)
+    _signal.signal(DOORBELL, on_doorbell)
+    _signal.signal(_signal.SIGINT, on_sigint)
+    faulthandler.enable(2)
+    faulthandler.register(_signal.SIGUSR2, 2, all_threads=True)  # the host's last look before it kills
+
+
+def ring_on_arrival(fd):
+    """Makes the kernel send SIGURG to the main thread whenever something arrives; False where that is impossible."""
+    if not LINUX:
+        return False
+    f_setown_ex, f_setsig, owner_is_thread = 15, 10, 0
+    try:
+        fcntl.fcntl(fd, f_setown_ex, pack("ii", owner_is_thread, PID))
+        fcntl.fcntl(fd, f_setsig, int(DOORBELL))
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    except OSError:
+        return False
+    return True
+
+
+def announce(doorbell):
+    capabilities = ["input", "cancel", "interrupt", "await", "display", "reset", "vars", "complete"]
+    channel.send(
+        {
+            "type": "ready",
+            "protocol": PROTOCOL,
+            "pid": PID,
+            "codec": codec_name,
+            "language": "python",
+            "version": "%d.%d.%d" % sys.version_info[:3],
+            "executable": sys.executable or "",
+            "capabilities": capabilities + ["doorbell"] if doorbell else capabilities,
+            "concurrency": 1,
+            "boot_ms": process_time() * 1000.0,
+        }
+    )
+
+
+def main():
+    """Runs the worker; never returns. Every way out is `_exit`: a normal exit would wait for the user's threads."""
+    try:
+        announce(start())
+        serve()
+    except BaseException:
+        try:
+            import traceback
+
+            os.write(2, ("ostler worker: internal error\n" + traceback.format_exc()).encode("utf-8", "replace"))
+        finally:
+            exit_now(EXIT_INTERNAL)
+
+
+if __name__ == "__main__":
+    sys.modules["_ostler_worker"] = sys.modules["__main__"]
+    main()

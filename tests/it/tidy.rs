@@ -1,0 +1,215 @@
+//! The house rules that a compiler does not check: who may import whom, how long a file may be, and that what the
+//! documents name exists (A9, D5, E1).
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const LINES_MAX: usize = 400;
+
+/// Every `.rs` file below `folder`, by its path from the root.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(ROOT).join(folder)];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        for entry in entries {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(ROOT).unwrap().to_string_lossy().into_owned();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "nothing found below {folder}");
+    found.sort();
+    found
+}
+
+/// The part of a file before its unit tests, without comments.
+fn code(text: &str) -> String {
+    let body = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    body.lines().filter(is_code).collect::<Vec<_>>().join("\n")
+}
+
+/// The modules of this crate that a file names in paths that begin with `crate::`.
+fn imports(text: &str) -> BTreeSet<String> {
+    let code = code(text);
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            names.extend(group_heads(group));
+        } else {
+            names.extend(head(rest));
+        }
+    }
+    names
+}
+
+fn head(path: &str) -> Option<String> {
+    let name: String = path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The first segment of each member of `use crate::{ … }`.
+fn group_heads(group: &str) -> Vec<String> {
+    let (mut depth, mut heads, mut start) = (0, Vec::new(), true);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => start = true,
+            c if start && depth == 0 && (c.is_alphanumeric() || c == '_') => {
+                heads.extend(head(&group[at..]));
+                start = false;
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+const VALUES: [&str; 5] = ["config", "error", "outcome", "request", "status"];
+
+/// What a file of each folder may import from this crate.
+fn allowed(file: &str) -> Option<Vec<&'static str>> {
+    let with = |more: &[&'static str]| Some([&VALUES[..], &["protocol"], more].concat());
+    match file.split('/').nth(1)? {
+        "protocol" => Some(vec!["protocol"]),
+        "machine" => with(&["machine"]),
+        "worker" => with(&["worker"]),
+        "actor" => with(&["actor", "machine", "worker", "session", "runtime"]),
+        "config.rs" | "error.rs" | "outcome.rs" | "request.rs" | "status.rs" => with(&[]),
+        _surface => None,
+    }
+}
+
+#[test]
+fn folders_import_only_what_they_may() {
+    for (file, text) in sources("src") {
+        let Some(allowed) = allowed(&file) else { continue };
+        for import in imports(&text) {
+            assert!(allowed.contains(&import.as_str()), "{file} imports crate::{import}; it may import {allowed:?}");
+        }
+    }
+}
+
+#[test]
+fn machines_know_no_clock_no_task_no_channel_and_no_log() {
+    for (file, text) in sources("src/machine") {
+        for banned in ["tokio", "ractor", "tracing", "Instant::now", "rand::", "std::fs", "std::sync", ".await"] {
+            assert!(!code(&text).contains(banned), "{file} names `{banned}`");
+        }
+    }
+}
+
+#[test]
+fn the_protocol_is_pure() {
+    for (file, text) in sources("src/protocol") {
+        for banned in ["tokio", "ractor", "tracing", "std::io", "std::fs", "std::time"] {
+            assert!(!code(&text).contains(banned), "{file} names `{banned}`");
+        }
+    }
+}
+
+#[test]
+fn only_worker_touches_processes_and_signals() {
+    for (file, text) in sources("src") {
+        if file.starts_with("src/worker/") {
+            continue;
+        }
+        for banned in ["std::process::Command", "rustix", "tokio::process", "std::os::fd", "std::os::unix"] {
+            assert!(!code(&text).contains(banned), "{file} names `{banned}`");
+        }
+    }
+}
+
+#[test]
+fn actors_import_each_other_only_through_messages() {
+    for (file, text) in sources("src/actor") {
+        let starts_others = file == "src/actor/supervisor.rs" || file.starts_with("src/actor/supervisor/");
+        for actor in ["session", "execution", "supervisor"] {
+            let own = file.starts_with(&format!("src/actor/{actor}"));
+            let named = code(&text).contains(&format!("actor::{actor}::")) || code(&text).contains(&format!("\n        {actor}::"));
+            assert!(own || starts_others || !named, "{file} imports actor::{actor}");
+        }
+    }
+}
+
+#[test]
+fn the_program_uses_only_the_public_api() {
+    for (file, text) in sources("cli/src") {
+        assert!(!code(&text).contains("ostler::testing"), "{file} uses the test seam");
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    for folder in ["src", "cli", "tests", "examples", "benches"] {
+        for (file, text) in sources(folder) {
+            let lines = text.lines().count();
+            assert!(lines <= LINES_MAX, "{file} has {lines} lines, more than {LINES_MAX}: split it");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_ignored_or_silently_allowed() {
+    for folder in ["src", "cli", "tests", "examples", "benches"] {
+        for (file, text) in sources(folder) {
+            if file.ends_with("tidy.rs") {
+                continue;
+            }
+            for banned in ["#[ignore", "#[allow(", "#![allow(", "todo!(", "unimplemented!(", "should_panic"] {
+                assert!(!text.contains(banned), "{file} contains `{banned}`");
+            }
+        }
+    }
+}
+
+/// Every row of the acceptance table names tests that exist.
+#[test]
+fn the_tests_that_the_acceptance_table_names_exist() {
+    let table = fs::read_to_string(Path::new(ROOT).join("tests/ACCEPTANCE.md")).unwrap();
+    let mut all = String::new();
+    for folder in ["src", "cli", "tests", "examples", "benches"] {
+        for (_, text) in sources(folder) {
+            all.push_str(&text);
+        }
+    }
+    for entry in fs::read_dir(Path::new(ROOT).join("python")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "py") {
+            all.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    for name in table.split('`').skip(1).step_by(2).filter(|name| name.contains('_') && !name.contains(['.', '/', ' '])) {
+        let found = all.contains(&format!("fn {name}(")) || all.contains(&format!("def {name}("));
+        assert!(found, "tests/ACCEPTANCE.md names `{name}`, and there is no such test");
+    }
+}
+
+/// The code map of the architecture page names every file of the library, and no other.
+#[test]
+fn the_code_map_is_complete() {
+    let page = fs::read_to_string(Path::new(ROOT).join("ARCHITECTURE.md")).unwrap();
+    for (file, _) in sources("src") {
+        if file.ends_with("/tests.rs") {
+            continue;
+        }
+        let name = file.strip_prefix("src/").unwrap();
+        assert!(page.contains(&format!("`{name}`")), "ARCHITECTURE.md does not name `{name}`");
+    }
+    for name in page.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs")) {
+        let exists = ["src", "", "cli/src"].iter().any(|folder| Path::new(ROOT).join(folder).join(name).exists());
+        assert!(exists, "ARCHITECTURE.md names `{name}`, which does not exist");
+    }
+}
