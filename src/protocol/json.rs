@@ -17,7 +17,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use super::DecodeError;
 use super::error::Fault;
-use super::reader::{Reader, Token};
+use super::reader::Reader;
+use super::token::{Text, Token};
 use super::writer::Writer;
 
 pub(super) const BYTES: &str = "$bytes";
@@ -190,16 +191,19 @@ fn unmark(object: &[u8]) -> Result<Marked, String> {
     let mut reader = Reader::over(object);
     reader.token().map_err(unreadable)?;
     let key = reader.token().map_err(unreadable)?;
-    let Token::Str(key @ (BYTES | FLOAT | MAP)) = key else { return Ok(Marked::Nothing) };
+    let Token::Str(key) = key else { return Ok(Marked::Nothing) };
+    let Some(key) = [BYTES, FLOAT, MAP].into_iter().find(|marked| key.is(marked)) else {
+        return Ok(Marked::Nothing);
+    };
     let value = reader.token().map_err(unreadable)?;
     match (key, value) {
-        (BYTES, Token::Str(text)) => match BASE64.decode(text) {
+        (BYTES, Token::Str(text)) => match BASE64.decode(text.0) {
             Ok(bytes) => Ok(Marked::Bytes(bytes)),
             Err(error) => Err(format!("`{BYTES}` is not base64: {error}")),
         },
-        (FLOAT, Token::Str("nan")) => Ok(Marked::Float(f64::NAN)),
-        (FLOAT, Token::Str("inf")) => Ok(Marked::Float(f64::INFINITY)),
-        (FLOAT, Token::Str("-inf")) => Ok(Marked::Float(f64::NEG_INFINITY)),
+        (FLOAT, Token::Str(Text(b"nan"))) => Ok(Marked::Float(f64::NAN)),
+        (FLOAT, Token::Str(Text(b"inf"))) => Ok(Marked::Float(f64::INFINITY)),
+        (FLOAT, Token::Str(Text(b"-inf"))) => Ok(Marked::Float(f64::NEG_INFINITY)),
         (MAP, Token::List(len)) => {
             let mut entries = Vec::new();
             for _ in 0..len {
@@ -235,7 +239,7 @@ fn write_next(from: &mut Reader<'_>, out: &mut BytesMut) -> Result<(), Fault> {
         Token::Int(value) => scalar(&value, out),
         Token::Float(value) if value.is_finite() => scalar(&value, out),
         Token::Float(value) => marked(FLOAT, special_float(value), out),
-        Token::Str(text) => scalar(text, out),
+        Token::Str(text) => scalar(text.as_str()?, out),
         Token::Bin(bytes) => marked(BYTES, &BASE64.encode(bytes), out),
         Token::List(len) => separated(b"[]", len, from, out, write_next)?,
         Token::Map(len) if is_object(from, len)? => separated(b"{}", len, from, out, write_entry)?,
@@ -290,7 +294,7 @@ fn is_object(from: &Reader<'_>, len: usize) -> Result<bool, Fault> {
     let mut ahead = from.clone();
     for _ in 0..len {
         let Token::Str(key) = ahead.token()? else { return Ok(false) };
-        if key.starts_with('$') {
+        if key.0.starts_with(b"$") {
             return Ok(false);
         }
         let token = ahead.token()?;

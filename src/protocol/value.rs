@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::error::Fault;
-use super::reader::{Reader, Token};
+use super::reader::Reader;
+use super::token::Token;
 use super::wire::Wire;
 use super::writer::Writer;
 
@@ -139,7 +140,7 @@ impl Wire for Value {
             Token::UInt(value) => value.into(),
             Token::Int(value) => Self::Int(value),
             Token::Float(value) => Self::Float(value),
-            Token::Str(text) => Self::Str(text.to_owned()),
+            Token::Str(text) => Self::Str(text.as_str()?.to_owned()),
             Token::Bin(bytes) => Self::Bytes(from.bytes(bytes)),
             Token::List(_) => Self::List(Vec::read(from, token)?),
             Token::Map(len) => Self::Map(read_map(from, len)?),
