@@ -137,15 +137,18 @@ fn read_map<M: Message>(payload: &Bytes) -> Result<M, DecodeError> {
         Ok(opened) => opened,
         Err(fault) => return Err(explain(payload, Text(b""), fault)),
     };
-    let read = reader.nested(|fields| M::read(type_name, fields, count));
-    match read.and_then(|message| reader.finish().map(|()| message)) {
-        Ok(Some(message)) => Ok(message),
-        Ok(None) => Err(match check(payload) {
-            Ok(_id) => DecodeError::UnknownType { type_name: type_name.shortened() },
-            Err(fault) => explain(payload, type_name, fault),
-        }),
-        Err(fault) => Err(explain(payload, type_name, fault)),
-    }
+    let fault = match reader.nested(|fields| M::read(type_name, fields, count)) {
+        Ok(Some(message)) => match reader.finish() {
+            Ok(()) => return Ok(message),
+            Err(fault) => fault,
+        },
+        Ok(None) => match check(payload) {
+            Ok(_id) => return Err(DecodeError::UnknownType { type_name: type_name.shortened() }),
+            Err(fault) => fault,
+        },
+        Err(fault) => fault,
+    };
+    Err(explain(payload, type_name, fault))
 }
 
 /// Reads up to the type, which comes first, and returns it with the count of the fields that follow.
