@@ -1,3 +1,5 @@
 //! Real actors, scripted workers in memory, a paused clock; and the rules of the house.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod tidy;
+mod vectors;
