@@ -1,5 +1,6 @@
 //! Properties of the whole: whatever is encoded decodes, and whatever comes is survived.
 
+mod documented;
 mod faults;
 
 use bytes::{Bytes, BytesMut};

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use ostler::protocol::{Codec, DecodeError, Decoder, EncodeError, FRAME_LEN_MAX, FrameError, FromWorker, ToWorker};
+use ostler::protocol::{
+    Codec, DecodeError, Decoder, EncodeError, FRAME_LEN_MAX, FrameError, FromWorker, ToWorker,
+};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -104,7 +106,9 @@ fn every_frozen_conversation_is_spoken_to_the_byte() {
         for step in entries(vector, "steps") {
             match text(step, "from") {
                 _ if step["invalid"] == true => compare_error(step),
-                "host" => compare(step, Codec::decode_to_worker, |codec, message: &ToWorker, out| codec.encode(message, out)),
+                "host" => compare(step, Codec::decode_to_worker, |codec, message: &ToWorker, out| {
+                    codec.encode(message, out)
+                }),
                 "worker" => compare(step, Codec::decode, |codec, message: &FromWorker, out| {
                     codec.encode_from_worker(message, out)
                 }),
@@ -118,8 +122,23 @@ fn every_frozen_conversation_is_spoken_to_the_byte() {
 fn the_corpus_has_every_conversation_and_every_message() {
     let vectors = vectors();
     for name in [
-        "arguments", "cancel", "checkpoint_restore", "display", "exception", "exit", "heartbeat_busy", "hello", "input",
-        "malformed", "names", "other_version", "session", "shutdown", "shutdown_busy", "streaming", "swallowed_cancel",
+        "arguments",
+        "cancel",
+        "checkpoint_restore",
+        "display",
+        "exception",
+        "exit",
+        "heartbeat_busy",
+        "hello",
+        "input",
+        "malformed",
+        "names",
+        "other_version",
+        "session",
+        "shutdown",
+        "shutdown_busy",
+        "streaming",
+        "swallowed_cancel",
         "wrong_request",
     ] {
         assert!(vectors.contains_key(name), "{name}");
@@ -166,7 +185,10 @@ fn malformed_streams_end_as_frozen() {
         let codec = if case["codec"] == "json" { Codec::Json } else { Codec::MessagePack };
         let mut decoder = Decoder::new(FRAME_LEN_MAX);
         decoder.buffer().extend_from_slice(&unhex(text(case, "bytes")));
-        let (name, id) = match decoder.next().and_then(|frame| frame.map_or_else(|| Err(decoder.finish().unwrap_err()), Ok)) {
+        let (name, id) = match decoder
+            .next()
+            .and_then(|frame| frame.map_or_else(|| Err(decoder.finish().unwrap_err()), Ok))
+        {
             Err(FrameError::TooLong { .. }) => ("TooLong", None),
             Err(FrameError::Empty) => ("Empty", None),
             Err(FrameError::Truncated { .. }) => ("Truncated", None),
@@ -183,4 +205,26 @@ fn malformed_streams_end_as_frozen() {
         assert_eq!(name, text(case, "expect"), "{case}");
         assert_eq!(id.map(|id| id.to_string()).as_deref(), case["id"].as_str(), "{case}");
     }
+}
+
+/// C11: each conversation of the page is one of these, to the letter.
+#[test]
+fn the_examples_of_the_page_are_these_conversations() {
+    let page = fs::read_to_string(root().join("PROTOCOL.md")).unwrap();
+    let (_, conversations) = page.split_once("\n## Conversations\n").unwrap();
+    let vectors = vectors();
+    let mut count = 0;
+    for section in conversations.split("\n### `").skip(1) {
+        let (name, rest) = section.split_once("`\n").unwrap();
+        let (_, block) = rest.split_once("```text\n").unwrap();
+        let (block, _) = block.split_once("\n```").unwrap();
+        let steps = entries(&vectors[name], "steps");
+        assert_eq!(block.lines().count(), steps.len(), "{name}");
+        for (line, step) in block.lines().zip(steps) {
+            let (from, json) = line.split_once(' ').unwrap();
+            assert_eq!((from, json.trim_start()), (text(step, "from"), text(step, "json")), "{name}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, vectors.values().filter(|vector| vector["steps"].is_array()).count());
 }
