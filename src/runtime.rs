@@ -204,6 +204,11 @@ impl Runtime {
         self.shared.spawner.settled().await;
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn supervisor_cell(&self) -> ActorCell {
+        self.shared.supervisor.get_cell()
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> SupervisorMsg) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.shared.supervisor.cast(question(reply)).ok()?;
@@ -411,8 +416,8 @@ impl RuntimeBuilder {
 
     /// Puts another way of starting workers behind the pool: an in-memory one, in tests.
     #[cfg(feature = "testing")]
-    pub fn spawner(mut self, spawner: Arc<dyn Spawner>) -> Self {
-        self.spawner = Some(spawner);
+    pub fn spawner(mut self, spawner: impl Spawner) -> Self {
+        self.spawner = Some(Arc::new(spawner));
         self
     }
 
