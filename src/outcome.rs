@@ -321,10 +321,7 @@ pub struct Death {
 
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            DeathCause::Itself => write!(f, "the worker ended by itself ({})", self.exit)?,
-            cause => write!(f, "{cause} ({})", self.exit)?,
-        }
+        write!(f, "{} ({})", self.cause, self.exit)?;
         match self.stderr.trim_end() {
             "" => Ok(()),
             stderr => write!(f, "; its stderr ends with:\n{stderr}"),

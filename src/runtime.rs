@@ -73,7 +73,6 @@ fn next_id() -> u64 {
 
 impl Runtime {
     /// Settings for a pool of workers of this kind.
-    #[must_use]
     pub fn builder(spec: WorkerSpec) -> RuntimeBuilder {
         RuntimeBuilder::new(spec)
     }

@@ -191,7 +191,7 @@ impl Actor for Supervisor {
             }
             SupervisorMsg::Elapsed(Wait::Tick) => state.step(&myself, Input::Tick).await,
             SupervisorMsg::Elapsed(Wait::Lease(lease)) => {
-                state.step(&myself, Input::LeaseExpired(lease)).await
+                state.step(&myself, Input::LeaseExpired(lease)).await;
             }
             SupervisorMsg::Elapsed(Wait::Shutdown) => state.step(&myself, Input::ShutdownElapsed).await,
             SupervisorMsg::Status(reply) => drop(reply.send(state.status())),
@@ -216,7 +216,9 @@ impl Actor for Supervisor {
                 (who.get_id(), reason.unwrap_or_else(|| "it was stopped or killed".into()))
             }
             SupervisionEvent::ActorFailed(who, error) => (who.get_id(), error.to_string()),
-            _ => return Ok(()),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+            #[cfg(feature = "cluster")]
+            SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
         };
         let live = state.sessions.iter().find(|(_, live)| live.session.get_id() == who);
         if let Some((slot, live)) = live {
@@ -475,7 +477,7 @@ impl State {
     fn failed(&mut self, myself: &ActorRef<SupervisorMsg>, why: String) {
         warn!(why, "the pool starts no more workers");
         if self.started.is_some() {
-            let failure = self.start_failure.take().unwrap_or_else(|| StartError::Supervisor(why));
+            let failure = self.start_failure.take().unwrap_or(StartError::Supervisor(why));
             self.answer_start(Err(failure));
             let _ = myself.cast(SupervisorMsg::Shutdown { grace: Duration::ZERO, done: None });
         }

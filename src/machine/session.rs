@@ -310,7 +310,7 @@ impl Session {
         match timer {
             Timer::Start => match &self.phase {
                 Phase::Creating => {
-                    self.die(DeathCause::NotReady { after: self.limits.ready_timeout }, effects)
+                    self.die(DeathCause::NotReady { after: self.limits.ready_timeout }, effects);
                 }
                 Phase::Warming(_) => {
                     let after = self.limits.warmup_timeout;
@@ -398,9 +398,10 @@ impl Session {
         };
         let death = Death { cause, exit, stderr };
         if let Some(run) = run.filter(|run| run.told == Told::Running && Some(run.id) != self.warmup) {
-            let cause = match death.cause {
-                DeathCause::ShuttingDown => LostCause::ShuttingDown,
-                _ => LostCause::Died(death.clone()),
+            let cause = if death.cause == DeathCause::ShuttingDown {
+                LostCause::ShuttingDown
+            } else {
+                LostCause::Died(death.clone())
             };
             let lost = Lost { started: run.started, cause };
             effects.push(Effect::Ended(run.id, Ending::Lost(lost)));

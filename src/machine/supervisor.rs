@@ -214,9 +214,9 @@ impl Pool {
                     self.gone(slot, None, why, now, jitter, effects);
                 }
             }
-            Input::Ready { slot, generation } => self.ready(slot, generation, now, effects),
+            Input::Ready { slot, generation } => self.ready(slot, generation, effects),
             Input::Idle { slot, generation, execution } => {
-                self.idle(slot, generation, execution, now, effects)
+                self.idle(slot, generation, execution, effects);
             }
             Input::Terminated { slot, generation, death } => {
                 if self.is_current(slot, generation) {
@@ -228,7 +228,7 @@ impl Pool {
             Input::Shutdown { grace } => self.shutdown(grace, effects),
             Input::ShutdownElapsed => self.shutdown_elapsed(effects),
         }
-        self.serve(now, effects);
+        self.serve(effects);
         self.replenish(now, effects);
         self.finish(effects);
     }
@@ -237,20 +237,20 @@ impl Pool {
         self.slots.get(slot).is_some_and(|slot| slot.generation == generation && slot.has_worker())
     }
 
-    /// Why no request is taken, if none is.
-    fn closed(&self) -> Option<SubmitError> {
+    /// Why no request is taken, if none is: for one that comes, and for those that wait.
+    fn closed(&self) -> Option<(SubmitError, LostCause)> {
         match &self.life {
             Life::Beginning | Life::Serving => None,
             Life::Failed(_) if self.slots.iter().any(Slot::has_worker) => None,
-            Life::Failed(why) => Some(SubmitError::PoolFailed { why: why.clone() }),
-            Life::Stopping | Life::Stopped => Some(SubmitError::ShuttingDown),
+            Life::Failed(why) => Some((SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed)),
+            Life::Stopping | Life::Stopped => Some((SubmitError::ShuttingDown, LostCause::ShuttingDown)),
         }
     }
 
     fn submit(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
         let limit = self.config.queue;
         let idle = self.slots.iter().any(|slot| matches!(slot.place, Place::Idle { .. }));
-        if let Some(error) = self.closed() {
+        if let Some((error, _)) = self.closed() {
             effects.push(Effect::Refuse(execution, error));
         } else if !idle && self.line.len() >= limit && !self.could_start() {
             effects.push(Effect::Refuse(execution, SubmitError::QueueFull { limit }));
@@ -279,12 +279,11 @@ impl Pool {
         self.placed.remove(&execution);
         match self.closed() {
             None => self.line.push_front(Waiter::Execution(execution)),
-            Some(SubmitError::ShuttingDown) => effects.push(Effect::Lose(execution, LostCause::ShuttingDown)),
-            Some(_) => effects.push(Effect::Lose(execution, LostCause::PoolFailed)),
+            Some((_, cause)) => effects.push(Effect::Lose(execution, cause)),
         }
     }
 
-    fn ready(&mut self, slot: usize, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
+    fn ready(&mut self, slot: usize, generation: Generation, effects: &mut Vec<Effect>) {
         if !self.is_current(slot, generation) {
             return;
         }
@@ -298,7 +297,6 @@ impl Pool {
                 self.retire(slot, effects);
             }
         }
-        let _ = now;
     }
 
     fn idle(
@@ -306,7 +304,6 @@ impl Pool {
         slot: usize,
         generation: Generation,
         execution: ExecutionId,
-        now: Instant,
         effects: &mut Vec<Effect>,
     ) {
         self.placed.remove(&execution);
@@ -332,7 +329,6 @@ impl Pool {
             | Place::Retiring
             | Place::BackingOff { .. } => {}
         }
-        let _ = now;
     }
 
     /// The worker of `slot` is no more. Its place is filled again, unless too many have died.
@@ -387,9 +383,9 @@ impl Pool {
     }
 
     /// Hands idle sessions to those who wait.
-    fn serve(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if let Some(error) = self.closed() {
-            return self.turn_away(&error, effects);
+    fn serve(&mut self, effects: &mut Vec<Effect>) {
+        if let Some((error, cause)) = self.closed() {
+            return self.turn_away(&error, &cause, effects);
         }
         while !self.line.is_empty() {
             let idle = |slot: &Slot| matches!(slot.place, Place::Idle { .. });
@@ -397,7 +393,7 @@ impl Pool {
             match self.line.pop() {
                 None => return,
                 Some(Waiter::Execution(execution)) => self.assign(slot, execution, effects),
-                Some(Waiter::Lease(lease)) => self.grant(self.freshest(slot), lease, now, effects),
+                Some(Waiter::Lease(lease)) => self.grant(self.freshest(slot), lease, effects),
             }
         }
     }
@@ -416,11 +412,7 @@ impl Pool {
         self.slots.iter().position(fresh).unwrap_or(fallback)
     }
 
-    fn turn_away(&mut self, error: &SubmitError, effects: &mut Vec<Effect>) {
-        let cause = match error {
-            SubmitError::ShuttingDown => LostCause::ShuttingDown,
-            _other => LostCause::PoolFailed,
-        };
+    fn turn_away(&mut self, error: &SubmitError, cause: &LostCause, effects: &mut Vec<Effect>) {
         while let Some(waiter) = self.line.pop() {
             effects.push(match waiter {
                 Waiter::Execution(execution) => Effect::Lose(execution, cause.clone()),
@@ -438,13 +430,10 @@ impl Pool {
             Life::Serving => self.config.min_idle + self.line.len(),
             Life::Failed(_) | Life::Stopping | Life::Stopped => 0,
         };
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if let Place::BackingOff { until } = slot.place {
-                if until <= now {
-                    slot.place = Place::Empty;
-                }
+        for slot in &mut self.slots {
+            if matches!(slot.place, Place::BackingOff { until } if until <= now) {
+                slot.place = Place::Empty;
             }
-            let _ = index;
         }
         for _ in coming..wanted {
             let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else {

@@ -96,7 +96,9 @@ fn work(tasks: &mpsc::Receiver<Task>) {
         sweep(&std::mem::take(&mut traces));
         if dying.is_empty() {
             // Whoever asked may have left.
-            waiting.drain(..).for_each(|reply| drop(reply.send(())));
+            for reply in waiting.drain(..) {
+                let _ = reply.send(());
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The real actors with scripted in-memory workers on a paused clock, the protocol's vectors, and the house rules.
+//! Real actors, scripted workers in memory, a paused clock; and the rules of the house.
 
 mod hello;
 mod support;

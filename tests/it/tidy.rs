@@ -33,7 +33,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 
 /// The part of a file before its unit tests, without comments.
 fn code(text: &str) -> String {
-    let body = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let body = text.split("#[cfg(test)]").next().unwrap_or(text);
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     body.lines().filter(is_code).collect::<Vec<_>>().join("\n")
 }
