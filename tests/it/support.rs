@@ -1,11 +1,8 @@
-//! What the tests share: a guard against hanging, workers with names, and the checks at the end of each pool.
+//! What the tests share: a guard against hanging, and the checks at the end of each pool.
 
 use std::{sync::mpsc, thread, time::Duration};
 
-use ostler::{
-    Exit, Outcome, PoolStatus, Runtime, RuntimeBuilder, WorkerSpec,
-    testing::{ScriptedSpawner, Stage},
-};
+use ostler::{Outcome, PoolStatus, Runtime, RuntimeBuilder, WorkerSpec, testing::ScriptedSpawner};
 
 /// Virtual time that no test needs. With a paused clock it passes at once when nothing else can happen.
 const VIRTUAL_LIMIT: Duration = Duration::from_secs(24 * 3_600);
@@ -102,52 +99,4 @@ pub(crate) fn adds_up(status: &PoolStatus) {
     let totals = &status.totals;
     let ended = totals.completed + totals.failed + totals.cancelled + totals.timed_out + totals.lost;
     assert_eq!(totals.accepted, ended + totals.in_flight, "{totals:?}");
-}
-
-/// A worker that does what it should. The code says what: see [`obey`].
-pub(crate) fn polite() -> ScriptedSpawner {
-    ScriptedSpawner::new(serve)
-}
-
-/// The whole life of a worker that does what it should.
-pub(crate) async fn serve(mut stage: Stage) -> Exit {
-    stage.ready().await;
-    while let Some(execute) = stage.next_execute().await {
-        stage.started(execute.id).await;
-        if let Some(exit) = obey(&mut stage, execute.id, &execute.code).await {
-            return exit;
-        }
-    }
-    Exit::Code(0)
-}
-
-/// What the workers of these tests run in place of Python: a word, and for some a number.
-///
-/// `worker` is the number of the worker; `sleep MS` can be cancelled; `print N` sends N pieces of output;
-/// `exit CODE` and `die SIGNAL` end the worker; any other code is its own value.
-pub(crate) async fn obey(stage: &mut Stage, id: ostler::ExecutionId, code: &str) -> Option<Exit> {
-    let (word, rest) = code.split_once(' ').unwrap_or((code, ""));
-    let number = || rest.parse::<u64>().unwrap_or_else(|_| panic!("a number after `{word}`, not `{rest}`"));
-    match word {
-        "worker" => stage.completed(id, stage.number() as u64).await,
-        "sleep" => {
-            let asleep = tokio::time::sleep(Duration::from_millis(number()));
-            tokio::select! {
-                biased;
-                _ = stage.wait_for_cancel(id) => stage.cancelled(id).await,
-                () = asleep => stage.completed(id, code).await,
-            }
-        }
-        "print" => {
-            for piece in 0..number() {
-                stage.output(id, ostler::Stream::Stdout, piece.to_string()).await;
-            }
-            stage.completed(id, code).await;
-        }
-        "raise" => stage.failed(id, "ValueError", rest).await,
-        "exit" => return Some(Exit::Code(number() as i32)),
-        "die" => return Some(Exit::Signal(number() as i32)),
-        _ => stage.completed(id, code).await,
-    }
-    None
 }
