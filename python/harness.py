@@ -20,7 +20,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.join(HERE, "ostler_worker.py")
 LIMIT = 10.0  # seconds that anything may take
-FENCED = ("result", "error", "display", "input_request")
+FENCED = ("result", "error", "display", "input_request", "bye")
 
 
 def load_worker(name):
@@ -277,6 +277,15 @@ class Host:
 
     def wait_for_exit(self, seconds=LIMIT):
         return self.process.wait(seconds)
+
+
+def is_alive(pid):
+    """Whether a process runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 def eventually(condition, seconds=LIMIT, what="the condition"):
