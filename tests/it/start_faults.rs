@@ -72,7 +72,11 @@ async fn f05_workers_that_die_before_ready_fail_a_pool_that_serves() {
 async fn f06_never_ready_is_killed_at_the_limit() {
     guarded(async {
         let begun = Instant::now();
-        let death = death(refused(ScriptedSpawner::new(|_stage| std::future::pending())).await);
+        let mute = ScriptedSpawner::new(|stage: Stage| async move {
+            let _held = stage;
+            std::future::pending().await
+        });
+        let death = death(refused(mute).await);
         assert_eq!(death.cause, DeathCause::NotReady { after: Duration::from_secs(10) });
         assert_eq!((death.exit, begun.elapsed()), (Exit::Signal(9), Duration::from_secs(10)));
     })
