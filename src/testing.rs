@@ -18,7 +18,10 @@
 //!         stage.started(execute.id).await;
 //!         match execute.code.as_str() {
 //!             "crash" => return Exit::Signal(11),
-//!             "hang" => stage.wait_for_cancel(execute.id).await,
+//!             "hang" => {
+//!                 stage.wait_for_cancel(execute.id).await;
+//!                 stage.cancelled(execute.id).await;
+//!             }
 //!             code => stage.completed(execute.id, code.len() as i64).await,
 //!         }
 //!     }

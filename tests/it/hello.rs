@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use ostler::{Event, Exit, testing::ScriptedSpawner};
 
-use crate::support::{Pool, guarded, polite};
+use crate::{
+    support::{Pool, guarded},
+    workers::polite,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_starts_and_stops() {

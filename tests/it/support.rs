@@ -1,11 +1,8 @@
-//! What the tests share: a guard against hanging, workers with names, and the checks at the end of each pool.
+//! What the tests share: a guard against hanging, and the checks at the end of each pool.
 
 use std::{sync::mpsc, thread, time::Duration};
 
-use ostler::{
-    Exit, Outcome, PoolStatus, Runtime, RuntimeBuilder, WorkerSpec,
-    testing::{ScriptedSpawner, Stage},
-};
+use ostler::{Outcome, PoolStatus, Runtime, RuntimeBuilder, WorkerSpec, testing::ScriptedSpawner};
 
 /// Virtual time that no test needs. With a paused clock it passes at once when nothing else can happen.
 const VIRTUAL_LIMIT: Duration = Duration::from_secs(24 * 3_600);
@@ -13,7 +10,7 @@ const VIRTUAL_LIMIT: Duration = Duration::from_secs(24 * 3_600);
 const REAL_LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs a test, and ends it when it hangs: by the paused clock, or by the clock on the wall.
-pub async fn guarded<T>(test: impl Future<Output = T>) -> T {
+pub(crate) async fn guarded<T>(test: impl Future<Output = T>) -> T {
     let (done, waiting) = mpsc::sync_channel::<()>(1);
     let name = thread::current().name().unwrap_or_default().to_owned();
     thread::spawn(move || {
@@ -29,13 +26,13 @@ pub async fn guarded<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// A pool of scripted workers.
-pub struct Pool {
-    pub runtime: Runtime,
-    pub workers: ScriptedSpawner,
+pub(crate) struct Pool {
+    pub(crate) runtime: Runtime,
+    pub(crate) workers: ScriptedSpawner,
 }
 
 /// One session, a grace of a second, a deadline of a minute, and a fixed seed.
-pub fn settings(workers: &ScriptedSpawner) -> RuntimeBuilder {
+pub(crate) fn settings(workers: &ScriptedSpawner) -> RuntimeBuilder {
     Runtime::builder(WorkerSpec::python())
         .max_sessions(1)
         .grace(Duration::from_secs(1))
@@ -46,11 +43,11 @@ pub fn settings(workers: &ScriptedSpawner) -> RuntimeBuilder {
 
 impl Pool {
     /// Starts a pool with the usual [`settings`].
-    pub async fn start(workers: ScriptedSpawner) -> Self {
+    pub(crate) async fn start(workers: ScriptedSpawner) -> Self {
         Self::start_with(workers, |builder| builder).await
     }
 
-    pub async fn start_with(
+    pub(crate) async fn start_with(
         workers: ScriptedSpawner,
         change: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder,
     ) -> Self {
@@ -58,23 +55,23 @@ impl Pool {
         Self { runtime, workers }
     }
 
-    pub async fn status(&self) -> PoolStatus {
+    pub(crate) async fn status(&self) -> PoolStatus {
         self.runtime.status().await
     }
 
     /// Runs `code` and returns its outcome.
-    pub async fn outcome(&self, code: &str) -> Outcome {
+    pub(crate) async fn outcome(&self, code: &str) -> Outcome {
         self.runtime.run(code).await.expect("the pool takes requests").outcome
     }
 
     /// The next request works, on a worker of which this pool has had `workers` by then.
-    pub async fn works_on_worker(&self, number: usize) {
+    pub(crate) async fn works_on_worker(&self, number: usize) {
         let outcome = self.outcome("worker").await;
         assert_eq!(outcome.value(), Some(&(number as u64).into()), "the request after the fault: {outcome}");
     }
 
     /// Waits, in virtual time, until `condition` holds.
-    pub async fn eventually(&self, what: &str, condition: impl Fn(&PoolStatus) -> bool) -> PoolStatus {
+    pub(crate) async fn eventually(&self, what: &str, condition: impl Fn(&PoolStatus) -> bool) -> PoolStatus {
         for _ in 0..10_000 {
             let status = self.status().await;
             if condition(&status) {
@@ -86,7 +83,7 @@ impl Pool {
     }
 
     /// The counters add up, and after the shutdown nothing is left.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         let status = self.status().await;
         adds_up(&status);
         assert!(self.workers.peak() <= status.max_sessions.max(1), "{} workers at once", self.workers.peak());
@@ -98,56 +95,8 @@ impl Pool {
 }
 
 /// P16: accepted is the sum of the outcomes and what is in flight, and what is in flight is what is queued or runs.
-pub fn adds_up(status: &PoolStatus) {
+pub(crate) fn adds_up(status: &PoolStatus) {
     let totals = &status.totals;
     let ended = totals.completed + totals.failed + totals.cancelled + totals.timed_out + totals.lost;
     assert_eq!(totals.accepted, ended + totals.in_flight, "{totals:?}");
-}
-
-/// A worker that does what it should. The code says what: see [`obey`].
-pub fn polite() -> ScriptedSpawner {
-    ScriptedSpawner::new(serve)
-}
-
-/// The whole life of a worker that does what it should.
-pub async fn serve(mut stage: Stage) -> Exit {
-    stage.ready().await;
-    while let Some(execute) = stage.next_execute().await {
-        stage.started(execute.id).await;
-        if let Some(exit) = obey(&mut stage, execute.id, &execute.code).await {
-            return exit;
-        }
-    }
-    Exit::Code(0)
-}
-
-/// What the workers of these tests run in place of Python: a word, and for some a number.
-///
-/// `worker` is the number of the worker; `sleep MS` can be cancelled; `print N` sends N pieces of output;
-/// `exit CODE` and `die SIGNAL` end the worker; any other code is its own value.
-pub async fn obey(stage: &mut Stage, id: ostler::ExecutionId, code: &str) -> Option<Exit> {
-    let (word, rest) = code.split_once(' ').unwrap_or((code, ""));
-    let number = || rest.parse::<u64>().unwrap_or_else(|_| panic!("a number after `{word}`, not `{rest}`"));
-    match word {
-        "worker" => stage.completed(id, stage.number() as u64).await,
-        "sleep" => {
-            let asleep = tokio::time::sleep(Duration::from_millis(number()));
-            tokio::select! {
-                biased;
-                _ = stage.wait_for_cancel(id) => stage.cancelled(id).await,
-                () = asleep => stage.completed(id, code).await,
-            }
-        }
-        "print" => {
-            for piece in 0..number() {
-                stage.output(id, ostler::Stream::Stdout, piece.to_string()).await;
-            }
-            stage.completed(id, code).await;
-        }
-        "raise" => stage.failed(id, "ValueError", rest).await,
-        "exit" => return Some(Exit::Code(number() as i32)),
-        "die" => return Some(Exit::Signal(number() as i32)),
-        _ => stage.completed(id, code).await,
-    }
-    None
 }
