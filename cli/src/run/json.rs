@@ -7,6 +7,8 @@ use ostler::{Display, ExecutionId, Failure, Outcome, Phase, Rung, Stream, protoc
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::words;
+
 /// An event of an execution.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
@@ -109,7 +111,7 @@ impl<'a> What<'a> {
         let mut end = End {
             outcome: outcome.kind(),
             duration: seconds(duration),
-            message: summary(outcome),
+            message: words::line(outcome),
             exit_code: None,
             exception: None,
             traceback: None,
@@ -134,23 +136,7 @@ impl<'a> What<'a> {
     }
 }
 
-/// The outcome in one line, without the traceback.
-pub(crate) fn summary(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Completed(_) => "completed".into(),
-        Outcome::Failed(Failure::Exception(exception)) if exception.message.is_empty() => {
-            exception.type_name.clone()
-        }
-        Outcome::Failed(Failure::Exception(exception)) => {
-            format!("{}: {}", exception.type_name, exception.message)
-        }
-        Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_) => {
-            outcome.to_string()
-        }
-    }
-}
-
-/// Milliseconds are what a reader compares; more digits are noise.
+/// A time in seconds; more than microseconds are noise.
 pub(crate) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }

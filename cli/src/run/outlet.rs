@@ -12,6 +12,7 @@ use crate::{
         json::{self, Characters, Line, What},
         lines::Lines,
     },
+    words,
 };
 
 /// Where the events of one execution go.
@@ -133,7 +134,7 @@ impl Outlet {
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_)
                 if self.quiet => {}
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_) => {
-                self.tell(id, &format!("ostler: `{}`: {outcome}", self.label)).await;
+                self.tell(id, &format!("ostler: `{}`: {}", self.label, words::line(outcome))).await;
             }
         }
     }

@@ -5,10 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use ostler::{Failure, Outcome};
 use serde::Serialize;
 
-use crate::{
-    exit::Exit,
-    run::json::{seconds, summary},
-};
+use crate::{exit::Exit, run::json::seconds, words};
 
 /// How one source ended.
 #[derive(Clone, Debug)]
@@ -109,7 +106,7 @@ pub(crate) fn text(ended: &[Ended], all: usize, duration: Duration) -> String {
 fn trouble(ended: &Ended) -> Option<(&str, String)> {
     match &ended.end {
         End::Outcome(Outcome::Completed(_)) => None,
-        End::Outcome(outcome) => Some((&ended.label, summary(outcome))),
+        End::Outcome(outcome) => Some((&ended.label, words::line(outcome))),
         End::Unreadable(why) | End::Refused(why) => Some((&ended.label, why.clone())),
     }
 }
