@@ -68,8 +68,15 @@ fn read_line(password: bool) -> Option<String> {
     )
 }
 
-/// How the terminal was before a password was asked for.
-static SHOWN: Mutex<Option<Termios>> = Mutex::new(None);
+/// How the terminal was before it was changed.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Remembers how the terminal is, for a program that lets an editor change it.
+pub(crate) fn remember_terminal() {
+    if let Ok(now) = termios::tcgetattr(io::stdin()) {
+        BEFORE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(now);
+    }
+}
 
 /// The terminal does not show what is typed while this lives.
 struct Hidden;
@@ -80,11 +87,10 @@ impl Hidden {
         if !stdin.is_terminal() {
             return None;
         }
-        let shown = termios::tcgetattr(&stdin).ok()?;
-        let mut hidden = shown.clone();
+        remember_terminal();
+        let mut hidden = termios::tcgetattr(&stdin).ok()?;
         hidden.local_modes.remove(LocalModes::ECHO);
         hidden.local_modes.insert(LocalModes::ECHONL);
-        *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
         termios::tcsetattr(&stdin, OptionalActions::Drain, &hidden).ok()?;
         Some(Self)
     }
@@ -96,12 +102,11 @@ impl Drop for Hidden {
     }
 }
 
-/// Shows what is typed again, if a password was being asked for. For the end of the program, which does not wait for
-/// an answer.
+/// Puts the terminal back as it was. Also for the end of the program, which does not wait for an answer.
 pub(crate) fn restore_terminal() {
-    if let Some(shown) = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // A terminal that is gone needs nothing.
-        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &shown);
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &before);
         let _ = io::stderr().flush();
     }
 }

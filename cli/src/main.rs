@@ -7,8 +7,10 @@ mod exit;
 mod input;
 mod output;
 mod pool;
+mod repl;
 mod run;
 mod signals;
+mod words;
 
 use std::process::{self, ExitCode};
 
@@ -45,7 +47,8 @@ async fn command(cli: Cli) -> Exit {
         Err(fatal) => Err(fatal),
         Ok(console) => match cli.command {
             Command::Run(args) => run::run(args, verbose, console).await,
-            Command::Repl(_) | Command::Doctor(_) => Ok(Exit::Usage),
+            Command::Repl(args) => repl::run(args, console).await,
+            Command::Doctor(_) => Ok(Exit::Usage),
         },
     };
     done.unwrap_or_else(|fatal| {

@@ -51,6 +51,9 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
+    /// What Ctrl-C sends.
+    pub(crate) const INTERRUPT: u8 = INT;
+
     /// Listens from now on.
     pub(crate) fn listen() -> io::Result<Self> {
         let ignored = ignored();
