@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example embed_in_actor`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use ostler::{
     Event, ExecutionId, Outcome, Request, Runtime, WorkerSpec,
     actor::{Host, Notice},

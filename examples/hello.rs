@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example hello`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use ostler::{Outcome, Runtime, Value, WorkerSpec};
 
 #[tokio::main(flavor = "current_thread")]

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example stateful_session`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::time::Duration;
 
 use ostler::{Outcome, Request, Runtime, SubmitError, Value, WorkerSpec};

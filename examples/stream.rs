@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example stream`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::time::Duration;
 
 use ostler::{Event, Outcome, Request, Rung, Runtime, WorkerSpec};

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example supervisor`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use ostler::{Outcome, PoolStatus, Request, Runtime, WorkerSpec};

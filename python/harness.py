@@ -20,7 +20,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.join(HERE, "ostler_worker.py")
 LIMIT = 10.0  # seconds that anything may take
-FENCED = ("result", "error", "display", "input_request")
+FENCED = ("result", "error", "display", "input_request", "bye")
 
 
 def load_worker(name):
@@ -81,6 +81,7 @@ class Host:
         self.buffer = bytearray()
         self.events = []  # read, not delivered
         self.number = 0
+        self.running = None
         environment = dict(os.environ, OSTLER_CODEC=codec_name, OSTLER_TRANSPORT=transport, OSTLER_TAG="test")
         environment.update(env or {})
         options = dict(env=environment, start_new_session=True, stderr=subprocess.PIPE, bufsize=0)
@@ -235,6 +236,7 @@ class Host:
         id = f"e{self.number}"
         self.send("execute", id=id, code=code, **fields)
         self.expect_started(id)
+        self.running = id
         return id
 
     def expect_started(self, id):
@@ -249,6 +251,7 @@ class Host:
             event = self.next_event(limit - time.monotonic())
             if type(event) is dict and event["type"] in ("result", "error"):
                 assert event["id"] == id, f"{event} instead of {id}"
+                self.running = None
                 return Outcome(event, events)
             events.append(event)
             if type(event) is dict and event["type"] == "input_request" and on_input is not None:
@@ -274,6 +277,15 @@ class Host:
 
     def wait_for_exit(self, seconds=LIMIT):
         return self.process.wait(seconds)
+
+
+def is_alive(pid):
+    """Whether a process runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 def eventually(condition, seconds=LIMIT, what="the condition"):

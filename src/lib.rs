@@ -13,6 +13,7 @@ mod session;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "public through `testing`"))]
 mod worker;
 
 pub use crate::{

@@ -109,6 +109,8 @@ fn permits(bytes: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
 
     #[tokio::test]
@@ -116,11 +118,13 @@ mod tests {
         let (window, mut credits) = window();
         window.open();
         let held = credits.take(WINDOW).await.expect("the window was empty");
-        let waiting = async { credits.take(1).await };
-        tokio::pin!(waiting);
-        assert!(futures_poll(&mut waiting).is_none(), "the window is full");
-        drop(held);
-        assert!(waiting.await.is_some());
+        {
+            let mut waiting = Box::pin(credits.take(1));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(waiting.as_mut().poll(&mut context).is_pending(), "the window is full");
+            drop(held);
+            assert!(waiting.await.is_some());
+        }
 
         let _held = credits.take(WINDOW).await.expect("the caller took everything");
         window.shed();
@@ -139,13 +143,5 @@ mod tests {
         assert!(credits.take(10).await.is_some());
         drop(whole);
         assert!(credits.take(WINDOW).await.is_some());
-    }
-
-    fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        match std::pin::Pin::new(future).poll(&mut context) {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        }
     }
 }

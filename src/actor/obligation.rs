@@ -53,7 +53,7 @@ impl Obligation {
                 self.ledger.accepted.fetch_add(1, Relaxed);
                 Duty::Owed { reply, started: false }
             }
-            accepted => accepted,
+            accepted @ (Duty::Owed { .. } | Duty::Settled) => accepted,
         };
     }
 
@@ -180,7 +180,7 @@ mod tests {
         let (mut second, _outcome) = obligation(&ledger);
         first.accept();
         second.accept();
-        first.settle(Outcome::Completed(Box::new(Completion::default())));
+        first.settle(Outcome::Completed(Box::default()));
         let totals = ledger.totals();
         assert_eq!((totals.accepted, totals.completed, totals.in_flight), (2, 1, 1));
     }

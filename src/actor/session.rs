@@ -248,7 +248,7 @@ impl State {
             Effect::Background(event) => self.background(event),
             Effect::Ended(id, ending) => self.ended(id, ending),
             Effect::Returned(id) => {
-                self.ended(id, Ending::Lost(Lost { started: false, cause: LostCause::SessionEnded }))
+                self.ended(id, Ending::Lost(Lost { started: false, cause: LostCause::SessionEnded }));
             }
             Effect::Ready => self.notify(SessionNotice::Ready),
             Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
@@ -342,12 +342,12 @@ impl State {
         if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
             self.tail.push(&data);
         }
-        if let Some(events) = &self.background {
-            if events.try_send(SessionEvent::Background { stream, data: data.clone() }).is_ok() {
-                return;
-            }
+        let bytes = data.len() as u64;
+        let taken =
+            self.background.as_ref().map(|events| events.try_send(SessionEvent::Background { stream, data }));
+        if !matches!(taken, Some(Ok(()))) {
+            self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
         }
-        self.ledger.dropped_bytes.fetch_add(data.len() as u64, Relaxed);
     }
 
     fn note(&mut self, noted: Noted) {

@@ -64,6 +64,7 @@ fn backoff(deaths: u32, policy: &RestartPolicy, jitter: f64) -> Duration {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "some instant has to come first")]
 mod tests {
     use super::*;
 

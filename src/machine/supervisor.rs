@@ -22,10 +22,11 @@ use crate::{
     },
     outcome::{Death, DeathCause, Generation, LostCause},
     protocol::ExecutionId,
-    status::PoolStatus,
 };
 
 mod lease;
+mod look;
+mod serve;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -214,9 +215,9 @@ impl Pool {
                     self.gone(slot, None, why, now, jitter, effects);
                 }
             }
-            Input::Ready { slot, generation } => self.ready(slot, generation, now, effects),
+            Input::Ready { slot, generation } => self.ready(slot, generation, effects),
             Input::Idle { slot, generation, execution } => {
-                self.idle(slot, generation, execution, now, effects)
+                self.idle(slot, generation, execution, effects);
             }
             Input::Terminated { slot, generation, death } => {
                 if self.is_current(slot, generation) {
@@ -228,7 +229,7 @@ impl Pool {
             Input::Shutdown { grace } => self.shutdown(grace, effects),
             Input::ShutdownElapsed => self.shutdown_elapsed(effects),
         }
-        self.serve(now, effects);
+        self.serve(effects);
         self.replenish(now, effects);
         self.finish(effects);
     }
@@ -237,20 +238,20 @@ impl Pool {
         self.slots.get(slot).is_some_and(|slot| slot.generation == generation && slot.has_worker())
     }
 
-    /// Why no request is taken, if none is.
-    fn closed(&self) -> Option<SubmitError> {
+    /// Why no request is taken, if none is: for one that comes, and for those that wait.
+    fn closed(&self) -> Option<(SubmitError, LostCause)> {
         match &self.life {
             Life::Beginning | Life::Serving => None,
             Life::Failed(_) if self.slots.iter().any(Slot::has_worker) => None,
-            Life::Failed(why) => Some(SubmitError::PoolFailed { why: why.clone() }),
-            Life::Stopping | Life::Stopped => Some(SubmitError::ShuttingDown),
+            Life::Failed(why) => Some((SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed)),
+            Life::Stopping | Life::Stopped => Some((SubmitError::ShuttingDown, LostCause::ShuttingDown)),
         }
     }
 
     fn submit(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
         let limit = self.config.queue;
         let idle = self.slots.iter().any(|slot| matches!(slot.place, Place::Idle { .. }));
-        if let Some(error) = self.closed() {
+        if let Some((error, _)) = self.closed() {
             effects.push(Effect::Refuse(execution, error));
         } else if !idle && self.line.len() >= limit && !self.could_start() {
             effects.push(Effect::Refuse(execution, SubmitError::QueueFull { limit }));
@@ -279,12 +280,11 @@ impl Pool {
         self.placed.remove(&execution);
         match self.closed() {
             None => self.line.push_front(Waiter::Execution(execution)),
-            Some(SubmitError::ShuttingDown) => effects.push(Effect::Lose(execution, LostCause::ShuttingDown)),
-            Some(_) => effects.push(Effect::Lose(execution, LostCause::PoolFailed)),
+            Some((_, cause)) => effects.push(Effect::Lose(execution, cause)),
         }
     }
 
-    fn ready(&mut self, slot: usize, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
+    fn ready(&mut self, slot: usize, generation: Generation, effects: &mut Vec<Effect>) {
         if !self.is_current(slot, generation) {
             return;
         }
@@ -298,7 +298,6 @@ impl Pool {
                 self.retire(slot, effects);
             }
         }
-        let _ = now;
     }
 
     fn idle(
@@ -306,7 +305,6 @@ impl Pool {
         slot: usize,
         generation: Generation,
         execution: ExecutionId,
-        now: Instant,
         effects: &mut Vec<Effect>,
     ) {
         self.placed.remove(&execution);
@@ -332,7 +330,6 @@ impl Pool {
             | Place::Retiring
             | Place::BackingOff { .. } => {}
         }
-        let _ = now;
     }
 
     /// The worker of `slot` is no more. Its place is filled again, unless too many have died.
@@ -386,121 +383,8 @@ impl Pool {
         }
     }
 
-    /// Hands idle sessions to those who wait.
-    fn serve(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if let Some(error) = self.closed() {
-            return self.turn_away(&error, effects);
-        }
-        while !self.line.is_empty() {
-            let idle = |slot: &Slot| matches!(slot.place, Place::Idle { .. });
-            let Some(slot) = self.slots.iter().position(idle) else { return };
-            match self.line.pop() {
-                None => return,
-                Some(Waiter::Execution(execution)) => self.assign(slot, execution, effects),
-                Some(Waiter::Lease(lease)) => self.grant(self.freshest(slot), lease, now, effects),
-            }
-        }
-    }
-
-    fn assign(&mut self, slot: usize, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        if let Place::Idle { since, proven } = self.slots[slot].place {
-            self.slots[slot].place = Place::Busy { since, proven, execution };
-            self.placed.insert(execution, slot);
-            effects.push(Effect::Assign { slot, execution });
-        }
-    }
-
-    /// A lease gets a worker that has served nobody, if there is one.
-    fn freshest(&self, fallback: usize) -> usize {
-        let fresh = |slot: &Slot| matches!(slot.place, Place::Idle { proven: false, .. });
-        self.slots.iter().position(fresh).unwrap_or(fallback)
-    }
-
-    fn turn_away(&mut self, error: &SubmitError, effects: &mut Vec<Effect>) {
-        let cause = match error {
-            SubmitError::ShuttingDown => LostCause::ShuttingDown,
-            _other => LostCause::PoolFailed,
-        };
-        while let Some(waiter) = self.line.pop() {
-            effects.push(match waiter {
-                Waiter::Execution(execution) => Effect::Lose(execution, cause.clone()),
-                Waiter::Lease(lease) => Effect::Deny(lease, error.clone()),
-            });
-        }
-    }
-
-    /// Starts workers until those who wait and the reserve are provided for.
-    fn replenish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
-        let coming = count(|place| matches!(place, Place::Starting { .. } | Place::Idle { .. }));
-        let wanted = match self.life {
-            Life::Beginning => self.config.min_idle,
-            Life::Serving => self.config.min_idle + self.line.len(),
-            Life::Failed(_) | Life::Stopping | Life::Stopped => 0,
-        };
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if let Place::BackingOff { until } = slot.place {
-                if until <= now {
-                    slot.place = Place::Empty;
-                }
-            }
-            let _ = index;
-        }
-        for _ in coming..wanted {
-            let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else {
-                return;
-            };
-            let generation = Generation(self.slots[slot].generation.0 + 1);
-            self.slots[slot] = Slot { generation, place: Place::Starting { since: now } };
-            self.spawned += 1;
-            effects.push(Effect::Start { slot, generation });
-        }
-    }
-
     fn retire(&mut self, slot: usize, effects: &mut Vec<Effect>) {
         self.slots[slot].place = Place::Retiring;
         effects.push(Effect::Stop { slot });
-    }
-
-    /// What an operator sees. The actor adds the sessions and the totals.
-    pub(crate) fn status(&self) -> PoolStatus {
-        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
-        PoolStatus {
-            idle: count(|place| matches!(place, Place::Idle { .. })),
-            busy: count(|place| matches!(place, Place::Busy { .. })),
-            leased: count(|place| matches!(place, Place::Leased { .. })),
-            starting: count(|place| matches!(place, Place::Starting { .. })),
-            retiring: count(|place| matches!(place, Place::Retiring)),
-            backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
-            max_sessions: self.config.max_sessions,
-            queued: self.line.len() + self.leases.values().map(|lease| lease.line.len()).sum::<usize>(),
-            spawned: self.spawned,
-            crashed: self.crashed,
-            failed: match &self.life {
-                Life::Failed(why) => Some(why.clone()),
-                Life::Beginning | Life::Serving | Life::Stopping | Life::Stopped => None,
-            },
-            shutting_down: matches!(self.life, Life::Stopping | Life::Stopped),
-            ..PoolStatus::default()
-        }
-    }
-
-    /// The place of each slot that has a worker.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, Generation, &Place)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.has_worker())
-            .map(|(index, slot)| (index, slot.generation, &slot.place))
-    }
-
-    /// Where an execution is, if it is in a session.
-    pub(crate) fn slot_of(&self, execution: ExecutionId) -> Option<usize> {
-        self.placed.get(&execution).copied()
-    }
-
-    /// The generation of the worker in this slot.
-    pub(crate) fn generation(&self, slot: usize) -> Generation {
-        self.slots[slot].generation
     }
 }

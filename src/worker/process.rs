@@ -121,7 +121,7 @@ impl Process {
             // Readable means dead.
             Ok(dead) => drop(dead.readable().await),
             Err(error) => {
-                tracing::warn!(pid = self.id(), %error, "the end of the worker cannot be waited for")
+                tracing::warn!(pid = self.id(), %error, "the end of the worker cannot be waited for");
             }
         }
         let exit = bury(self.pid, self.pidfd.as_fd());

@@ -54,6 +54,9 @@ struct Facts {
 /// A file, as far as it matters whether it is still the same.
 type Identity = (PathBuf, i64, i64, u64);
 
+/// The interpreters that were asked, by the name that leads to them.
+type Known = HashMap<(PathBuf, Identity), Arc<Python>>;
+
 fn identity(file: &Path) -> Option<Identity> {
     let real = fs::canonicalize(file).ok()?;
     let found = fs::metadata(&real).ok()?;
@@ -62,7 +65,7 @@ fn identity(file: &Path) -> Option<Identity> {
 
 /// The interpreter that `name` leads to. Blocks while it is asked, the first time.
 pub(super) fn resolve(name: &Path) -> Result<Arc<Python>, SpawnError> {
-    static KNOWN: Mutex<Option<HashMap<(PathBuf, Identity), Arc<Python>>>> = Mutex::new(None);
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
     let file = program::find(name)?;
     let Some(key) = identity(&file).map(|identity| (file.clone(), identity)) else {
         return Err(SpawnError::NotFound { program: file, path_searched: None });

@@ -11,6 +11,7 @@ use crate::{
 };
 
 impl Session {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other message is about an execution")]
     pub(super) fn frame(&mut self, frame: FromWorker, effects: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Creating)
             && !matches!(frame, FromWorker::Ready(_) | FromWorker::Log(_))
@@ -53,6 +54,7 @@ impl Session {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "answers to questions that are not asked yet")]
     fn current(&mut self, id: ExecutionId, frame: FromWorker, effects: &mut Vec<Effect>) {
         let told = self.run().is_some_and(|run| run.told != Told::Running);
         match frame {
@@ -74,11 +76,10 @@ impl Session {
     fn last_words(&mut self, id: ExecutionId, frame: FromWorker, effects: &mut Vec<Effect>) {
         if let (Phase::ShuttingDown { run: Some(run), .. }, FromWorker::Started(_)) =
             (&mut self.phase, &frame)
+            && run.id == id
         {
-            if run.id == id {
-                run.started = true;
-                return;
-            }
+            run.started = true;
+            return;
         }
         effects.push(Effect::Noted(Noted::Late(id)));
     }
@@ -196,7 +197,7 @@ impl Session {
                 }
                 Ending::Failed(failure) => self.die(DeathCause::Warmup(failure.to_string()), effects),
                 Ending::Stopped(_) | Ending::Lost(_) => {
-                    self.die(DeathCause::Warmup("it was stopped".into()), effects)
+                    self.die(DeathCause::Warmup("it was stopped".into()), effects);
                 }
             };
         }

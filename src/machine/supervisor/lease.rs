@@ -1,6 +1,6 @@
 //! Leases: one caller, one session, its own line of executions.
 
-use std::{collections::VecDeque, time::Instant};
+use std::collections::VecDeque;
 
 use crate::{
     error::SubmitError,
@@ -16,7 +16,7 @@ use crate::{
 impl Pool {
     pub(super) fn lease(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
         match self.closed() {
-            Some(error) => effects.push(Effect::Deny(lease, error)),
+            Some((error, _)) => effects.push(Effect::Deny(lease, error)),
             None if self.line.len() >= self.config.queue && !self.could_start() => {
                 effects.push(Effect::Deny(lease, SubmitError::QueueFull { limit: self.config.queue }));
             }
@@ -24,7 +24,7 @@ impl Pool {
         }
     }
 
-    pub(super) fn grant(&mut self, slot: usize, lease: LeaseId, _now: Instant, effects: &mut Vec<Effect>) {
+    pub(super) fn grant(&mut self, slot: usize, lease: LeaseId, effects: &mut Vec<Effect>) {
         if let Place::Idle { since, proven } = self.slots[slot].place {
             self.slots[slot].place = Place::Leased { lease, since, proven };
             let held = Lease { place: Held::Slot(slot), running: None, line: VecDeque::new() };

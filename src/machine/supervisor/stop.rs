@@ -47,10 +47,8 @@ impl Pool {
 
     fn stop_lease(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
         let Some(held) = self.leases.get(&lease) else { return };
-        if held.running.is_none() {
-            if let Held::Slot(_) | Held::Leaving(_) = held.place {
-                self.lease_idle(lease, effects);
-            }
+        if held.running.is_none() && matches!(held.place, Held::Slot(_) | Held::Leaving(_)) {
+            self.lease_idle(lease, effects);
         }
     }
 
