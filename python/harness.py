@@ -241,8 +241,8 @@ class Host:
         id = f"e{self.number}"
         self.events.clear()
         self.send("execute", id=id, code=code, **fields)
-        self.expect_started(id)
         self.running = id
+        self.expect_started(id)
         return id
 
     def expect_started(self, id):

@@ -87,7 +87,8 @@ MATRIX = {
     "the join of a ThreadPoolExecutor": (
         FORCE,
         "import threading\nfrom concurrent.futures import ThreadPoolExecutor\nend = threading.Event()\n"
-        "try:\n    with ThreadPoolExecutor(2) as pool:\n        pool.submit(end.wait)\n        print('go')\nfinally: end.set()",
+        "try:\n    with ThreadPoolExecutor(2) as pool:\n        print('go')\n        pool.submit(end.wait).result()\n"
+        "finally: end.set()",
     ),
 }
 if sys.version_info < (3, 10):
