@@ -36,6 +36,7 @@ import _socket
 import builtins
 import fcntl
 import faulthandler
+import gc
 import io
 import os
 import select
@@ -594,9 +595,10 @@ class State:
         self.background = False  # asyncio tasks run between executions
         self.tainted = False  # a forced cancel cut `finally` blocks short
         self.companion_until = 0.0  # until then, one SIGINT belongs to a cancel whose execution is over
-        self.forced = None  # the exception of a forced cancel; see `raise_forced`
+        self.forced = None  # the exception of a forced cancel; see `raise_with_bell`
         self.shutdown = False
         self.sequence = 0  # executions so far; names them `<exec:N>`
+        self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
         self.loop = None  # the event loop of top-level await; lives on between executions
         self.module = None  # the user's __main__
         self.namespace = None
@@ -742,6 +744,8 @@ def serve_channel(frame):
         state.pending = True
         return
     state.serving = True
+    collecting = gc.isenabled()
+    gc.disable()  # a collection in here would run the user's finalizers where no cancel can reach them
     try:
         while True:
             state.pending = False
@@ -751,36 +755,43 @@ def serve_channel(frame):
                 break
     finally:
         state.serving = False
+        if collecting:
+            gc.enable()
     if state.background and channel.parked and state.loop is not None:
         state.loop.call_soon_threadsafe(state.loop.stop)
 
 
 def sort_incoming(frame):
     incoming = channel.incoming
+    # Without an execution there is nothing to control: only pings are answered, the rest keeps its order, so that a
+    # cancel stays behind the execute that it is for.
+    control = PING_ONLY if state.current is None else CONTROL
     while incoming:
         message = incoming[0]
-        act = CONTROL.get(message.get("type"))
-        if act is None or not act(message, frame):
+        kind = message.get("type")
+        act = control.get(kind) if type(kind) is str else None
+        if act is None:
             channel.parked.append(message)
+        else:
+            act(message, frame)
         incoming.popleft()  # only now: if the stack had no room for the above, the message is still there
 
 
 def control_ping(message, frame):
     send_heartbeat(message.get("seq"), frame)
     flush_if_writable()
-    return True
 
 
 def control_cancel(message, frame):
     execution = state.current
     id = message.get("id")
     if type(id) is not str:
-        return complain("a cancel without an id", "id: str", type(id).__name__)
+        complain("a cancel without an id", "id: str", type(id).__name__)
+        return
     hit = execution is not None and id == execution.id
     if hit:
         execution.ask(FORCE if message.get("force") is True else POLITE)
     channel.send({"type": "cancel_ack", "id": id, "hit": hit})
-    return True
 
 
 def control_interrupt(message, frame):
@@ -789,7 +800,6 @@ def control_interrupt(message, frame):
         execution.interrupt = True
         execution.framed_at = monotonic()
         execution.asked_at = execution.asked_at or execution.framed_at
-    return True
 
 
 def control_input(message, frame):
@@ -798,15 +808,12 @@ def control_input(message, frame):
     if question is not None and question.reply is None:
         question.reply = message
         question.answered.release()
-    return True
 
 
 def control_shutdown(message, frame):
-    if state.current is None:
-        return False  # parked; the main loop takes it at once
     state.shutdown = True
-    state.current.ask(POLITE)
-    return True
+    if state.current is not None:
+        state.current.ask(POLITE)
 
 
 CONTROL = {
@@ -816,6 +823,7 @@ CONTROL = {
     "input_response": control_input,
     "shutdown": control_shutdown,
 }
+PING_ONLY = {"ping": control_ping}
 
 
 def complain(what, expected=None, got=None, id=None):
@@ -825,7 +833,6 @@ def complain(what, expected=None, got=None, id=None):
         if value is not None:
             message[key] = value[:200]
     channel.send(message)
-    return True
 
 
 # -- health, as told by a heartbeat
@@ -912,15 +919,17 @@ def deliver_here():
 
 def raise_due(execution, frame):
     """Raises KeyboardInterrupt at `frame`, or arranges for it."""
-    if monotonic() - execution.asked_at < limits.import_grace:
-        importer = importing_frame(frame)
-        if importer is not None:
-            raise_after_import(importer)
-            return
+    importer = importing_frame(frame) if execution.raised == 0 else None
+    if importer is not None and monotonic() - execution.asked_at < limits.import_grace:
+        raise_after_import(importer)
+        return
     if execution.level == FORCE:
+        if importer is not None:  # it has had its time; once without force, so that the half-made module is dropped
+            execution.raised = POLITE
+            raise_with_bell("cancelled", False)
         state.tainted = True
         trace_user_frames(frame)
-        raise_forced()
+        raise_with_bell("cancelled by force", True)
     text = () if execution.interrupt and not execution.level else ("cancelled",)
     execution.interrupted = execution.interrupted or execution.interrupt
     execution.interrupt = False
@@ -997,14 +1006,14 @@ def raise_if_due(frame):
 #         It never raises at an `exception` event: CPython unsets tracing there, and nothing would change.
 
 
-def raise_forced():
-    forced = KeyboardInterrupt("cancelled by force")
-    forced.bell = new_bell()
+def raise_with_bell(text, insist):
+    error = KeyboardInterrupt(text)
+    error.bell = new_bell()
     # Kept here and not in a local: a frame of the exception's own traceback that held it would make a cycle, and a
     # swallowed exception would not be freed.
-    state.forced = forced
-    del forced
-    if sys.version_info >= (3, 10):
+    state.forced = error
+    del error
+    if insist and sys.version_info >= (3, 10):
         bell = Bell()
         bell = None  # noqa: F841  rings now; nothing from here to the raise looks at signals
     raise state.forced
@@ -1026,7 +1035,7 @@ def trace_forced(frame, event, argument):
         return None
     if event not in ("line", "call"):
         return trace_forced
-    raise_forced()
+    raise_with_bell("cancelled by force", True)
 
 
 def clean_up_after_cancel():
@@ -1524,6 +1533,8 @@ def run_coroutine(coroutine, execution):
             sys.settrace(None)
             state.loop = None
             asyncio.set_event_loop(None)
+            # Never freed: its coroutine would be closed, which is one more exception for code that swallows them all.
+            state.abandoned.append((loop, task))
         elif not task.cancelled():
             task.exception()  # marks it as seen; it is already on its way up
 
@@ -1788,13 +1799,13 @@ def without_worker_frames(traceback):
     return traceback
 
 
-def describe(error, text=True):
+def describe(error, text=True, limit=None):
     """Returns the exception as the protocol tells it. User code runs here (`__str__`); the caller contains it."""
     strip_worker_frames(error)
     description = describe_one(error, set())
     if text:
         traceback = load("traceback")
-        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit))
         if len(lines) > TEXT_LIMIT:
             half = TEXT_LIMIT // 2
             lines = f"{lines[:half]}\n… [{len(lines)} characters] …\n{lines[-half:]}"
@@ -1975,6 +1986,9 @@ def begin(id):
     state.sequence += 1
     state.current = execution
     state.main_reads = False  # from here on the doorbell is answered by the handler
+    if channel.parked:
+        channel.incoming.extendleft(reversed(channel.parked))
+        channel.parked.clear()
     if state.pending or channel.incoming:
         serve_channel(None)
     return execution
@@ -2015,6 +2029,7 @@ def end(execution, reply, ended, namespace, newest, borrowed):
         flush_output()
     if execution.leaves_nothing and (reply["type"] == "result" or execution.fresh):
         forget_source(execution.filename)
+    state.main_reads = True
     state.current = None
     if execution.level and not execution.companion:
         state.companion_until = monotonic() + 0.1
@@ -2053,11 +2068,16 @@ def failure(execution, error):
     elif isinstance(error, SyntaxError) and is_compile_error(error):
         reply["kind"] = "syntax"
     try:
-        # A cancelled execution's exception is ours: no user code is needed to describe it, so none is run.
-        state.user = reply["kind"] != "cancelled"
-        if reply["kind"] == "cancelled" and type(error).__str__ is BaseException.__str__:
-            error.__cause__ = error.__context__ = None
-        reply["exception"] = describe(error, text=reply["kind"] != "exit")
+        if reply["kind"] == "cancelled":
+            # In time, and without user code if the exception is ours: what else it interrupted is of no interest.
+            if type(error) is KeyboardInterrupt:
+                error.__cause__ = error.__context__ = None
+            else:
+                state.user = True
+            reply["exception"] = describe(error, limit=-limits.max_frames)
+        else:
+            state.user = True
+            reply["exception"] = describe(error, text=reply["kind"] != "exit")
     except BaseException:
         reply["exception"] = name_exception(error)
     finally:
@@ -2191,6 +2211,7 @@ def answer(message, produce):
     if state.forked:
         exit_now(0)
     flush_output()
+    state.main_reads = True
     state.current = None
     channel.send(reply)
 
@@ -2410,7 +2431,7 @@ def do_idle_work():
         patience = 0
         if state.untidy:
             state.untidy = False
-            load("gc").collect()
+            gc.collect()
         elif next(idle_work, DONE) is DONE:
             state.idle = True
             return
@@ -2514,8 +2535,6 @@ def serve():
             handle(message)
             if kind == "execute":
                 repair()
-        elif kind == "shutdown":
-            state.shutdown = True
         elif type(kind) is str and kind in CONTROL:
             CONTROL[kind](message, None)
         else:
