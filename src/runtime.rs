@@ -206,6 +206,11 @@ impl Runtime {
         self.shared.spawner.settled().await;
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn supervisor_cell(&self) -> ractor::ActorCell {
+        self.shared.supervisor.get_cell()
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> SupervisorMsg) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.shared.supervisor.cast(question(reply)).ok()?;

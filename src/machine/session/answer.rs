@@ -165,7 +165,8 @@ impl Session {
             namespace_size: result.namespace_size,
             tainted: result.tainted,
         };
-        let completion = Completion { value: result.value, repr: result.repr, mime: result.mime, exited: false, usage };
+        let completion =
+            Completion { value: result.value, repr: result.repr, mime: result.mime, exited: false, usage };
         self.over(id, Ending::Completed(Box::new(completion)), effects);
     }
 
