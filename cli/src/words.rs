@@ -19,13 +19,9 @@ pub(crate) fn line(outcome: &Outcome) -> String {
 
 /// How it was lost. What a worker wrote to stderr before its death was shown when it came, if code ran.
 pub(crate) fn lost(lost: &Lost) -> String {
-    match &lost.cause {
-        LostCause::Died(death) if lost.started => {
-            let death = Death { stderr: String::new(), ..death.clone() };
-            Lost { started: true, cause: LostCause::Died(death) }.to_string()
-        }
-        _ => lost.to_string(),
-    }
+    let Lost { started: true, cause: LostCause::Died(death) } = lost else { return lost.to_string() };
+    let death = Death { stderr: String::new(), ..death.clone() };
+    Lost { started: true, cause: LostCause::Died(death) }.to_string()
 }
 
 #[cfg(test)]

@@ -293,7 +293,7 @@ impl Repl {
         let data = data.into();
         match &mut self.reader {
             Reader::Terminal(keyboard) if self.prompting => {
-                keyboard.print(String::from_utf8_lossy(&data).into_owned())
+                keyboard.print(String::from_utf8_lossy(&data).into_owned());
             }
             Reader::Terminal(_) | Reader::Pipe(_) => self.screen.write(to, data).await,
         }

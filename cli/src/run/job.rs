@@ -3,7 +3,7 @@
 use std::{future, path::PathBuf};
 
 use ostler::{Event, Execution, InputRequest, Outcome, Request, Runtime};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     args::RunArgs,
@@ -14,7 +14,7 @@ use crate::{
         source::Source,
         verdict::{End, Ended},
     },
-    signals::Stop,
+    signals::{Stop, Stopping},
 };
 
 /// What all jobs share.
@@ -25,7 +25,7 @@ pub(crate) struct Surroundings {
     pub(crate) runtime: Runtime,
     pub(crate) console: Console,
     pub(crate) input: Input,
-    pub(crate) stop: watch::Sender<Stop>,
+    pub(crate) stop: Stopping,
 }
 
 /// Runs one source and shows it; returns how it ended.
@@ -111,12 +111,11 @@ async fn answer(asked: &Option<InputRequest>, around: &Surroundings) -> Option<S
 struct CancelOnStop(JoinHandle<()>);
 
 impl CancelOnStop {
-    fn new(execution: &Execution, stop: &watch::Sender<Stop>) -> Self {
-        let (canceller, mut stop) = (execution.canceller(), stop.subscribe());
+    fn new(execution: &Execution, stop: &Stopping) -> Self {
+        let (canceller, stop) = (execution.canceller(), stop.clone());
         Self(tokio::spawn(async move {
-            if stop.wait_for(|stop| matches!(stop, Stop::Cancel(_) | Stop::Kill(_))).await.is_ok() {
-                canceller.cancel();
-            }
+            stop.when(|stop| matches!(stop, Stop::Cancel(_) | Stop::Kill(_))).await;
+            canceller.cancel();
         }))
     }
 }
