@@ -340,7 +340,14 @@ impl State {
 
     /// Output while nothing runs belongs to the session, never to what runs next.
     fn background(&mut self, event: Event) {
-        let Event::Output { stream, data } = event else { return };
+        let (stream, data) = match event {
+            Event::Output { stream, data } => (stream, data),
+            Event::Dropped { bytes } => {
+                self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
+                return;
+            }
+            Event::Started { .. } | Event::Display(_) | Event::Input(_) => return,
+        };
         if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
             self.tail.push(&data);
         }

@@ -3,6 +3,7 @@
 
 mod channel_faults;
 mod death_faults;
+mod flow;
 mod hello;
 mod start_faults;
 mod support;
