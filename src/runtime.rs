@@ -301,9 +301,7 @@ fn execute_message(id: ExecutionId, request: &Request, fresh: bool) -> Execute {
     execute.mime = request.mime;
     execute.cwd = request.cwd.as_ref().map(|folder| folder.to_string_lossy().into_owned());
     execute.args = request.args.clone();
-    if let Some(script) = &request.script {
-        execute.argv = Some(script.argv.clone());
-        execute.sys_path = script.sys_path.clone();
-    }
+    execute.argv = request.argv.clone();
+    execute.sys_path = request.sys_path.clone();
     execute
 }
