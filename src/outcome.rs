@@ -142,6 +142,9 @@ pub struct Completion {
     pub repr: Option<String>,
     /// The value in rich formats, when the request asked for them.
     pub mime: Option<Mime>,
+    /// Whether the code asked to exit with code 0, instead of running to its last line. The session lives on; whoever
+    /// types into it may want to leave.
+    pub exited: bool,
     /// What it cost.
     pub usage: Usage,
 }

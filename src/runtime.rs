@@ -206,6 +206,11 @@ impl Runtime {
         self.shared.spawner.settled().await;
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn supervisor_cell(&self) -> ractor::ActorCell {
+        self.shared.supervisor.get_cell()
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> SupervisorMsg) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.shared.supervisor.cast(question(reply)).ok()?;
@@ -296,9 +301,7 @@ fn execute_message(id: ExecutionId, request: &Request, fresh: bool) -> Execute {
     execute.mime = request.mime;
     execute.cwd = request.cwd.as_ref().map(|folder| folder.to_string_lossy().into_owned());
     execute.args = request.args.clone();
-    if let Some(script) = &request.script {
-        execute.argv = Some(script.argv.clone());
-        execute.sys_path = script.sys_path.clone();
-    }
+    execute.argv = request.argv.clone();
+    execute.sys_path = request.sys_path.clone();
     execute
 }

@@ -128,8 +128,8 @@ impl RuntimeBuilder {
 
     /// Puts another way of starting workers behind the pool: an in-memory one, in tests.
     #[cfg(feature = "testing")]
-    pub fn spawner(mut self, spawner: Arc<dyn Spawner>) -> Self {
-        self.spawner = Some(spawner);
+    pub fn spawner(mut self, spawner: impl Spawner) -> Self {
+        self.spawner = Some(Arc::new(spawner));
         self
     }
 
