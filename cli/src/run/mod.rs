@@ -215,7 +215,7 @@ impl Conclusion {
         if around.args.json {
             let counts = verdict::counts(ended, *all, *duration, *exit);
             console.write(Stream::Stdout, json::line(&counts)).await;
-        } else if show.summary {
+        } else if show.summary && !console.is_closed() {
             console.say(verdict::text(ended, *all, *duration)).await;
         }
         console.flush().await;

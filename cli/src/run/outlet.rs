@@ -123,13 +123,12 @@ impl Outlet {
     pub(crate) async fn ended(&mut self, id: ExecutionId, outcome: &Outcome, duration: Duration) {
         self.finish(id).await;
         self.event(id, What::outcome(outcome, duration)).await;
-        if let Form::Json { .. } = self.form {
+        if matches!(self.form, Form::Json { .. }) || self.console.is_closed() {
             return;
         }
         match outcome {
-            Outcome::Completed(_) => {}
-            Outcome::Failed(Failure::Exit { message: None, .. }) => {}
-            Outcome::Failed(Failure::Exit { message: Some(message), .. }) => self.tell(id, message).await,
+            // The text given to `sys.exit` was printed where Python prints it.
+            Outcome::Completed(_) | Outcome::Failed(Failure::Exit { .. }) => {}
             Outcome::Failed(failure @ Failure::Exception(_)) => self.tell(id, &failure.to_string()).await,
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_)
                 if self.quiet => {}
