@@ -152,7 +152,7 @@ impl Running {
 
     /// What it prints up to and with this text.
     pub(crate) fn until(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + GUARD;
+        let deadline = now() + GUARD;
         loop {
             let new = &self.seen[self.looked..];
             if let Some(at) = new.windows(text.len()).position(|window| window == text.as_bytes()) {
@@ -160,12 +160,7 @@ impl Running {
                 self.looked += at + text.len();
                 return found;
             }
-            match self
-                .stdout
-                .as_ref()
-                .unwrap()
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.stdout.as_ref().unwrap().recv_timeout(deadline.saturating_duration_since(now())) {
                 Ok(chunk) => self.seen.extend_from_slice(&chunk),
                 Err(error) => self.give_up(&format!("no {text:?} came: {error}")),
             }
@@ -192,15 +187,15 @@ impl Running {
     /// Ends its input, and waits for its end.
     pub(crate) fn end(mut self) -> Ended {
         self.stdin = None;
-        let deadline = Instant::now() + GUARD;
+        let deadline = now() + GUARD;
         while let Some(stdout) = &self.stdout {
-            match stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match stdout.recv_timeout(deadline.saturating_duration_since(now())) {
                 Ok(line) => self.seen.extend_from_slice(&line),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => self.give_up("it does not end"),
             }
         }
-        let Ok(stderr) = self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
+        let Ok(stderr) = self.stderr.recv_timeout(deadline.saturating_duration_since(now())) else {
             self.give_up("it does not close its stderr");
         };
         let code = eventually("the end of the program", || self.child.try_wait().unwrap()).code();
@@ -250,15 +245,20 @@ impl Ended {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "real processes take real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// Waits for a fact.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + GUARD;
+    let deadline = now() + GUARD;
     loop {
         if let Some(fact) = fact() {
             return fact;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {GUARD:?}");
+        assert!(now() < deadline, "{what}: not within {GUARD:?}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -22,13 +22,14 @@ fn pids(running: &mut Running) -> [String; 2] {
 #[test]
 fn ctrl_c_cancels_and_lets_the_code_clean_up() {
     let scratch = Scratch::new();
-    let code = with_a_child("try: time.sleep(1000)\nfinally: print('cleaned up')");
+    // Longer than a forced interrupt would wait, and shorter than the grace.
+    let code = with_a_child("try: time.sleep(1000)\nfinally: time.sleep(0.4); print('cleaned up')");
     let mut running = scratch.ostler(&["run", "-c", &code, "--grace", "30s"]).start();
     let pids = pids(&mut running);
     running.signal(Signal::INT);
     assert_eq!(running.line(), "cleaned up");
     let ended = running.end().expect(130);
-    assert_eq!(ended.err(), "ostler: `-c`: cancelled: the code stopped at an interrupt\n");
+    assert!(ended.err().ends_with("\nKeyboardInterrupt\n"), "{}", ended.err());
     pids.iter().for_each(|pid| gone(pid));
 }
 
@@ -51,8 +52,27 @@ while True:
     running.signal(Signal::INT);
     assert_eq!(running.line(), "heard it");
     running.signal(Signal::INT);
-    running.end().expect(130);
+    let ended = running.end().expect(130);
+    assert_eq!(ended.err(), "ostler: `-c`: cancelled: the code did not stop, so its worker was killed\n");
     pids.iter().for_each(|pid| gone(pid));
+}
+
+#[test]
+fn code_that_does_not_stop_is_killed_at_the_end_of_the_grace() {
+    let scratch = Scratch::new();
+    let deaf = "
+while True:
+    try:
+        print('begun', flush=True)
+        sum(range(10**13))
+    except BaseException: pass";
+    let mut running = scratch.ostler(&["run", "--json", "-c", deaf, "--grace", "200ms"]).start();
+    running.until("begun");
+    running.signal(Signal::INT);
+    let ended = running.end().expect(130);
+    assert!(ended.out().contains("\"outcome\":\"cancelled\""), "{}", ended.out());
+    assert!(ended.out().contains("\"rung\":\"kill\""), "{}", ended.out());
+    assert!(ended.out().ends_with("\"exit_code\":130}\n"), "{}", ended.out());
 }
 
 #[test]
