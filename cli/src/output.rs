@@ -94,6 +94,11 @@ impl Console {
         let _ = written.await;
     }
 
+    /// Whether nobody reads stdout any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
     /// Resolves when nobody reads stdout any more; never, while somebody does.
     pub(crate) async fn closed(&self) {
         let mut closed = self.closed.clone();

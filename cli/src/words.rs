@@ -1,6 +1,6 @@
 //! Outcomes in words, for a person who has seen the output.
 
-use ostler::{Death, Failure, Lost, LostCause, Outcome};
+use ostler::{Cancelled, Death, Failure, Lost, LostCause, Outcome, Rung};
 
 /// The outcome in one line, without the traceback.
 pub(crate) fn line(outcome: &Outcome) -> String {
@@ -13,6 +13,10 @@ pub(crate) fn line(outcome: &Outcome) -> String {
             format!("{}: {}", exception.type_name, exception.message)
         }
         Outcome::Lost(lost) => self::lost(lost),
+        // Not always at the end of the grace: a person may have been impatient.
+        Outcome::Cancelled(Cancelled { rung: Rung::Kill, .. }) => {
+            "cancelled: the code did not stop, so its worker was killed".into()
+        }
         Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) => outcome.to_string(),
     }
 }

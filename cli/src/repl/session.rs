@@ -228,10 +228,8 @@ impl Repl {
                     self.screen.write(Stream::Stdout, format!("{repr}\n")).await;
                 }
             }
-            Outcome::Failed(Failure::Exit { code, message }) => {
-                if let Some(message) = message {
-                    self.screen.write(Stream::Stderr, format!("{message}\n")).await;
-                }
+            // The text given to `sys.exit` was printed where Python prints it.
+            Outcome::Failed(Failure::Exit { code, .. }) => {
                 return Flow::Leave(Exit::Code(code.to_le_bytes()[0]));
             }
             Outcome::Failed(failure @ Failure::Exception(_)) => {

@@ -163,14 +163,16 @@ async fn shut_down_when_told(show: Show, around: Arc<Surroundings>) {
         around.console.write(Stream::Stderr, "\n").await;
     }
     let killed = around.stop.when(|stop| matches!(stop, Stop::Kill(_)));
-    if let Stop::Drain(_) = around.stop.now() {
-        tokio::select! {
-            () = killed => {}
-            // Also when a Ctrl-C follows: what runs is cancelled, and this ends sooner.
-            () = around.runtime.shutdown(around.args.pool.grace) => return,
-        }
-    } else {
-        killed.await;
+    let grace = around.args.pool.grace;
+    tokio::select! {
+        () = killed => {}
+        () = async {
+            match around.stop.now() {
+                // Also when a Ctrl-C follows: what runs is interrupted, and this ends sooner.
+                Stop::Drain(_) => around.runtime.shutdown(grace).await,
+                Stop::No | Stop::Cancel(_) | Stop::Kill(_) => tokio::time::sleep(grace).await,
+            }
+        } => {}
     }
     around.runtime.shutdown(Duration::ZERO).await;
 }
@@ -215,7 +217,7 @@ impl Conclusion {
         if around.args.json {
             let counts = verdict::counts(ended, *all, *duration, *exit);
             console.write(Stream::Stdout, json::line(&counts)).await;
-        } else if show.summary {
+        } else if show.summary && !console.is_closed() {
             console.say(verdict::text(ended, *all, *duration)).await;
         }
         console.flush().await;
