@@ -1347,7 +1347,7 @@ def load(name):
     sys.path = list(state.clean_path)
     try:
         return __import__(name)
-    except ImportError:
+    except Exception:  # it is not there, or user code broke what it needs
         return None
     finally:
         sys.path = theirs
@@ -1849,8 +1849,8 @@ def describe(error, text=True, limit=None):
     """Returns the exception as the protocol tells it. User code runs here (`__str__`); the caller contains it."""
     strip_worker_frames(error)
     description = describe_one(error, set())
-    if text:
-        traceback = load("traceback")
+    traceback = load("traceback") if text else None
+    if traceback is not None:
         lines = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit))
         if len(lines) > TEXT_LIMIT:
             half = TEXT_LIMIT // 2
@@ -1910,7 +1910,8 @@ def frame_of(entry):
     line = entry.tb_lineno or 0
     name = getattr(code, "co_qualname", code.co_name)
     frame = {"file": shorten(code.co_filename, 4096), "line": line, "name": shorten(name, 512)}
-    source = load("linecache").getline(code.co_filename, line, entry.tb_frame.f_globals)
+    linecache = load("linecache")
+    source = linecache.getline(code.co_filename, line, entry.tb_frame.f_globals) if linecache is not None else ""
     if source.strip():
         frame["text"] = shorten(source.strip(), 4096)
     if hasattr(code, "co_positions") and entry.tb_lasti >= 0:
@@ -2698,13 +2699,22 @@ def main():
     try:
         announce(start())
         serve()
-    except BaseException:
+    except BaseException as error:
         try:
-            import traceback
-
-            os.write(2, ("ostler worker: internal error\n" + traceback.format_exc()).encode("utf-8", "replace"))
+            report_internal_error(error)
         finally:
             exit_now(EXIT_INTERNAL)
+
+
+def report_internal_error(error):
+    """By hand: whatever broke this file may have broken the traceback module too."""
+    lines = [f"ostler worker: internal error: {type(error).__name__}: {error}"]
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        lines.append(f"  {code.co_filename}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    os.write(2, "\n".join([*lines, ""]).encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":
