@@ -173,3 +173,61 @@ impl End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::unix::net::UnixStream as StdUnixStream, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const HANG: Duration = Duration::from_secs(60);
+
+    /// More than a socket buffer holds, to a worker that does not read yet.
+    #[tokio::test]
+    async fn what_comes_first_is_written_before_any_frame_and_holds_up_nobody() {
+        let (ours, mut theirs) = StdUnixStream::pair().unwrap();
+        let first = Bytes::from(vec![b'f'; 4 << 20]);
+        let (stdout, _writer) = std::io::pipe().unwrap();
+        let frames = connect(Stdin::Socket(ours), stdout.into(), first.clone()).unwrap();
+        assert_eq!(frames.outbox.try_write(b"frame").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+
+        let read = tokio::task::spawn_blocking(move || {
+            let mut read = Vec::new();
+            theirs.read_to_end(&mut read).map(|_| read).unwrap()
+        });
+        let mut rest = b"frame".as_slice();
+        while !rest.is_empty() {
+            match frames.outbox.try_write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    let writable = std::future::poll_fn(|context| frames.outbox.poll_writable(context));
+                    timeout(HANG, writable).await.unwrap().unwrap();
+                }
+            }
+        }
+        drop(frames);
+        let read = timeout(HANG, read).await.unwrap().unwrap();
+        assert_eq!(read.len(), first.len() + "frame".len());
+        assert!(read.starts_with(&first) && read.ends_with(b"frame"));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_is_gone_is_no_error_until_something_is_written() {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        drop(theirs);
+        let (stdout, _writer) = std::io::pipe().unwrap();
+        let frames = connect(Stdin::Socket(ours), stdout.into(), Bytes::from_static(b"first")).unwrap();
+        let refused = async {
+            loop {
+                match frames.outbox.try_write(b"frame") {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::task::yield_now().await,
+                    answer => break answer,
+                }
+            }
+        };
+        assert_eq!(timeout(HANG, refused).await.unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}

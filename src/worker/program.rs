@@ -25,6 +25,9 @@ const NO_FORMAT: &str = "it is neither a binary for this system nor a script tha
 /// A script that names a program which is not there.
 const NO_INTERPRETER: &str = "the interpreter that it names (after `#!`, or as its loader) is not there";
 
+/// There was a process, and it is gone before we could watch it.
+const COLLECTED: &str = "watch a process (it ended at once, and another part of this program collected it)";
+
 /// The full path of `program`: as given if it names a folder too, else the first in `path` that can be executed.
 pub(super) fn find(program: &Path, path: Option<&OsStr>) -> Result<PathBuf, SpawnError> {
     if program.components().count() > 1 || program.is_absolute() {
@@ -78,6 +81,7 @@ fn check(program: &Path) -> Result<(), Refused> {
 pub(super) fn not_started(program: &Path, error: io::Error) -> SpawnError {
     let because = |why| SpawnError::NotExecutable { program: program.into(), why };
     match rustix::io::Errno::from_io_error(&error) {
+        Some(rustix::io::Errno::SRCH) => system(COLLECTED, program, error),
         Some(rustix::io::Errno::NOEXEC) => because(NO_FORMAT),
         Some(rustix::io::Errno::NOENT) if program.exists() => because(NO_INTERPRETER),
         Some(rustix::io::Errno::ACCESS) => because(NO_PERMISSION),
