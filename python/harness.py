@@ -20,7 +20,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.join(HERE, "ostler_worker.py")
 LIMIT = 10.0  # seconds that anything may take
-FENCED = ("result", "error", "display", "input_request")
+FENCED = ("result", "error", "display", "input_request", "bye")
 
 
 def load_worker(name):
@@ -221,12 +221,17 @@ class Host:
         return self.events.pop(0)
 
     def next_frame(self, kind=None, seconds=LIMIT):
-        """The next frame (of that kind), past whatever comes before."""
+        """The next frame (of that kind); what came before it stays for later."""
         limit = time.monotonic() + seconds
         while True:
-            event = self.next_event(limit - time.monotonic())
-            if type(event) is dict and kind in (None, event["type"]):
-                return event
+            for event in self.events:
+                if type(event) is dict and kind in (None, event["type"]):
+                    self.events.remove(event)
+                    return event
+            left = limit - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"no frame {kind or ''} from the worker within {seconds} s")
+            self.pump(left)
 
     # -- whole executions
 
@@ -234,9 +239,10 @@ class Host:
         """Sends code and waits until it counts as started."""
         self.number += 1
         id = f"e{self.number}"
+        self.events.clear()
         self.send("execute", id=id, code=code, **fields)
-        self.expect_started(id)
         self.running = id
+        self.expect_started(id)
         return id
 
     def expect_started(self, id):
@@ -275,8 +281,29 @@ class Host:
                 seen += event[1]
         return seen
 
+    def arrive(self, code, mark="go", stream="stdout", **fields):
+        """Starts code and waits until it is past the line that prints `go`, where it will be cancelled."""
+        id = self.start(code, **fields)
+        self.wait_for_output(mark, stream)
+        lines = code.splitlines()
+        while mark == "go":  # another mark comes from a child, while Python may be unable to answer
+            self.send("ping", seq=0)
+            where = self.next_frame("heartbeat")["where"]
+            if not (where[0].startswith("<exec:") and "print('go')" in lines[where[1] - 1]):
+                break
+        return id
+
     def wait_for_exit(self, seconds=LIMIT):
         return self.process.wait(seconds)
+
+
+def is_alive(pid):
+    """Whether a process runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 def eventually(condition, seconds=LIMIT, what="the condition"):

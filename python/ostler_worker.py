@@ -593,7 +593,7 @@ class State:
         self.forked = False  # this is a child that user code forked
         self.background = False  # asyncio tasks run between executions
         self.tainted = False  # a forced cancel cut `finally` blocks short
-        self.quiet_until = 0.0  # a SIGINT before this belongs to a cancel that is over
+        self.companion_until = 0.0  # until then, one SIGINT belongs to a cancel whose execution is over
         self.forced = None  # the exception of a forced cancel; see `raise_forced`
         self.shutdown = False
         self.sequence = 0  # executions so far; names them `<exec:N>`
@@ -623,7 +623,7 @@ class Execution:
 
     __slots__ = ("id", "filename", "allow_stdin", "fresh", "silent", "rich", "started_at", "cpu_at_start", "level",
                  "raised", "asked_at", "interrupt", "interrupted", "framed_at", "task", "outputs", "closed", "script",
-                 "threads", "leaves_nothing")  # fmt: skip
+                 "threads", "leaves_nothing", "companion")  # fmt: skip
 
     def __init__(self, id):
         self.id = id
@@ -638,6 +638,7 @@ class Execution:
         self.interrupt = False  # a KeyboardInterrupt is due
         self.interrupted = False  # one was given
         self.framed_at = 0.0  # when an `interrupt` frame asked for it
+        self.companion = False  # the SIGINT that goes with a cancel has arrived
         self.task = None  # the asyncio task, for top-level await
         self.outputs = 0  # `output` frames so far (stdio transport)
         self.threads = ()  # those that ran before a script started
@@ -712,14 +713,27 @@ def on_sigint(signum, frame):
             serve_channel(frame)  # the cancel that this signal accompanies may still be unread
         except RecursionError:
             pass
-    now = monotonic()
-    if not execution.level and now > state.quiet_until and now > execution.framed_at + 0.25:
+    if not goes_with_a_frame(execution):
         execution.interrupt = True
-        execution.asked_at = execution.asked_at or now
+        execution.asked_at = execution.asked_at or monotonic()
         if state.waiting:
             raise_due(execution, frame)
     bell = deliver(frame)  # noqa: F841  as above
     return None
+
+
+def goes_with_a_frame(execution):
+    """Whether a SIGINT is the one that a host sends to the group along with a `cancel` or `interrupt` frame."""
+    now = monotonic()
+    if execution.level:
+        execution.companion = True
+        return True
+    if now < execution.framed_at + 0.25:
+        return True
+    if now < state.companion_until:  # of a cancel whose execution ended first: not for this one
+        state.companion_until = 0.0
+        return True
+    return False
 
 
 def serve_channel(frame):
@@ -879,7 +893,9 @@ def send_heartbeat(seq, frame):
 def deliver(frame):
     """Raises into user code what is due there. Returns a Bell if that is impossible just now, to be called again."""
     execution = state.current
-    if execution is None or not state.user or not execution.due() or state.main_reads:
+    if execution is None or not state.user or not execution.due():
+        return None
+    if state.main_reads or state.serving:  # whoever reads, or serves further out, delivers when it is done
         return None
     if frame is None or (frame.f_globals is WORKER and frame.f_code is not RUN_COROUTINE):
         return new_bell()
@@ -2000,8 +2016,8 @@ def end(execution, reply, ended, namespace, newest, borrowed):
     if execution.leaves_nothing and (reply["type"] == "result" or execution.fresh):
         forget_source(execution.filename)
     state.current = None
-    if execution.level:
-        state.quiet_until = monotonic() + 0.1
+    if execution.level and not execution.companion:
+        state.companion_until = monotonic() + 0.1
     payload = encode(reply)
     channel.send_frame((closing_frame, execution, len(payload).to_bytes(4, "big") + payload))
 

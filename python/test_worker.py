@@ -292,8 +292,8 @@ class Conversation:
             await asyncio.sleep(0)
         """)
         self.host.run(code)
-        eventually(lambda: self.host.value("len(beats)") == 3)
-        self.assertEqual(self.host.value("task.done()"), True)
+        eventually(lambda: self.host.value("task.done()"))
+        self.assertEqual(self.host.value("len(beats)"), 3)
         self.assertEqual(self.host.value("await asyncio.sleep(0, 7)"), 7)
 
     def test_display_sends_rich_representations_in_order(self):

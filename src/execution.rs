@@ -157,6 +157,11 @@ impl Execution {
         self.control.tell(ExecutionMsg::Input { request, value: None });
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn actor_cell(&self) -> ractor::ActorCell {
+        self.control.execution.get_cell()
+    }
+
     /// A handle that can stop it, for another task.
     #[must_use]
     pub fn canceller(&self) -> Canceller {

@@ -1,5 +1,7 @@
 //! How an execution is seen while it runs, and the one way in which it ended.
 
+mod lost;
+
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
@@ -8,6 +10,8 @@ use crate::{
     protocol::{Exception, ExecutionId, Mime, Stream, Value},
     request::Label,
 };
+
+pub use lost::{Death, DeathCause, Exit, Lost, LostCause};
 
 /// Counts the workers that a slot has had: the first is 1. Every late fact carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,6 +142,9 @@ pub struct Completion {
     pub repr: Option<String>,
     /// The value in rich formats, when the request asked for them.
     pub mime: Option<Mime>,
+    /// Whether the code asked to exit with code 0, instead of running to its last line. The session lives on; whoever
+    /// types into it may want to leave.
+    pub exited: bool,
     /// What it cost.
     pub usage: Usage,
 }
@@ -260,183 +267,6 @@ impl fmt::Display for TimedOut {
             Phase::Running => write!(f, "timed out after {after:?} while its code ran"),
         }
     }
-}
-
-/// An execution that was lost, and whether its code may have run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// `false` is proof that the code did not run: submitting it again is safe.
-    pub started: bool,
-    /// Why.
-    pub cause: LostCause,
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let when = if self.started { "while its code ran" } else { "before its code started" };
-        write!(f, "lost {when}: {}", self.cause)
-    }
-}
-
-/// Why an execution was lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LostCause {
-    /// The worker ended.
-    Died(Death),
-    /// The runtime was shutting down.
-    ShuttingDown,
-    /// The pool gave up on its workers; its status says why.
-    PoolFailed,
-    /// The leased session had ended.
-    SessionEnded,
-    /// An actor of the runtime ended before its time: which one.
-    ActorGone(&'static str),
-}
-
-impl fmt::Display for LostCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Died(death) => death.fmt(f),
-            Self::ShuttingDown => f.write_str("the runtime is shutting down"),
-            Self::PoolFailed => {
-                f.write_str("the pool has failed: too many workers died or never became ready")
-            }
-            Self::SessionEnded => f.write_str("its session has ended"),
-            Self::ActorGone(actor) => write!(f, "the {actor} actor ended before its time"),
-        }
-    }
-}
-
-/// How and why a worker ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Death {
-    /// Why, as far as it is known on our side.
-    pub cause: DeathCause,
-    /// How the process ended.
-    pub exit: Exit,
-    /// The end of what it wrote to stderr outside executions, decoded lossily.
-    pub stderr: String,
-}
-
-impl fmt::Display for Death {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.cause, self.exit)?;
-        match self.stderr.trim_end() {
-            "" => Ok(()),
-            stderr => write!(f, "; its stderr ends with:\n{stderr}"),
-        }
-    }
-}
-
-/// Why a worker ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DeathCause {
-    /// It exited, or somebody else killed it.
-    Itself,
-    /// It was not ready in time.
-    NotReady {
-        /// The limit.
-        after: Duration,
-    },
-    /// Its first bytes were not a frame: what it printed, decoded lossily, at most 4 KiB.
-    Printed(String),
-    /// It speaks another version of the protocol. Starting it again cannot help.
-    Version {
-        /// Ours.
-        expected: u64,
-        /// Its.
-        got: u64,
-    },
-    /// Its warmup failed.
-    Warmup(String),
-    /// It broke the protocol.
-    Protocol(String),
-    /// It closed its channel and lived on.
-    ChannelClosed,
-    /// It stopped reading what it was sent.
-    NotReading,
-    /// It was killed because its code did not obey a cancel or a deadline within the grace.
-    Disobeyed,
-    /// It was asked to end: shutdown, end of a lease, or replacement.
-    Retired,
-    /// The runtime was shut down, and its grace was over.
-    ShuttingDown,
-}
-
-impl fmt::Display for DeathCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Itself => f.write_str("the worker ended by itself"),
-            Self::NotReady { after } => write!(
-                f,
-                "the worker was not ready after {after:?}; raise `ready_timeout` if it needs longer"
-            ),
-            Self::Printed(text) => write!(
-                f,
-                "the worker printed before the handshake, where its first frame was expected:\n{text}\n"
-            ),
-            Self::Version { expected, got } => {
-                write!(
-                    f,
-                    "the worker speaks protocol version {got}, this host speaks {expected}; install matching versions"
-                )
-            }
-            Self::Warmup(what) => write!(f, "the warmup failed: {what}"),
-            Self::Protocol(what) => write!(f, "the worker broke the protocol: {what}"),
-            Self::ChannelClosed => f.write_str("the worker closed its channel and lived on"),
-            Self::NotReading => f.write_str("the worker stopped reading"),
-            Self::Disobeyed => f.write_str("the worker was killed: its code did not stop within the grace"),
-            Self::Retired => f.write_str("the worker was asked to end"),
-            Self::ShuttingDown => f.write_str("the runtime was shut down"),
-        }
-    }
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Exit {
-    /// It exited with this code.
-    Code(i32),
-    /// This signal ended it.
-    Signal(i32),
-    /// It is dead, but somebody else collected its status.
-    Unknown,
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(signal) => match signal_name(*signal) {
-                Some(name) => write!(f, "signal {signal}, {name}"),
-                None => write!(f, "signal {signal}"),
-            },
-            Self::Unknown => f.write_str("exit status unknown: another part of this process collected it"),
-        }
-    }
-}
-
-/// The names of the signals that end processes, by their numbers on Linux.
-fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        31 => "SIGSYS",
-        _ => return None,
-    })
 }
 
 /// Everything that one execution printed and how it ended.

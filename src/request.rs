@@ -26,7 +26,8 @@ pub struct Request {
     pub(crate) label: Option<Label>,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) args: Vec<(String, Value)>,
-    pub(crate) script: Option<Script>,
+    pub(crate) argv: Option<Vec<String>>,
+    pub(crate) sys_path: Vec<String>,
     pub(crate) filename: Option<String>,
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) allow_input: bool,
@@ -42,13 +43,6 @@ pub(crate) enum Deadline {
     Never,
 }
 
-/// What `python FILE ARGS` would set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Script {
-    pub(crate) argv: Vec<String>,
-    pub(crate) sys_path: Vec<String>,
-}
-
 impl Request {
     /// A request to run `code`. The value of its last expression is the value of the execution.
     pub fn python(code: impl Into<String>) -> Self {
@@ -57,7 +51,8 @@ impl Request {
             label: None,
             deadline: None,
             args: Vec::new(),
-            script: None,
+            argv: None,
+            sys_path: Vec::new(),
             filename: None,
             cwd: None,
             allow_input: true,
@@ -79,8 +74,8 @@ impl Request {
         let file = file.into();
         let folder = std::path::Path::new(&file).parent().map(|folder| folder.to_string_lossy().into_owned());
         let argv = std::iter::once(file.clone()).chain(args.into_iter().map(Into::into)).collect();
-        let script = Script { argv, sys_path: vec![folder.unwrap_or_default()] };
-        Self { script: Some(script), filename: Some(file), silent: true, ..Self::python(code) }
+        let sys_path = vec![folder.unwrap_or_default()];
+        Self { argv: Some(argv), sys_path, filename: Some(file), silent: true, ..Self::python(code) }
     }
 
     /// Names the request in spans, lists and reports. Default: none.
@@ -115,6 +110,14 @@ impl Request {
     #[must_use]
     pub fn filename(mut self, filename: impl Into<String>) -> Self {
         self.filename = Some(filename.into());
+        self
+    }
+
+    /// Puts these folders in front of `sys.path` while the code runs. Default: none; for a
+    /// [`script`](Self::script), its folder.
+    #[must_use]
+    pub fn sys_path<P: Into<String>>(mut self, folders: impl IntoIterator<Item = P>) -> Self {
+        self.sys_path = folders.into_iter().map(Into::into).collect();
         self
     }
 

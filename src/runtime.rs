@@ -1,5 +1,7 @@
 //! The runtime: what an embedder holds. It talks to the supervisor and decides nothing.
 
+mod builder;
+
 use std::{
     fmt,
     sync::{
@@ -10,7 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use ractor::{Actor, ActorCell, ActorRef};
+use ractor::ActorRef;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -18,10 +20,9 @@ use crate::{
         messages::{Job, LeaseRequest, Submission, SupervisorMsg},
         obligation::{Ledger, Obligation, Reply},
         sink::{Host, Sink},
-        supervisor::{self, Supervisor},
     },
-    config::{FRAME_LEN_MAX, PoolConfig, RestartPolicy, WorkerSpec},
-    error::{NotFound, StartError, SubmitError},
+    config::{FRAME_LEN_MAX, WorkerSpec},
+    error::{NotFound, SubmitError},
     execution::{Canceller, Execution, Parts},
     machine::supervisor::LeaseId,
     outcome::Report,
@@ -29,8 +30,10 @@ use crate::{
     request::{Deadline, Request},
     session::{SESSION_EVENTS_MAX, Session},
     status::{ExecutionStatus, PoolStatus},
-    worker::{ProcessSpawner, Spawner},
+    worker::Spawner,
 };
+
+pub use builder::RuntimeBuilder;
 
 /// A supervised pool of workers.
 ///
@@ -203,6 +206,11 @@ impl Runtime {
         self.shared.spawner.settled().await;
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn supervisor_cell(&self) -> ractor::ActorCell {
+        self.shared.supervisor.get_cell()
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> SupervisorMsg) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.shared.supervisor.cast(question(reply)).ok()?;
@@ -293,203 +301,7 @@ fn execute_message(id: ExecutionId, request: &Request, fresh: bool) -> Execute {
     execute.mime = request.mime;
     execute.cwd = request.cwd.as_ref().map(|folder| folder.to_string_lossy().into_owned());
     execute.args = request.args.clone();
-    if let Some(script) = &request.script {
-        execute.argv = Some(script.argv.clone());
-        execute.sys_path = script.sys_path.clone();
-    }
+    execute.argv = request.argv.clone();
+    execute.sys_path = request.sys_path.clone();
     execute
-}
-
-/// Settings of a pool. [`start`](Self::start) checks them.
-#[derive(Clone, Debug)]
-#[must_use = "nothing runs before `start`"]
-pub struct RuntimeBuilder {
-    spec: WorkerSpec,
-    config: PoolConfig,
-    spawner: Option<Arc<dyn Spawner>>,
-    supervisor: Option<ActorCell>,
-    seed: Option<u64>,
-}
-
-impl RuntimeBuilder {
-    fn new(spec: WorkerSpec) -> Self {
-        Self { spec, config: PoolConfig::default(), spawner: None, supervisor: None, seed: None }
-    }
-
-    /// Takes all settings at once.
-    pub fn config(mut self, config: PoolConfig) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// See [`PoolConfig::min_idle`].
-    pub fn min_idle(mut self, sessions: usize) -> Self {
-        self.config.min_idle = sessions;
-        self
-    }
-
-    /// See [`PoolConfig::max_sessions`].
-    pub fn max_sessions(mut self, sessions: usize) -> Self {
-        self.config.max_sessions = sessions;
-        self.config.min_idle = self.config.min_idle.min(sessions);
-        self
-    }
-
-    /// See [`PoolConfig::queue`].
-    pub fn queue(mut self, requests: usize) -> Self {
-        self.config.queue = requests;
-        self
-    }
-
-    /// See [`PoolConfig::line`].
-    pub fn line(mut self, executions: usize) -> Self {
-        self.config.line = executions;
-        self
-    }
-
-    /// See [`PoolConfig::deadline`].
-    pub fn deadline(mut self, after: impl Into<Option<Duration>>) -> Self {
-        self.config.deadline = after.into();
-        self
-    }
-
-    /// See [`PoolConfig::grace`].
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.config.grace = grace;
-        self
-    }
-
-    /// See [`PoolConfig::ready_timeout`].
-    pub fn ready_timeout(mut self, after: Duration) -> Self {
-        self.config.ready_timeout = after;
-        self
-    }
-
-    /// See [`PoolConfig::warmup`].
-    pub fn warmup(mut self, code: impl Into<String>) -> Self {
-        self.config.warmup = Some(code.into());
-        self
-    }
-
-    /// See [`PoolConfig::warmup_timeout`].
-    pub fn warmup_timeout(mut self, after: Duration) -> Self {
-        self.config.warmup_timeout = after;
-        self
-    }
-
-    /// See [`PoolConfig::lease_timeout`].
-    pub fn lease_timeout(mut self, after: Duration) -> Self {
-        self.config.lease_timeout = after;
-        self
-    }
-
-    /// See [`PoolConfig::session_timeout`].
-    pub fn session_timeout(mut self, after: impl Into<Option<Duration>>) -> Self {
-        self.config.session_timeout = after.into();
-        self
-    }
-
-    /// See [`PoolConfig::max_report_bytes`].
-    pub fn max_report_bytes(mut self, bytes: usize) -> Self {
-        self.config.max_report_bytes = bytes;
-        self
-    }
-
-    /// See [`PoolConfig::restart`].
-    pub fn restart(mut self, policy: RestartPolicy) -> Self {
-        self.config.restart = policy;
-        self
-    }
-
-    /// Starts the pool under a supervisor of the host's own: it is told when the pool's supervisor ends, as ractor
-    /// tells of any child.
-    pub fn supervised_by(mut self, supervisor: ActorCell) -> Self {
-        self.supervisor = Some(supervisor);
-        self
-    }
-
-    /// Puts another way of starting workers behind the pool: an in-memory one, in tests.
-    #[cfg(feature = "testing")]
-    pub fn spawner(mut self, spawner: Arc<dyn Spawner>) -> Self {
-        self.spawner = Some(spawner);
-        self
-    }
-
-    /// Makes the pool's own chance repeatable.
-    #[cfg(feature = "testing")]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// Starts the pool and waits until its first session is ready (with `min_idle` 0: at once). Waits at most the
-    /// ready timeout plus the warmup timeout. Dropping the future ends what was started.
-    ///
-    /// # Errors
-    /// A setting cannot work, or the first worker could not be started. Nothing runs then.
-    pub async fn start(self) -> Result<Runtime, StartError> {
-        self.config.validate()?;
-        let warmup = self.warmup_frame()?;
-        let Self { spec, config, spawner, supervisor, seed } = self;
-        let codec = spec.codec;
-        let spawner = match spawner {
-            Some(spawner) => spawner,
-            None => Arc::new(ProcessSpawner::new(spec)) as Arc<dyn Spawner>,
-        };
-        let ledger = Arc::new(Ledger::default());
-        let (started, outcome) = oneshot::channel();
-        let (deadline, lease_timeout) = (config.deadline, config.lease_timeout);
-        let (max_report_bytes, max_sessions) = (config.max_report_bytes, config.max_sessions);
-        let seed = seed
-            .unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), next_id()));
-        let tag = format!("{}-{seed:016x}", std::process::id());
-        let arguments = supervisor::Arguments {
-            config,
-            spawner: Arc::clone(&spawner),
-            ledger: Arc::clone(&ledger),
-            warmup,
-            tag,
-            seed,
-            started,
-        };
-        let spawned = match supervisor {
-            None => Actor::spawn(None, Supervisor, arguments).await,
-            Some(parent) => Actor::spawn_linked(None, Supervisor, arguments, parent).await,
-        };
-        let (supervisor, _task) = spawned.map_err(|error| StartError::Supervisor(error.to_string()))?;
-        let shared = Shared {
-            supervisor,
-            ledger,
-            codec,
-            deadline,
-            lease_timeout,
-            max_report_bytes,
-            max_sessions,
-            spawner,
-        };
-        let runtime = Runtime { shared: Arc::new(shared) };
-        let ended = || Err(StartError::Supervisor("it was stopped by its own supervisor".into()));
-        match outcome.await.unwrap_or_else(|_gone| ended()) {
-            Ok(()) => Ok(runtime),
-            Err(error) => {
-                runtime.shutdown(Duration::ZERO).await;
-                Err(error)
-            }
-        }
-    }
-
-    fn warmup_frame(&self) -> Result<Option<(ExecutionId, bytes::Bytes)>, StartError> {
-        let Some(code) = &self.config.warmup else { return Ok(None) };
-        let id = ExecutionId(next_id());
-        let mut execute = Execute::new(id, code.clone());
-        execute.silent = true;
-        execute.allow_stdin = false;
-        execute.filename = Some("<warmup>".into());
-        let mut frame = BytesMut::new();
-        self.spec
-            .codec
-            .encode(&ToWorker::Execute(execute), &mut frame)
-            .map_err(|error| crate::error::ConfigError { key: "warmup", why: error.to_string() })?;
-        Ok(Some((id, frame.freeze())))
-    }
 }

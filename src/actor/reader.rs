@@ -3,7 +3,7 @@
 //! It pays before it reads a pipe, and before it passes on frames that carry output. A full window stops just that: the
 //! end of the worker and a renewed window are always waited for. Its last message is `Exited`.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use ractor::ActorRef;
@@ -47,6 +47,10 @@ struct Channel {
     codec: Codec,
     /// Whether a whole frame has come; until then, what was printed instead is worth showing.
     spoken: bool,
+    /// Whether something is printed instead, and more of it is waited for.
+    printing: bool,
+    /// The worker has closed it, and that has not been told.
+    ended: bool,
 }
 
 struct Output {
@@ -82,7 +86,14 @@ impl Reader {
         Self {
             session,
             credits,
-            channel: Channel { frames: Some(frames), decoder, codec, spoken: false },
+            channel: Channel {
+                frames: Some(frames),
+                decoder,
+                codec,
+                spoken: false,
+                printing: false,
+                ended: false,
+            },
             stall: Stall::default(),
             pipes: [output(Stream::Stdout, stdout), output(Stream::Stderr, stderr)],
             owed: None,
@@ -175,11 +186,9 @@ impl Reader {
     fn on_channel(&mut self, end: Option<End>) {
         if end.is_some() {
             self.channel.frames = None;
+            self.channel.ended = true;
         }
         self.take_frames();
-        if end.is_some() && self.owed.is_none() {
-            self.closed();
-        }
     }
 
     /// Takes the whole frames in hand, each behind the output that was printed before it, up to one that has to be
@@ -196,10 +205,20 @@ impl Reader {
             }
         }
         self.stall.restart(self.channel.decoder.pending() > 0);
+        if self.owed.is_none() && std::mem::take(&mut self.channel.ended) {
+            self.closed();
+        }
     }
 
     fn garbage(&mut self, error: &FrameError) {
+        if self.channel.may_print_more() {
+            if !std::mem::replace(&mut self.channel.printing, true) {
+                self.stall.within(DRAIN_LIMIT);
+            }
+            return;
+        }
         let printed = (!self.channel.spoken).then(|| self.channel.printed());
+        self.channel.printing = false;
         self.channel.frames = None;
         self.stall.restart(false);
         self.batch.push(Item::Broken(Broken::Garbage { what: error.to_string(), printed }));
@@ -246,11 +265,20 @@ impl Reader {
     }
 
     fn stalled(&mut self) {
+        if self.channel.printing {
+            return self.printed_enough();
+        }
         let pending = self.channel.decoder.pending();
         let what = format!("a frame stalled: {pending} bytes of it came, and no more for {STALL_LIMIT:?}");
         self.channel.frames = None;
         self.stall.restart(false);
         self.batch.push(Item::Broken(Broken::Garbage { what, printed: None }));
+    }
+
+    /// What was printed in place of frames is told now, whole or not.
+    fn printed_enough(&mut self) {
+        self.channel.frames = None;
+        self.take_frames();
     }
 
     /// The worker is dead: what it had written is still there to be read, and nobody is waited for. Its channel may be
@@ -267,6 +295,9 @@ impl Reader {
             }
             let Ok(end) = timeout_at(limit, self.channel.read()).await else { break };
             self.on_channel(end);
+        }
+        if self.channel.printing {
+            self.printed_enough();
         }
         self.fence();
         self.send();
@@ -294,6 +325,11 @@ impl Channel {
         }
     }
 
+    /// Whether what was printed in place of the first frame may go on: it comes in pieces.
+    fn may_print_more(&self) -> bool {
+        !self.spoken && self.frames.is_some() && self.decoder.pending() < PRINTED_BEFORE_READY
+    }
+
     fn printed(&self) -> String {
         let unread = self.decoder.unread();
         String::from_utf8_lossy(&unread[..unread.len().min(PRINTED_BEFORE_READY)]).into_owned()
@@ -307,6 +343,10 @@ struct Stall(Option<Instant>);
 impl Stall {
     fn restart(&mut self, incomplete: bool) {
         self.0 = incomplete.then(|| Instant::now() + STALL_LIMIT);
+    }
+
+    fn within(&mut self, limit: Duration) {
+        self.0 = Some(Instant::now() + limit);
     }
 
     /// Pending for ever when every frame is whole. Cancel safe.

@@ -13,27 +13,23 @@ use crate::{
         execution::{self, Execution},
         gauge::Gauge,
         messages::{
-            Assignment, ExecutionMsg, Granted, Job, LeaseRequest, SessionMsg, SessionNotice, Submission,
-            SupervisorMsg, Wait, spawn_failure,
+            ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, Submission, SupervisorMsg, Wait,
         },
         obligation::Ledger,
-        session::{self, Session},
         timers::Timers,
     },
     config::PoolConfig,
-    error::{SpawnError, StartError},
-    machine::{
-        session::Limits,
-        slot::Place,
-        supervisor::{Effect, Input, LeaseId, Pool},
-    },
+    error::StartError,
+    machine::supervisor::{Effect, Input, LeaseId, Pool},
     outcome::{Generation, LostCause},
-    protocol::{ExecutionId, Init, VERSION},
+    protocol::ExecutionId,
     session::SessionEvent,
-    worker::{Spawner, Worker},
+    worker::Spawner,
 };
 
+mod hand;
 mod look;
+mod start;
 
 /// The actor. See [`Arguments`].
 pub(crate) struct Supervisor;
@@ -356,147 +352,11 @@ impl State {
         self.timers.arm(kind, wait, move || drop(myself.cast(SupervisorMsg::Elapsed(kind))));
     }
 
-    /// Starts a worker in a task of its own: a slow start keeps nobody waiting.
-    fn start(&mut self, myself: &ActorRef<SupervisorMsg>, slot: usize, generation: Generation) {
-        let starting = self.spawner.spawn(&format!("{}.{slot}.{generation}", self.tag));
-        let myself = myself.clone();
-        drop(tokio::spawn(async move {
-            let result = Box::new(starting.await);
-            // A supervisor that is gone needs no worker; dropping it here kills it.
-            let _ = myself.cast(SupervisorMsg::Spawned { slot, generation, result });
-        }));
-    }
-
-    async fn spawned(
-        &mut self,
-        myself: &ActorRef<SupervisorMsg>,
-        slot: usize,
-        generation: Generation,
-        result: Result<Worker, SpawnError>,
-    ) {
-        let wanted = self.pool.generation(slot) == generation
-            && self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Starting { .. }));
-        let failure = match result {
-            Ok(worker) if wanted => match self.adopt(myself, slot, generation, worker).await {
-                Ok(()) => return,
-                Err(why) => why,
-            },
-            Ok(_unwanted) => "it was not needed any more".into(),
-            Err(error) => {
-                let text = spawn_failure(&error);
-                warn!(slot, %generation, error = text, "worker not started");
-                if self.started.is_some() {
-                    self.start_failure = Some(error.into());
-                }
-                text
-            }
-        };
-        self.step(myself, Input::NotSpawned { slot, generation, why: failure }).await;
-    }
-
-    /// Gives a started worker a session.
-    async fn adopt(
-        &mut self,
-        myself: &ActorRef<SupervisorMsg>,
-        slot: usize,
-        generation: Generation,
-        worker: Worker,
-    ) -> Result<(), String> {
-        let gauge = Arc::new(Gauge::new(worker.pid));
-        let arguments = session::Arguments {
-            slot,
-            generation,
-            worker,
-            limits: Limits {
-                ready_timeout: self.config.ready_timeout,
-                warmup_timeout: self.config.warmup_timeout,
-                grace: self.config.grace,
-            },
-            init: Init::new(VERSION),
-            warmup: self.warmup.clone(),
-            supervisor: myself.clone(),
-            ledger: Arc::clone(&self.ledger),
-            gauge: Arc::clone(&gauge),
-        };
-        let (session, _task) = Actor::spawn_linked(None, Session, arguments, myself.get_cell())
-            .await
-            .map_err(|error| error.to_string())?;
-        self.sessions.insert(slot, Live { generation, session, gauge });
-        Ok(())
-    }
-
-    fn assign(&mut self, slot: usize, id: ExecutionId) {
-        let (Some(ticket), Some(live)) = (self.tickets.get_mut(&id), self.sessions.get(&slot)) else {
-            return;
-        };
-        ticket.waits = false;
-        let execution = ticket.execution.clone();
-        let assignment = Assignment { id, frame: ticket.job.frame.clone(), execution: execution.clone() };
-        if live.session.cast(SessionMsg::Assign(Box::new(assignment))).is_err() {
-            // The session has just ended; its end, which is on its way, frees the slot.
-            ticket.waits = true;
-            let _ = execution.cast(ExecutionMsg::lost_unstarted());
-        }
-    }
-
-    /// Tells an execution that waits its last word.
-    fn dismiss(&mut self, id: ExecutionId, word: ExecutionMsg) {
-        if let Some(mut ticket) = self.tickets.remove(&id) {
-            ticket.waits = false;
-            let _ = ticket.execution.cast(word);
-        }
-    }
-
-    fn grant(&mut self, myself: &ActorRef<SupervisorMsg>, lease: LeaseId, slot: usize) {
-        let (Some(request), Some(live)) = (self.leases.remove(&lease), self.sessions.get(&slot)) else {
-            return drop(myself.cast(SupervisorMsg::Release(lease)));
-        };
-        let (_, pid) = live.gauge.get();
-        let _ = live.session.cast(SessionMsg::Leased(request.events.clone()));
-        let granted = Granted { slot, generation: live.generation, pid };
-        if request.granted.send(Ok(granted)).is_err() {
-            // Whoever asked has left.
-            return drop(myself.cast(SupervisorMsg::Release(lease)));
-        }
-        self.lease_events.insert(lease, request.events);
-    }
-
-    fn tell(&mut self, slot: usize, message: SessionMsg) {
-        if let Some(live) = self.sessions.get(&slot) {
-            // A session that is gone has nothing left to end.
-            let _ = live.session.cast(message);
-        }
-    }
-
-    fn answer_start(&mut self, answer: Result<(), StartError>) {
-        if let Some(started) = self.started.take() {
-            let _ = started.send(answer);
-        }
-    }
-
-    fn failed(&mut self, myself: &ActorRef<SupervisorMsg>, why: String) {
-        warn!(why, "the pool starts no more workers");
-        if self.started.is_some() {
-            let failure = self.start_failure.take().unwrap_or(StartError::Supervisor(why));
-            self.answer_start(Err(failure));
-            let _ = myself.cast(SupervisorMsg::Shutdown { grace: Duration::ZERO, done: None });
-        }
-    }
-
     fn stopped(&mut self, myself: &ActorRef<SupervisorMsg>) {
         info!("the pool has ended");
         for done in self.done.drain(..) {
             let _ = done.send(());
         }
         myself.stop(None);
-    }
-}
-
-impl ExecutionMsg {
-    /// For an execution whose session ended before it was told of it.
-    fn lost_unstarted() -> Self {
-        use crate::{actor::messages::Progress, machine::session::Ending, outcome::Lost};
-        let lost = Lost { started: false, cause: LostCause::SessionEnded };
-        Self::Progress(smallvec::smallvec![Progress::Ended(Ending::Lost(lost))])
     }
 }

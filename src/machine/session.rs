@@ -11,12 +11,13 @@ use std::{collections::VecDeque, time::Duration};
 use crate::{
     config::LATE_IDS_MAX,
     machine::ladder::{Ladder, Step},
-    outcome::{Completion, Death, DeathCause, Event, Exit, Failure, Lost, LostCause, Rung},
+    outcome::{Completion, Death, DeathCause, Event, Exit, Failure, Lost, Rung},
     protocol::{self, DecodeError, ExecutionId, FromWorker, Level, ToWorker},
     status::SessionState,
 };
 
 mod answer;
+mod end;
 #[cfg(test)]
 mod tests;
 
@@ -344,69 +345,6 @@ impl Session {
                 }
             },
         }
-    }
-
-    fn stop(&mut self, effects: &mut Vec<Effect>) {
-        match &self.phase {
-            Phase::Ready | Phase::Idle => {
-                self.phase = Phase::ShuttingDown { cause: DeathCause::Retired, run: None };
-                let shutdown = protocol::Shutdown { reason: None, timeout: None };
-                effects.extend([
-                    Effect::Write(ToWorker::Shutdown(shutdown)),
-                    Effect::Arm(Timer::Exit, self.limits.grace),
-                ]);
-            }
-            Phase::Creating | Phase::Warming(_) | Phase::Busy(_) => self.die(DeathCause::Retired, effects),
-            Phase::ShuttingDown { .. } | Phase::Terminated => {}
-        }
-    }
-
-    /// Kills the worker, once; the first cause stands. What runs is told when the process is gone.
-    fn die(&mut self, cause: DeathCause, effects: &mut Vec<Effect>) {
-        let run = match std::mem::replace(&mut self.phase, Phase::Terminated) {
-            Phase::Terminated => return,
-            Phase::ShuttingDown { cause, run } => {
-                self.phase = Phase::ShuttingDown { cause, run };
-                effects.push(Effect::Kill);
-                return;
-            }
-            Phase::Warming(run) | Phase::Busy(run) => Some(run),
-            Phase::Creating | Phase::Ready | Phase::Idle => None,
-        };
-        self.phase = Phase::ShuttingDown { cause, run };
-        effects.extend([Effect::Shed, Effect::Kill]);
-    }
-
-    fn broken(&mut self, broken: Broken, effects: &mut Vec<Effect>) {
-        match broken {
-            // A dying process closes its channel a moment before it can be seen dead.
-            Broken::Closed => effects.push(Effect::Arm(Timer::Exit, crate::config::DRAIN_LIMIT)),
-            Broken::NotReading => self.die(DeathCause::NotReading, effects),
-            Broken::Garbage { printed: Some(printed), .. } if matches!(self.phase, Phase::Creating) => {
-                self.die(DeathCause::Printed(printed), effects);
-            }
-            Broken::Garbage { what, .. } => self.die(DeathCause::Protocol(what), effects),
-        }
-    }
-
-    fn exited(&mut self, exit: Exit, stderr: String, effects: &mut Vec<Effect>) {
-        let (cause, run) = match std::mem::replace(&mut self.phase, Phase::Terminated) {
-            Phase::Terminated => return,
-            Phase::ShuttingDown { cause, run } => (cause, run),
-            Phase::Warming(run) | Phase::Busy(run) => (DeathCause::Itself, Some(run)),
-            Phase::Creating | Phase::Ready | Phase::Idle => (DeathCause::Itself, None),
-        };
-        let death = Death { cause, exit, stderr };
-        if let Some(run) = run.filter(|run| run.told == Told::Running && Some(run.id) != self.warmup) {
-            let cause = if death.cause == DeathCause::ShuttingDown {
-                LostCause::ShuttingDown
-            } else {
-                LostCause::Died(death.clone())
-            };
-            let lost = Lost { started: run.started, cause };
-            effects.push(Effect::Ended(run.id, Ending::Lost(lost)));
-        }
-        effects.push(Effect::Terminated(Box::new(death)));
     }
 
     /// The worker has answered for `run` and is proven idle.

@@ -22,10 +22,11 @@ use crate::{
     },
     outcome::{Death, DeathCause, Generation, LostCause},
     protocol::ExecutionId,
-    status::PoolStatus,
 };
 
 mod lease;
+mod look;
+mod serve;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -382,114 +383,8 @@ impl Pool {
         }
     }
 
-    /// Hands idle sessions to those who wait.
-    fn serve(&mut self, effects: &mut Vec<Effect>) {
-        if let Some((error, cause)) = self.closed() {
-            return self.turn_away(&error, &cause, effects);
-        }
-        while !self.line.is_empty() {
-            let idle = |slot: &Slot| matches!(slot.place, Place::Idle { .. });
-            let Some(slot) = self.slots.iter().position(idle) else { return };
-            match self.line.pop() {
-                None => return,
-                Some(Waiter::Execution(execution)) => self.assign(slot, execution, effects),
-                Some(Waiter::Lease(lease)) => self.grant(self.freshest(slot), lease, effects),
-            }
-        }
-    }
-
-    fn assign(&mut self, slot: usize, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        if let Place::Idle { since, proven } = self.slots[slot].place {
-            self.slots[slot].place = Place::Busy { since, proven, execution };
-            self.placed.insert(execution, slot);
-            effects.push(Effect::Assign { slot, execution });
-        }
-    }
-
-    /// A lease gets a worker that has served nobody, if there is one.
-    fn freshest(&self, fallback: usize) -> usize {
-        let fresh = |slot: &Slot| matches!(slot.place, Place::Idle { proven: false, .. });
-        self.slots.iter().position(fresh).unwrap_or(fallback)
-    }
-
-    fn turn_away(&mut self, error: &SubmitError, cause: &LostCause, effects: &mut Vec<Effect>) {
-        while let Some(waiter) = self.line.pop() {
-            effects.push(match waiter {
-                Waiter::Execution(execution) => Effect::Lose(execution, cause.clone()),
-                Waiter::Lease(lease) => Effect::Deny(lease, error.clone()),
-            });
-        }
-    }
-
-    /// Starts workers until those who wait and the reserve are provided for.
-    fn replenish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
-        let coming = count(|place| matches!(place, Place::Starting { .. } | Place::Idle { .. }));
-        let wanted = match self.life {
-            Life::Beginning => self.config.min_idle,
-            Life::Serving => self.config.min_idle + self.line.len(),
-            Life::Failed(_) | Life::Stopping | Life::Stopped => 0,
-        };
-        for slot in &mut self.slots {
-            if matches!(slot.place, Place::BackingOff { until } if until <= now) {
-                slot.place = Place::Empty;
-            }
-        }
-        for _ in coming..wanted {
-            let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else {
-                return;
-            };
-            let generation = Generation(self.slots[slot].generation.0 + 1);
-            self.slots[slot] = Slot { generation, place: Place::Starting { since: now } };
-            self.spawned += 1;
-            effects.push(Effect::Start { slot, generation });
-        }
-    }
-
     fn retire(&mut self, slot: usize, effects: &mut Vec<Effect>) {
         self.slots[slot].place = Place::Retiring;
         effects.push(Effect::Stop { slot });
-    }
-
-    /// What an operator sees. The actor adds the sessions and the totals.
-    pub(crate) fn status(&self) -> PoolStatus {
-        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
-        PoolStatus {
-            idle: count(|place| matches!(place, Place::Idle { .. })),
-            busy: count(|place| matches!(place, Place::Busy { .. })),
-            leased: count(|place| matches!(place, Place::Leased { .. })),
-            starting: count(|place| matches!(place, Place::Starting { .. })),
-            retiring: count(|place| matches!(place, Place::Retiring)),
-            backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
-            max_sessions: self.config.max_sessions,
-            queued: self.line.len() + self.leases.values().map(|lease| lease.line.len()).sum::<usize>(),
-            spawned: self.spawned,
-            crashed: self.crashed,
-            failed: match &self.life {
-                Life::Failed(why) => Some(why.clone()),
-                Life::Beginning | Life::Serving | Life::Stopping | Life::Stopped => None,
-            },
-            shutting_down: matches!(self.life, Life::Stopping | Life::Stopped),
-            ..PoolStatus::default()
-        }
-    }
-
-    /// The place of each slot that has a worker.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, Generation, &Place)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.has_worker())
-            .map(|(index, slot)| (index, slot.generation, &slot.place))
-    }
-
-    /// Where an execution is, if it is in a session.
-    pub(crate) fn slot_of(&self, execution: ExecutionId) -> Option<usize> {
-        self.placed.get(&execution).copied()
-    }
-
-    /// The generation of the worker in this slot.
-    pub(crate) fn generation(&self, slot: usize) -> Generation {
-        self.slots[slot].generation
     }
 }

@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::error::{Fault, shorten};
+use super::error::Fault;
 use super::frame::HEADER_LEN;
 use super::message::Message;
-use super::reader::{Reader, Token, malformed};
+use super::reader::Reader;
 use super::record::words;
+use super::token::{Text, Token};
 use super::writer::Writer;
 use super::{DecodeError, EncodeError, ExecutionId, FRAME_LEN_MAX, FromWorker, ToWorker, json};
 
@@ -134,52 +135,59 @@ fn read_map<M: Message>(payload: &Bytes) -> Result<M, DecodeError> {
     let mut reader = Reader::new(payload);
     let (type_name, count) = match open(&mut reader) {
         Ok(opened) => opened,
-        Err(fault) => return Err(explain(payload, "", fault)),
+        Err(fault) => return Err(explain(payload, Text(b""), fault)),
     };
-    let read = reader.nested(|fields| M::read(type_name, fields, count));
-    match read.and_then(|message| reader.finish().map(|()| message)) {
-        Ok(Some(message)) => Ok(message),
-        Ok(None) => Err(match check(payload) {
-            Ok(_id) => DecodeError::UnknownType { type_name: shorten(type_name) },
-            Err(fault) => explain(payload, type_name, fault),
-        }),
-        Err(fault) => Err(explain(payload, type_name, fault)),
-    }
+    let fault = match reader.nested(|fields| M::read(type_name, fields, count)) {
+        Ok(Some(message)) => match reader.finish() {
+            Ok(()) => return Ok(message),
+            Err(fault) => fault,
+        },
+        Ok(None) => match check(payload) {
+            Ok(_id) => return Err(DecodeError::UnknownType { type_name: type_name.shortened() }),
+            Err(fault) => fault,
+        },
+        Err(fault) => fault,
+    };
+    Err(explain(payload, type_name, fault))
 }
 
 /// Reads up to the type, which comes first, and returns it with the count of the fields that follow.
-fn open<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, usize), Fault> {
+fn open<'a>(reader: &mut Reader<'a>) -> Result<(Text<'a>, usize), Fault> {
     let token = reader.token()?;
     let Token::Map(count) = token else {
-        return Err(malformed(format!("expected a map, got {}", token.describe())));
+        return Err(Fault::malformed(format!("expected a map, got {}", token.describe())));
     };
     let Some(rest) = count.checked_sub(1) else {
-        return Err(malformed("expected a map whose first key is `type`, got an empty one".to_owned()));
+        return Err(Fault::malformed(
+            "expected a map whose first key is `type`, got an empty one".to_owned(),
+        ));
     };
     let key = reader.key()?;
-    if key != "type" {
-        return Err(malformed(format!("expected `type` as the first key, got {:?}", shorten(key))));
+    if !key.is("type") {
+        return Err(Fault::malformed(format!("expected `type` as the first key, got {:?}", key.shortened())));
     }
     let token = reader.token()?;
     let Token::Str(type_name) = token else {
-        return Err(malformed(format!("expected the type as a string, got {}", token.describe())));
+        return Err(Fault::malformed(format!("expected the type as a string, got {}", token.describe())));
     };
     Ok((type_name, rest))
 }
 
 /// Reads a payload to its end without understanding it, and returns the text of its id. The slow path of errors: only
 /// a payload that is whole may be blamed on one execution.
-fn check(payload: &Bytes) -> Result<Option<&str>, Fault> {
+fn check(payload: &Bytes) -> Result<Option<Text<'_>>, Fault> {
     let mut reader = Reader::new(payload);
-    let (_type, count) = open(&mut reader)?;
+    let (type_name, count) = open(&mut reader)?;
+    type_name.as_str()?;
     let mut id = None;
     reader.nested(|fields| {
         for _ in 0..count {
             let key = fields.key()?;
             let token = fields.token()?;
-            if let ("id", Token::Str(text)) = (key, token) {
+            if let (true, Token::Str(text)) = (key.is("id"), token) {
                 id = Some(text);
             }
+            key.as_str()?;
             fields.skip(token)?;
         }
         Ok(())
@@ -189,11 +197,11 @@ fn check(payload: &Bytes) -> Result<Option<&str>, Fault> {
 }
 
 #[cold]
-fn explain(payload: &Bytes, type_name: &str, fault: Fault) -> DecodeError {
+fn explain(payload: &Bytes, type_name: Text<'_>, fault: Fault) -> DecodeError {
     let field = match fault {
-        Fault::Malformed(reason) => return DecodeError::Malformed { reason },
+        Fault::Malformed(reason) => return DecodeError::Malformed { reason: *reason },
         Fault::Foreign(id) => match check(payload) {
-            Ok(_id) => return DecodeError::ForeignId { id },
+            Ok(_id) => return DecodeError::ForeignId { id: *id },
             Err(fault) => return malformed_by(fault),
         },
         Fault::Field(field) => field,
@@ -202,15 +210,15 @@ fn explain(payload: &Bytes, type_name: &str, fault: Fault) -> DecodeError {
         Ok(id) => id,
         Err(fault) => return malformed_by(fault),
     };
-    let id = match id.map(|text| (text, text.parse::<ExecutionId>())) {
+    let id = match id.map(|text| (text, ExecutionId::from_decimal(text.0))) {
         None => None,
-        Some((_, Ok(id))) => Some(id),
-        Some((text, Err(_not_ours))) => return DecodeError::ForeignId { id: shorten(text) },
+        Some((_, Some(id))) => Some(id),
+        Some((text, None)) => return DecodeError::ForeignId { id: text.shortened() },
     };
     let mut path = field.path;
     path.reverse();
     DecodeError::Field {
-        type_name: type_name.to_owned(),
+        type_name: type_name.shortened(),
         id,
         field: path.join("."),
         expected: field.expected,
@@ -221,7 +229,7 @@ fn explain(payload: &Bytes, type_name: &str, fault: Fault) -> DecodeError {
 /// [`check`] finds no other faults.
 fn malformed_by(fault: Fault) -> DecodeError {
     let reason = match fault {
-        Fault::Malformed(reason) | Fault::Foreign(reason) => reason,
+        Fault::Malformed(reason) | Fault::Foreign(reason) => *reason,
         Fault::Field(field) => field.got,
     };
     DecodeError::Malformed { reason }

@@ -57,14 +57,18 @@ pub enum EncodeError {
 }
 
 /// Why reading a payload stopped, before it is known which message and execution it is about.
+///
+/// Small, because every step of reading returns one or passes it on.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// See [`DecodeError::Malformed`].
-    Malformed(String),
+    #[expect(clippy::box_collection, reason = "every step returns a fault or passes it on: 16 bytes, not 24")]
+    Malformed(Box<String>),
     /// See [`DecodeError::Field`].
     Field(Box<FieldFault>),
     /// See [`DecodeError::ForeignId`].
-    Foreign(String),
+    #[expect(clippy::box_collection, reason = "as above")]
+    Foreign(Box<String>),
 }
 
 /// A field that is missing or wrong.
@@ -77,6 +81,18 @@ pub(super) struct FieldFault {
 }
 
 impl Fault {
+    /// Bytes that are no message.
+    #[cold]
+    pub(super) fn malformed(reason: String) -> Self {
+        Self::Malformed(Box::new(reason))
+    }
+
+    /// An id that this host cannot have issued.
+    #[cold]
+    pub(super) fn foreign(id: String) -> Self {
+        Self::Foreign(Box::new(id))
+    }
+
     /// A value of the wrong kind or form.
     #[cold]
     pub(super) fn mismatch(expected: &'static str, got: impl Into<String>) -> Self {

@@ -2,8 +2,9 @@
 
 use super::ExecutionId;
 use super::error::Fault;
-use super::reader::{Reader, Token};
+use super::reader::Reader;
 use super::record::{nested, record};
+use super::token::Token;
 use super::wire::Wire;
 use super::writer::Writer;
 
@@ -86,7 +87,7 @@ impl Wire for ErrorKind {
 
     fn read(_from: &mut Reader<'_>, token: Token<'_>) -> Result<Self, Fault> {
         let Token::Str(word) = token else { return Err(Self::mismatch(token)) };
-        Ok(word.into())
+        Ok(word.as_str()?.into())
     }
 }
 

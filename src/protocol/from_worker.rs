@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::error::Fault;
-use super::reader::{Reader, Token};
+use super::reader::Reader;
 use super::record::{record, words};
+use super::token::Token;
 use super::wire::Wire;
 use super::writer::Writer;
 use super::{Codec, ExecutionId, Mime, Value};

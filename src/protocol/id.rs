@@ -16,6 +16,18 @@ impl ExecutionId {
     pub const fn get(self) -> u64 {
         self.0
     }
+
+    /// Reads the canonical form.
+    pub(super) fn from_decimal(digits: &[u8]) -> Option<Self> {
+        match digits {
+            [] | [b'0', _, ..] => None,
+            [_, ..] => digits.iter().try_fold(0_u64, |number, byte| {
+                let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+                number.checked_mul(10)?.checked_add(digit.into())
+            }),
+        }
+        .map(Self)
+    }
 }
 
 impl fmt::Display for ExecutionId {
@@ -35,16 +47,7 @@ impl FromStr for ExecutionId {
 
     /// Accepts the canonical form only, so that two different texts never name one execution.
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let digits = text.as_bytes();
-        let canonical = match digits {
-            [] => false,
-            [b'0', rest @ ..] => rest.is_empty(),
-            [_, ..] => digits.iter().all(u8::is_ascii_digit),
-        };
-        if !canonical {
-            return Err(ParseIdError);
-        }
-        text.parse().map(Self).map_err(|_out_of_range| ParseIdError)
+        Self::from_decimal(text.as_bytes()).ok_or(ParseIdError)
     }
 }
 

@@ -17,7 +17,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use super::DecodeError;
 use super::error::Fault;
-use super::reader::{Reader, Token};
+use super::reader::Reader;
+use super::token::{Text, Token};
 use super::writer::Writer;
 
 pub(super) const BYTES: &str = "$bytes";
@@ -149,12 +150,11 @@ impl<'de> Visitor<'de> for ToPack<'_> {
             len += 1;
         }
         self.close(start, len);
-        if self.marked && len == 1 {
-            let meant = unmark(&self.out[start..]).map_err(A::Error::custom)?;
-            match meant {
-                Marked::Nothing => return Ok(()),
-                Marked::Bytes(_) | Marked::Float(_) | Marked::Map(..) => self.out.truncate(start),
-            }
+        if self.marked
+            && len == 1
+            && let Some(meant) = unmark(&self.out[start..])
+        {
+            self.out.truncate(start);
             meant.write(self.out);
         }
         Ok(())
@@ -163,7 +163,6 @@ impl<'de> Visitor<'de> for ToPack<'_> {
 
 /// What an object with one marked key stands for.
 enum Marked {
-    Nothing,
     Bytes(Vec<u8>),
     Float(f64),
     /// The entries of a map, and how many they are.
@@ -174,7 +173,6 @@ impl Marked {
     fn write(&self, out: &mut BytesMut) {
         let mut writer = Writer::new(out);
         match self {
-            Self::Nothing => (),
             Self::Bytes(bytes) => writer.bin(bytes),
             Self::Float(value) => writer.float(*value),
             Self::Map(len, entries) => {
@@ -185,38 +183,41 @@ impl Marked {
     }
 }
 
-fn unmark(object: &[u8]) -> Result<Marked, String> {
-    let unreadable = |_fault: Fault| "unreadable".to_owned();
+/// Reads an object of one entry. One that carries a mark but does not hold what the mark says is what it looks like.
+fn unmark(object: &[u8]) -> Option<Marked> {
     let mut reader = Reader::over(object);
-    reader.token().map_err(unreadable)?;
-    let key = reader.token().map_err(unreadable)?;
-    let Token::Str(key @ (BYTES | FLOAT | MAP)) = key else { return Ok(Marked::Nothing) };
-    let value = reader.token().map_err(unreadable)?;
-    match (key, value) {
-        (BYTES, Token::Str(text)) => match BASE64.decode(text) {
-            Ok(bytes) => Ok(Marked::Bytes(bytes)),
-            Err(error) => Err(format!("`{BYTES}` is not base64: {error}")),
-        },
-        (FLOAT, Token::Str("nan")) => Ok(Marked::Float(f64::NAN)),
-        (FLOAT, Token::Str("inf")) => Ok(Marked::Float(f64::INFINITY)),
-        (FLOAT, Token::Str("-inf")) => Ok(Marked::Float(f64::NEG_INFINITY)),
-        (MAP, Token::List(len)) => {
-            let mut entries = Vec::new();
-            for _ in 0..len {
-                let Token::List(2) = reader.token().map_err(unreadable)? else {
-                    return Err(format!("`{MAP}` holds something else than pairs"));
-                };
-                let start = reader.position();
-                for _ in 0..2 {
-                    let token = reader.token().map_err(unreadable)?;
-                    reader.skip(token).map_err(unreadable)?;
-                }
-                entries.extend_from_slice(&object[start..reader.position()]);
-            }
-            Ok(Marked::Map(len, entries))
-        }
-        (key, value) => Err(format!("`{key}` cannot hold {}", value.describe())),
+    reader.token().ok()?;
+    let Token::Str(key) = reader.token().ok()? else { return None };
+    if !key.0.starts_with(b"$") {
+        return None;
     }
+    let value = reader.token().ok()?;
+    match value {
+        Token::Str(text) if key.is(BYTES) => BASE64.decode(text.0).ok().map(Marked::Bytes),
+        Token::Str(Text(b"nan")) if key.is(FLOAT) => Some(Marked::Float(f64::NAN)),
+        Token::Str(Text(b"inf")) if key.is(FLOAT) => Some(Marked::Float(f64::INFINITY)),
+        Token::Str(Text(b"-inf")) if key.is(FLOAT) => Some(Marked::Float(f64::NEG_INFINITY)),
+        Token::List(len) if key.is(MAP) => {
+            pairs(object, &mut reader, len).map(|entries| Marked::Map(len, entries))
+        }
+        Token::Str(_) | Token::List(_) | Token::Nil | Token::Bool(_) | Token::UInt(_) | Token::Int(_) => None,
+        Token::Float(_) | Token::Bin(_) | Token::Map(_) | Token::Ext => None,
+    }
+}
+
+/// Takes the pairs out of their lists: what is left are the entries of a map.
+fn pairs(object: &[u8], reader: &mut Reader<'_>, len: usize) -> Option<Vec<u8>> {
+    let mut entries = Vec::new();
+    for _ in 0..len {
+        let Token::List(2) = reader.token().ok()? else { return None };
+        let start = reader.position();
+        for _ in 0..2 {
+            let token = reader.token().ok()?;
+            reader.skip(token).ok()?;
+        }
+        entries.extend_from_slice(&object[start..reader.position()]);
+    }
+    Some(entries)
 }
 
 /// Writes MessagePack that a [`Writer`] made as JSON.
@@ -235,7 +236,7 @@ fn write_next(from: &mut Reader<'_>, out: &mut BytesMut) -> Result<(), Fault> {
         Token::Int(value) => scalar(&value, out),
         Token::Float(value) if value.is_finite() => scalar(&value, out),
         Token::Float(value) => marked(FLOAT, special_float(value), out),
-        Token::Str(text) => scalar(text, out),
+        Token::Str(text) => scalar(text.as_str()?, out),
         Token::Bin(bytes) => marked(BYTES, &BASE64.encode(bytes), out),
         Token::List(len) => separated(b"[]", len, from, out, write_next)?,
         Token::Map(len) if is_object(from, len)? => separated(b"{}", len, from, out, write_entry)?,
@@ -290,7 +291,7 @@ fn is_object(from: &Reader<'_>, len: usize) -> Result<bool, Fault> {
     let mut ahead = from.clone();
     for _ in 0..len {
         let Token::Str(key) = ahead.token()? else { return Ok(false) };
-        if key.starts_with('$') {
+        if key.0.starts_with(b"$") {
             return Ok(false);
         }
         let token = ahead.token()?;
@@ -319,4 +320,67 @@ pub(super) const fn special_float(value: f64) -> &'static str {
 
 fn scalar<T: serde::Serialize + ?Sized>(value: &T, out: &mut BytesMut) {
     serde_json::to_writer(out.writer(), value).expect("memory takes every scalar");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn there_and_back(text: &str) -> String {
+        let mut out = BytesMut::new();
+        write(&read(text.as_bytes()).unwrap(), &mut out).unwrap();
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn json_comes_back_as_it_was() {
+        for text in [
+            "null",
+            "[true,false]",
+            "[0,-1,18446744073709551615,-9223372036854775808]",
+            "[0.1,1.0,-0.0,1e+300,5e-324]",
+            r#""línea \"\n\u0000 🦀""#,
+            r#"{"a":{"b":[{}]}}"#,
+            r#"{"$bytes":"aGk="}"#,
+            r#"[{"$float":"nan"},{"$float":"inf"},{"$float":"-inf"}]"#,
+            r#"{"$map":[[1,2],[null,{"$bytes":""}],[{"$map":[["$x",0]]},3]]}"#,
+        ] {
+            assert_eq!(there_and_back(text), text);
+        }
+    }
+
+    #[test]
+    fn an_object_is_marked_only_if_it_holds_what_the_mark_says() {
+        for text in [
+            r#"{"$bytes":"%"}"#,
+            r#"{"$bytes":1}"#,
+            r#"{"$float":"Infinity"}"#,
+            r#"{"$map":[[1]]}"#,
+            r#"{"$map":1}"#,
+            r#"{"$other":1}"#,
+            r#"{"$bytes":"aGk=","b":1}"#,
+        ] {
+            let packed = read(text.as_bytes()).unwrap();
+            assert!(matches!(Reader::over(&packed).token(), Ok(Token::Map(_))), "{text}");
+        }
+    }
+
+    /// A dictionary of the user's that looks like a mark travels as pairs, so that it cannot be taken for one.
+    #[test]
+    fn an_ordinary_map_is_never_taken_for_a_mark() {
+        assert_eq!(there_and_back(r#"{"$bytes":"%"}"#), r#"{"$map":[["$bytes","%"]]}"#);
+    }
+
+    #[test]
+    fn padding_is_written_and_not_asked_for() {
+        assert_eq!(there_and_back(r#"{"$bytes":"aGk"}"#), r#"{"$bytes":"aGk="}"#);
+    }
+
+    #[test]
+    fn what_json_becomes_is_at_most_three_times_as_long() {
+        for text in ["[[],[],[]]", "[1e1,2e1,3e1]", "[0e0]", r#"{"":{}}"#, "{}", "[[[[[[[[[[]]]]]]]]]]"] {
+            let len = read(text.as_bytes()).unwrap().len();
+            assert!(len <= 3 * text.len(), "{text} takes {len}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::to_worker::{
     Cancel, Checkpoint, Complete, Execute, Get, Init, InputResponse, Inspect, Ping, ProtocolError, Reset,
     Restore, Set, Shutdown, Vars,
 };
-use super::{ExecutionId, error::Fault, reader::Reader, writer::Writer};
+use super::{ExecutionId, error::Fault, reader::Reader, token::Text, writer::Writer};
 
 /// One direction of the protocol.
 pub(super) trait Message: Sized {
@@ -20,7 +20,7 @@ pub(super) trait Message: Sized {
     fn write(&self, to: &mut Writer<'_>);
 
     /// Reads the `count` entries after the type; `None` if there is no such type.
-    fn read(type_name: &str, from: &mut Reader<'_>, count: usize) -> Result<Option<Self>, Fault>;
+    fn read(type_name: Text<'_>, from: &mut Reader<'_>, count: usize) -> Result<Option<Self>, Fault>;
 }
 
 messages! {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::error::Fault;
-use super::reader::{Reader, Token};
+use super::reader::Reader;
+use super::token::Token;
 use super::wire::Wire;
 use super::writer::Writer;
 
@@ -72,7 +73,7 @@ impl Wire for MimeData {
 
     fn read(from: &mut Reader<'_>, token: Token<'_>) -> Result<Self, Fault> {
         if let Token::Str(text) = token {
-            return Ok(Self::Text(text.to_owned()));
+            return Ok(Self::Text(text.as_str()?.to_owned()));
         }
         let Token::Bin(bytes) = token else { return Err(Self::mismatch(token)) };
         Ok(Self::Binary(from.bytes(bytes)))

@@ -24,6 +24,7 @@ mod mime;
 mod reader;
 mod record;
 mod to_worker;
+mod token;
 mod value;
 mod value_display;
 mod value_serde;

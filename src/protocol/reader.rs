@@ -3,44 +3,9 @@
 use bytes::Bytes;
 use rmp::Marker;
 
-use super::error::{Fault, shorten};
+use super::error::Fault;
+use super::token::{Text, Token};
 use super::{DEPTH_MAX, FRAME_LEN_MAX};
-
-/// One token of a payload: a scalar, or the opening of a list or map.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Token<'a> {
-    Nil,
-    Bool(bool),
-    /// A number that is not negative, however it was written.
-    UInt(u64),
-    /// A negative number.
-    Int(i64),
-    Float(f64),
-    Str(&'a str),
-    Bin(&'a [u8]),
-    List(usize),
-    Map(usize),
-    /// An extension type: none is part of the protocol.
-    Ext,
-}
-
-impl Token<'_> {
-    /// Says for an error message what came.
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Self::Nil => "nil".to_owned(),
-            Self::Bool(value) => format!("the boolean {value}"),
-            Self::UInt(value) => format!("the integer {value}"),
-            Self::Int(value) => format!("the integer {value}"),
-            Self::Float(value) => format!("the float {value:?}"),
-            Self::Str(text) => format!("the string {:?}", shorten(text)),
-            Self::Bin(bytes) => format!("{} bytes", bytes.len()),
-            Self::List(len) => format!("a list of {len}"),
-            Self::Map(len) => format!("a map of {len}"),
-            Self::Ext => "an extension type".to_owned(),
-        }
-    }
-}
 
 /// Reads the tokens of one payload. It never goes back, and what it hands out borrows the payload.
 #[derive(Debug, Clone)]
@@ -71,6 +36,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next token. A list or map that it opens must be read to its end with [`Reader::nested`] or skipped.
+    #[inline]
     pub(super) fn token(&mut self) -> Result<Token<'a>, Fault> {
         let start = self.at;
         let [marker] = self.array()?;
@@ -90,10 +56,10 @@ impl<'a> Reader<'a> {
             Marker::I64 => signed(i64::from_be_bytes(self.array()?)),
             Marker::F32 => Token::Float(f32::from_be_bytes(self.array()?).into()),
             Marker::F64 => Token::Float(f64::from_be_bytes(self.array()?)),
-            Marker::FixStr(len) => self.str(len.into())?,
-            Marker::Str8 => self.len8().and_then(|len| self.str(len))?,
-            Marker::Str16 => self.len16().and_then(|len| self.str(len))?,
-            Marker::Str32 => self.len32().and_then(|len| self.str(len))?,
+            Marker::FixStr(len) => Token::Str(Text(self.take(len.into())?)),
+            Marker::Str8 => Token::Str(Text(self.len8().and_then(|len| self.take(len))?)),
+            Marker::Str16 => Token::Str(Text(self.len16().and_then(|len| self.take(len))?)),
+            Marker::Str32 => Token::Str(Text(self.len32().and_then(|len| self.take(len))?)),
             Marker::Bin8 => Token::Bin(self.len8().and_then(|len| self.take(len))?),
             Marker::Bin16 => Token::Bin(self.len16().and_then(|len| self.take(len))?),
             Marker::Bin32 => Token::Bin(self.len32().and_then(|len| self.take(len))?),
@@ -112,25 +78,33 @@ impl<'a> Reader<'a> {
             Marker::Ext16 => self.len16().and_then(|len| self.ext(len))?,
             Marker::Ext32 => self.len32().and_then(|len| self.ext(len))?,
             Marker::Reserved => {
-                return Err(malformed(format!("byte C1 at {start}: MessagePack never uses it")));
+                return Err(Fault::malformed(format!("byte C1 at {start}: MessagePack never uses it")));
             }
         })
     }
 
     /// Takes the next key of a message: always a string.
-    pub(super) fn key(&mut self) -> Result<&'a str, Fault> {
+    #[inline]
+    pub(super) fn key(&mut self) -> Result<Text<'a>, Fault> {
         let at = self.at;
         let token = self.token()?;
         let Token::Str(key) = token else {
-            return Err(malformed(format!("key at {at}: expected a string, got {}", token.describe())));
+            return Err(Fault::malformed(format!(
+                "key at {at}: expected a string, got {}",
+                token.describe()
+            )));
         };
         Ok(key)
     }
 
     /// Reads the entries of a list or map that a token opened.
+    #[inline]
     pub(super) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         if self.depth == DEPTH_MAX {
-            return Err(malformed(format!("nested deeper than {DEPTH_MAX} lists and maps at {}", self.at)));
+            return Err(Fault::malformed(format!(
+                "nested deeper than {DEPTH_MAX} lists and maps at {}",
+                self.at
+            )));
         }
         self.depth += 1;
         let value = read(self)?;
@@ -139,12 +113,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over what `token` opened, if it opened anything.
+    #[inline]
     pub(super) fn skip(&mut self, token: Token<'_>) -> Result<(), Fault> {
         match token {
             Token::List(len) => self.skip_entries(len),
             Token::Map(len) => self.skip_entries(2 * len),
             Token::Nil | Token::Bool(_) | Token::UInt(_) | Token::Int(_) | Token::Float(_) => Ok(()),
-            Token::Str(_) | Token::Bin(_) | Token::Ext => Ok(()),
+            Token::Bin(_) | Token::Ext => Ok(()),
+            Token::Str(text) => text.as_str().map(|_| ()),
         }
     }
 
@@ -161,7 +137,7 @@ impl<'a> Reader<'a> {
     /// Passes over the `count` entries that are left of a message.
     pub(super) fn skip_fields(&mut self, count: usize) -> Result<(), Fault> {
         for _ in 0..count {
-            self.key()?;
+            self.key()?.as_str()?;
             let token = self.token()?;
             self.skip(token)?;
         }
@@ -193,7 +169,7 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(&self) -> Result<(), Fault> {
         match self.left() {
             0 => Ok(()),
-            extra => Err(malformed(format!("{extra} bytes after the message, expected none"))),
+            extra => Err(Fault::malformed(format!("{extra} bytes after the message, expected none"))),
         }
     }
 
@@ -201,6 +177,7 @@ impl<'a> Reader<'a> {
         self.payload.len() - self.at
     }
 
+    #[inline]
     fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
         let rest = &self.payload[self.at..];
         let Some(part) = rest.get(..len) else { return Err(self.ends_early(len)) };
@@ -208,6 +185,7 @@ impl<'a> Reader<'a> {
         Ok(part)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let Some(part) = self.payload[self.at..].first_chunk() else { return Err(self.ends_early(N)) };
         self.at += N;
@@ -217,22 +195,14 @@ impl<'a> Reader<'a> {
     #[cold]
     fn ends_early(&self, wanted: usize) -> Fault {
         let left = self.left();
-        malformed(format!("payload ends early: expected {wanted} bytes at {}, got {left}", self.at))
-    }
-
-    fn str(&mut self, len: usize) -> Result<Token<'a>, Fault> {
-        let at = self.at;
-        match str::from_utf8(self.take(len)?) {
-            Ok(text) => Ok(Token::Str(text)),
-            Err(error) => Err(malformed(format!("string at {at} is not UTF-8: {error}"))),
-        }
+        Fault::malformed(format!("payload ends early: expected {wanted} bytes at {}, got {left}", self.at))
     }
 
     /// Checks an announced count against the bytes in hand: each entry takes at least `least` of them.
     fn entries(&self, len: usize, least: usize) -> Result<usize, Fault> {
         let left = self.left();
         if len > left / least {
-            return Err(malformed(format!(
+            return Err(Fault::malformed(format!(
                 "{len} entries announced at {}, but only {left} bytes follow",
                 self.at
             )));
@@ -263,9 +233,4 @@ impl<'a> Reader<'a> {
 
 fn signed<'a>(value: i64) -> Token<'a> {
     u64::try_from(value).map_or(Token::Int(value), Token::UInt)
-}
-
-#[cold]
-pub(super) fn malformed(reason: String) -> Fault {
-    Fault::Malformed(reason)
 }

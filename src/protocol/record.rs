@@ -4,7 +4,8 @@
 //! field and the execution, byte fields that share the payload, and a bound on memory while reading.
 
 use super::error::Fault;
-use super::reader::{Reader, Token};
+use super::reader::Reader;
+use super::token::Token;
 use super::wire::Wire;
 use super::writer::Writer;
 
@@ -147,17 +148,18 @@ macro_rules! record {
                 for _ in 0..count {
                     let key = from.key()?;
                     $($(
-                        if key == key!($required $($required_key)?) {
+                        if key.is(key!($required $($required_key)?)) {
                             record::fill(&mut $required, from, key!($required $($required_key)?))?;
                             continue;
                         }
                     )+)?
                     $($(
-                        if key == key!($optional $($optional_key)?) {
+                        if key.is(key!($optional $($optional_key)?)) {
                             record::fill_optional(&mut $optional, from, key!($optional $($optional_key)?))?;
                             continue;
                         }
                     )+)?
+                    key.as_str()?;
                     let token = from.token()?;
                     from.skip(token)?;
                 }
@@ -202,9 +204,9 @@ macro_rules! nested {
 
             fn read(
                 from: &mut $crate::protocol::reader::Reader<'_>,
-                token: $crate::protocol::reader::Token<'_>,
+                token: $crate::protocol::token::Token<'_>,
             ) -> Result<Self, $crate::protocol::error::Fault> {
-                use $crate::protocol::reader::Token;
+                use $crate::protocol::token::Token;
                 use $crate::protocol::record::Record;
                 let Token::Map(count) = token else { return Err(Self::mismatch(token)) };
                 from.nested(|from| Self::read_fields(from, count))
@@ -252,10 +254,12 @@ macro_rules! words {
 
             fn read(
                 _from: &mut $crate::protocol::reader::Reader<'_>,
-                token: $crate::protocol::reader::Token<'_>,
+                token: $crate::protocol::token::Token<'_>,
             ) -> Result<Self, $crate::protocol::error::Fault> {
-                use $crate::protocol::reader::Token;
-                $(if token == Token::Str($word) { return Ok(Self::$variant); })+
+                use $crate::protocol::token::Token;
+                let Token::Str(word) = token else { return Err(Self::mismatch(token)) };
+                $(if word.is($word) { return Ok(Self::$variant); })+
+                word.as_str()?;
                 Err(Self::mismatch(token))
             }
         }
@@ -316,19 +320,22 @@ macro_rules! messages {
             }
 
             fn read(
-                type_name: &str,
+                type_name: $crate::protocol::token::Text<'_>,
                 from: &mut $crate::protocol::reader::Reader<'_>,
                 count: usize,
             ) -> Result<Option<Self>, $crate::protocol::error::Fault> {
                 use $crate::protocol::record::Record;
-                Ok(Some(match type_name {
-                    $($type_name => Self::$variant(<$record>::read_fields(from, count)?),)+
-                    $($empty_type => {
-                        from.skip_fields(count)?;
-                        Self::$empty
-                    })+
-                    _unknown => return Ok(None),
-                }))
+                $(
+                    if type_name.is($type_name) {
+                        return <$record>::read_fields(from, count).map(|record| Some(Self::$variant(record)));
+                    }
+                )+
+                $(
+                    if type_name.is($empty_type) {
+                        return from.skip_fields(count).map(|()| Some(Self::$empty));
+                    }
+                )+
+                Ok(None)
             }
         }
 

@@ -17,7 +17,7 @@ record! {
             session: Option<String> = None,
             /// The working folder.
             cwd: Option<String> = None,
-            /// Changes to the environment; `None` removes the name.
+            /// Changes to the environment; nil removes the name.
             env: Vec<(String, Option<String>)> = Vec::new(),
             /// Folders to put in front of the module path, in this order.
             sys_path: Vec<String> = Vec::new(),
@@ -77,9 +77,9 @@ record! {
             mime: bool = false,
             /// Script mode: the arguments of the program, as code sees them.
             argv: Option<Vec<String>> = None,
-            /// Folders to put in front of the module path, for a fresh execution.
+            /// Folders to put in front of the module path for this execution.
             sys_path: Vec<String> = Vec::new(),
-            /// The working folder, for a fresh execution.
+            /// The working folder for this execution.
             cwd: Option<String> = None,
             /// Names to bind before the code runs.
             args: Vec<(String, Value)> = Vec::new(),

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::error::Fault;
-use super::reader::{Reader, Token};
+use super::reader::Reader;
+use super::token::Token;
 use super::wire::Wire;
 use super::writer::Writer;
 
@@ -139,7 +140,7 @@ impl Wire for Value {
             Token::UInt(value) => value.into(),
             Token::Int(value) => Self::Int(value),
             Token::Float(value) => Self::Float(value),
-            Token::Str(text) => Self::Str(text.to_owned()),
+            Token::Str(text) => Self::Str(text.as_str()?.to_owned()),
             Token::Bin(bytes) => Self::Bytes(from.bytes(bytes)),
             Token::List(_) => Self::List(Vec::read(from, token)?),
             Token::Map(len) => Self::Map(read_map(from, len)?),
@@ -216,4 +217,27 @@ from! {
     f64 => Float,
     String => Str,
     Bytes => Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_numbers_are_equal_values() {
+        assert_eq!(Value::from(7_u64), Value::from(7_i64));
+        assert_eq!(Value::from(1_u64 << 63), Value::UInt(1 << 63));
+        assert_eq!((Value::UInt(7).as_i64(), Value::Int(7).as_u64()), (Some(7), Some(7)));
+        assert_eq!((Value::UInt(u64::MAX).as_i64(), Value::Int(-1).as_u64()), (None, None));
+        assert_eq!((Value::Int(2).as_f64(), Value::Float(0.5).as_f64()), (Some(2.0), Some(0.5)));
+    }
+
+    #[test]
+    fn what_a_value_is_not_it_does_not_give() {
+        let value: Value = [("name", 1), ("name", 2)].into_iter().collect();
+        assert_eq!(value.get("name"), Some(&Value::Int(1)));
+        assert_eq!((value.get("other"), Value::from("name").get("name")), (None, None));
+        assert_eq!((value.as_str(), value.as_bool(), value.as_list()), (None, None, None));
+        assert_eq!(Value::from(None::<i32>), Value::None);
+    }
 }

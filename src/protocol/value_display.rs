@@ -113,3 +113,44 @@ fn quoted_bytes(bytes: &[u8], out: &mut Bounded<'_, '_>) -> fmt::Result {
     }
     out.write_char(quote)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn values_print_as_in_python() {
+        let map: Value = [("a", Value::None), ("b", vec![1, -2].into())].into_iter().collect();
+        for (value, printed) in [
+            (Value::None, "None"),
+            (true.into(), "True"),
+            (u64::MAX.into(), "18446744073709551615"),
+            (1.0.into(), "1.0"),
+            ((0.1 + 0.2).into(), "0.30000000000000004"),
+            (1e16.into(), "1e+16"),
+            (9_999_999_999_999_998.0.into(), "9999999999999998.0"),
+            (0.0001.into(), "0.0001"),
+            (1.5e-5.into(), "1.5e-05"),
+            (1e300.into(), "1e+300"),
+            ((-0.0).into(), "-0.0"),
+            (f64::NAN.into(), "nan"),
+            (f64::NEG_INFINITY.into(), "-inf"),
+            ("it's\n\\ \u{1b}é🦀\u{85}".into(), r#""it's\n\\ \x1bé🦀\x85""#),
+            ("'\"".into(), r#"'\'"'"#),
+            (Bytes::from_static(b"a'\"\\\n\x00\xff").into(), r#"b'a\'"\\\n\x00\xff'"#),
+            (map, "{'a': None, 'b': [1, -2]}"),
+        ] {
+            assert_eq!(value.to_string(), printed);
+        }
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let printed = Value::from("é".repeat(1 << 20)).to_string();
+        assert_eq!((printed.chars().last(), printed.len()), (Some('…'), LEN_MAX - 1 + '…'.len_utf8()));
+        let printed = Value::from(vec![Value::from(vec![0; 1000]); 1000]).to_string();
+        assert_eq!(printed.len(), LEN_MAX + '…'.len_utf8());
+    }
+}

@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Value {
         let mut reader = Reader::new(&packed);
         let value = reader.token().and_then(|token| Self::read(&mut reader, token));
         value.map_err(|fault| match fault {
-            Fault::Malformed(reason) | Fault::Foreign(reason) => D::Error::custom(reason),
+            Fault::Malformed(reason) | Fault::Foreign(reason) => D::Error::custom(*reason),
             Fault::Field(field) => {
                 D::Error::custom(format!("expected {}, got {}", field.expected, field.got))
             }

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::ExecutionId;
-use super::error::{Fault, shorten};
-use super::reader::{Reader, Token};
+use super::error::Fault;
+use super::reader::Reader;
+use super::token::Token;
 use super::writer::Writer;
 
 /// A kind of field. Reading starts at its first token, which is taken already.
@@ -111,7 +112,7 @@ impl Wire for String {
 
     fn read(_from: &mut Reader<'_>, token: Token<'_>) -> Result<Self, Fault> {
         let Token::Str(text) = token else { return Err(Self::mismatch(token)) };
-        Ok(text.to_owned())
+        Ok(text.as_str()?.to_owned())
     }
 }
 
@@ -124,7 +125,7 @@ impl Wire for Bytes {
 
     fn read(from: &mut Reader<'_>, token: Token<'_>) -> Result<Self, Fault> {
         if let Token::Str(text) = token {
-            return Ok(from.bytes(text.as_bytes()));
+            return Ok(from.bytes(text.as_str()?.as_bytes()));
         }
         let Token::Bin(bytes) = token else { return Err(Self::mismatch(token)) };
         Ok(from.bytes(bytes))
@@ -141,7 +142,7 @@ impl Wire for ExecutionId {
 
     fn read(_from: &mut Reader<'_>, token: Token<'_>) -> Result<Self, Fault> {
         let Token::Str(text) = token else { return Err(Self::mismatch(token)) };
-        text.parse().map_err(|_not_ours| Fault::Foreign(shorten(text)))
+        Self::from_decimal(text.0).ok_or_else(|| Fault::foreign(text.shortened()))
     }
 }
 
@@ -233,7 +234,7 @@ impl<T: Wire> Wire for Vec<(String, T)> {
                 let key = from.token()?;
                 let Token::Str(name) = key else { return Err(Self::mismatch(key)) };
                 let token = from.token()?;
-                map.push((name.to_owned(), T::read(from, token)?));
+                map.push((name.as_str()?.to_owned(), T::read(from, token)?));
             }
             Ok(map)
         })

@@ -9,10 +9,11 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     Control, Spawner, Worker, environment, pipes,
@@ -29,6 +30,9 @@ use crate::{
     outcome::Exit,
 };
 
+/// How long a spawner may take to settle. A process in an uninterruptible wait of the kernel does not die.
+const SETTLED_LIMIT: Duration = Duration::from_secs(1);
+
 /// Starts real processes.
 #[derive(Debug)]
 pub(crate) struct ProcessSpawner {
@@ -42,6 +46,11 @@ impl ProcessSpawner {
     pub(crate) fn new(spec: WorkerSpec) -> Self {
         Self { spec: Arc::new(spec), unsettled: Unsettled::default() }
     }
+
+    /// Resolves when nothing is left of the workers that have ended, however long that takes.
+    pub(super) fn cleared(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.unsettled.clone().settled()
+    }
 }
 
 impl Spawner for ProcessSpawner {
@@ -51,7 +60,8 @@ impl Spawner for ProcessSpawner {
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(self.unsettled.clone().settled())
+        let cleared = self.cleared();
+        Box::pin(async move { timeout(SETTLED_LIMIT, cleared).await.unwrap_or_default() })
     }
 }
 

@@ -30,7 +30,7 @@ mod programs;
 mod python;
 
 /// What takes this long hangs.
-const HANG: Duration = Duration::from_secs(60);
+const HANG: Duration = Duration::from_secs(120);
 
 /// Awaits what must happen.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {

@@ -1,11 +1,8 @@
 //! Counts what is still to be cleared away behind the workers of one spawner.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio::{sync::watch, time::timeout};
-
-/// How long is waited for the count to come down. A process in an uninterruptible wait of the kernel does not die.
-const LIMIT: Duration = Duration::from_secs(1);
+use tokio::sync::watch;
 
 /// The count of one spawner.
 #[derive(Clone, Debug, Default)]
@@ -23,11 +20,10 @@ impl Unsettled {
         Pending(self.clone())
     }
 
-    /// Resolves when nothing is pending, at the latest after `LIMIT`.
+    /// Resolves when nothing is pending.
     pub(super) async fn settled(self) {
-        let mut count = self.0.subscribe();
-        // An error means that too much time has passed; the sender is alive.
-        let _ = timeout(LIMIT, count.wait_for(|count| *count == 0)).await;
+        // An error would mean that the sender is gone: it is here.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
     }
 }
 

@@ -80,8 +80,11 @@ impl Watch {
         // Others may hold the pidfd open; it would be reported again and again.
         let _ = epoll::delete(&self.epoll, process.pidfd());
         let Some(living) = self.living().remove(&key) else { return };
-        let _ = living.exit.send(exit);
-        let _ = self.sweep.send((living.estate, pending));
+        let Living { process: watched, exit: notice, estate } = living;
+        // Whoever hears of the end, or of the clearing, may count descriptors.
+        drop((process, watched));
+        let _ = notice.send(exit);
+        let _ = self.sweep.send((estate, pending));
     }
 
     fn living(&self) -> MutexGuard<'_, HashMap<u64, Living>> {

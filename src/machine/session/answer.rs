@@ -165,7 +165,8 @@ impl Session {
             namespace_size: result.namespace_size,
             tainted: result.tainted,
         };
-        let completion = Completion { value: result.value, repr: result.repr, mime: result.mime, usage };
+        let completion =
+            Completion { value: result.value, repr: result.repr, mime: result.mime, exited: false, usage };
         self.over(id, Ending::Completed(Box::new(completion)), effects);
     }
 
@@ -273,7 +274,7 @@ fn exit(error: ExecutionError) -> Ending {
     let code = error.exit_code.unwrap_or(0);
     if code == 0 {
         let usage = Usage { execution_time: seconds(error.execution_time), ..Usage::default() };
-        return Ending::Completed(Box::new(Completion { usage, ..Completion::default() }));
+        return Ending::Completed(Box::new(Completion { usage, exited: true, ..Completion::default() }));
     }
     let message = error.exception.map(|exception| exception.message).filter(|message| !message.is_empty());
     Ending::Failed(Failure::Exit { code: i32::try_from(code).unwrap_or(1), message })

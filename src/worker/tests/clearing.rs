@@ -55,7 +55,7 @@ async fn others_are_not_swept() {
     let spawner = ProcessSpawner::new(sh("exit 0"));
     let worker = soon("spawn", spawner.spawn(&tag)).await.unwrap();
     soon("exit", worker.exit).await;
-    soon("settled", spawner.settled()).await;
+    soon("cleared", spawner.cleared()).await;
     hang_up(&mut neighbour);
     assert_eq!(line(&mut neighbour).await, "alive");
 }
@@ -115,7 +115,7 @@ async fn a_start_that_nobody_waits_for_leaves_nothing() {
         // Asked for once, and then dropped, whether it is under way or done.
         let asked = poll_fn(|context| Poll::Ready(start.as_mut().poll(context))).await;
         drop((asked, start));
-        soon("settled", spawner.settled()).await;
+        soon("cleared", spawner.cleared()).await;
         eventually("nobody carries the tag", || tagged(&tag).is_empty()).await;
         eventually("the scratch folder is removed", || !scratch(&tag).exists()).await;
     }
@@ -133,7 +133,7 @@ async fn a_settled_spawner_has_cleared_everything_away() {
         assert_eq!(line(&mut worker).await, "up");
         assert!(scratch(tag).exists());
     }
-    soon("settled", spawner.settled()).await;
+    soon("cleared", spawner.cleared()).await;
     for tag in &tags {
         assert_eq!(tagged(tag), Vec::<u32>::new());
         assert!(!scratch(tag).exists());

@@ -32,8 +32,8 @@ async fn f7_two_hundred_workers_leave_no_descriptor_no_child_and_no_folder() {
             soon("exit", worker.exit).await;
             tags.push(tag);
         }
-        soon("settled", socket.settled()).await;
-        soon("settled", stdio.settled()).await;
+        soon("cleared", socket.cleared()).await;
+        soon("cleared", stdio.cleared()).await;
         // The first cycle opens what the process keeps.
         let now = descriptors();
         assert_eq!(*expected.get_or_insert(now), now, "descriptors after cycle {cycle}");
@@ -100,7 +100,7 @@ async fn f74_a_host_that_reaps_all_children_hides_the_status_and_nothing_else() 
         };
         let exit = soon("exit", &mut worker.exit).await;
         assert!(exit == told || exit == Exit::Unknown, "{exit}, expected {told} or unknown");
-        soon("settled", spawner.settled()).await;
+        soon("cleared", spawner.cleared()).await;
         assert_eq!(tagged(&tag), Vec::<u32>::new());
         assert!(!scratch(&tag).exists());
     }

@@ -141,7 +141,7 @@ async fn two_spawners_of_one_process_do_not_know_each_other() {
     let (mut a, mut b) = (a.unwrap(), b.unwrap());
     assert_eq!((line(&mut a).await, line(&mut b).await), ("first".into(), "second".into()));
     drop(a);
-    soon("settled", first.settled()).await;
+    soon("cleared", first.cleared()).await;
     b.control.kill();
     assert_eq!(soon("exit", b.exit).await, Exit::Signal(9));
 }

@@ -1,0 +1,217 @@
+//! The program's stdout and stderr: one thread writes both, in the order in which things were said.
+//!
+//! A reader that does not read blocks this thread and nothing else: the queue to it fills, the events of the
+//! executions are not taken, and their workers wait. Signals are still heard.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    thread,
+};
+
+use bytes::Bytes;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ostler::Stream;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Writes that may wait; a chunk of output is at most what one read of a pipe brings.
+const QUEUE: usize = 64;
+
+/// The program's stdout and stderr. Clones write to the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Console {
+    queue: mpsc::Sender<Piece>,
+    closed: watch::Receiver<bool>,
+}
+
+/// Something for the writing thread.
+#[derive(Debug)]
+enum Piece {
+    Write {
+        to: Stream,
+        data: Bytes,
+    },
+    /// Shows a bar over so many steps.
+    Bar {
+        steps: u64,
+    },
+    /// One step of the bar is done; what still runs.
+    Step {
+        message: String,
+    },
+    /// A question is on the terminal, or was answered: the bar makes room for it.
+    Asking(bool),
+    /// The bar goes.
+    BarDone,
+    Flush(oneshot::Sender<()>),
+}
+
+impl Console {
+    /// Starts the writing thread. It ends with the last clone.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (queue, pieces) = mpsc::channel(QUEUE);
+        let (gone, closed) = watch::channel(false);
+        let writer = Writer { pieces, gone, bar: None, questions: 0 };
+        thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
+        Ok(Self { queue, closed })
+    }
+
+    /// Writes bytes as they are. Waits while the reader of the stream is behind.
+    pub(crate) async fn write(&self, to: Stream, data: impl Into<Bytes>) {
+        self.tell(Piece::Write { to, data: data.into() }).await;
+    }
+
+    /// Writes a line of the program's own to stderr.
+    pub(crate) async fn say(&self, line: impl AsRef<str>) {
+        self.write(Stream::Stderr, format!("{}\n", line.as_ref())).await;
+    }
+
+    /// Shows a progress bar on the terminal, below all lines.
+    pub(crate) async fn bar(&self, steps: u64) {
+        self.tell(Piece::Bar { steps }).await;
+    }
+
+    /// Moves the progress bar, and names what runs.
+    pub(crate) async fn step(&self, message: String) {
+        self.tell(Piece::Step { message }).await;
+    }
+
+    /// Takes the progress bar away.
+    pub(crate) async fn bar_done(&self) {
+        self.tell(Piece::BarDone).await;
+    }
+
+    /// Says that a question is open on the terminal, or no longer.
+    pub(crate) async fn asking(&self, open: bool) {
+        self.tell(Piece::Asking(open)).await;
+    }
+
+    /// Waits until everything said before is written.
+    pub(crate) async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        self.tell(Piece::Flush(done)).await;
+        // An error means that the thread has ended: nothing is left to write.
+        let _ = written.await;
+    }
+
+    /// Resolves when nobody reads stdout any more; never, while somebody does.
+    pub(crate) async fn closed(&self) {
+        let mut closed = self.closed.clone();
+        if closed.wait_for(|closed| *closed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn tell(&self, piece: Piece) {
+        // The thread ends with the last sender, so it is there.
+        let _ = self.queue.send(piece).await;
+    }
+}
+
+/// Whether the program may colour what it writes to this stream.
+pub(crate) fn colours(on: Stream) -> bool {
+    let no = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    is_terminal(on) && !no("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether this stream is a terminal.
+pub(crate) fn is_terminal(stream: Stream) -> bool {
+    match stream {
+        Stream::Stdout => io::stdout().is_terminal(),
+        Stream::Stderr => io::stderr().is_terminal(),
+    }
+}
+
+/// The writing thread.
+struct Writer {
+    pieces: mpsc::Receiver<Piece>,
+    gone: watch::Sender<bool>,
+    bar: Option<ProgressBar>,
+    questions: usize,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut batch = Vec::with_capacity(QUEUE);
+        while self.pieces.blocking_recv_many(&mut batch, QUEUE) > 0 {
+            // The bar is taken away once for all lines that are there.
+            let writes = batch.iter().any(|piece| matches!(piece, Piece::Write { .. }));
+            match self.bar.clone() {
+                Some(bar) if writes => bar.suspend(|| self.take(&mut batch)),
+                Some(_) | None => self.take(&mut batch),
+            }
+        }
+    }
+
+    fn take(&mut self, batch: &mut Vec<Piece>) {
+        for piece in batch.drain(..) {
+            match piece {
+                Piece::Write { to, data } => self.write(to, &data),
+                Piece::Bar { steps } => self.bar = Some(new_bar(steps)),
+                Piece::Step { message } => {
+                    if let Some(bar) = &self.bar {
+                        bar.inc(1);
+                        bar.set_message(message);
+                    }
+                }
+                Piece::Asking(open) => self.ask(open),
+                Piece::BarDone => {
+                    if let Some(bar) = self.bar.take() {
+                        bar.finish_and_clear();
+                    }
+                }
+                Piece::Flush(done) => {
+                    // Whoever waited may have gone.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    fn write(&self, to: Stream, data: &[u8]) {
+        let written = match to {
+            Stream::Stdout if *self.gone.borrow() => return,
+            // Flushed every time: std keeps back the end of a line that is not finished.
+            Stream::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(data).and_then(|()| stdout.flush())
+            }
+            Stream::Stderr => io::stderr().lock().write_all(data),
+        };
+        if let (Err(_), Stream::Stdout) = (written, to) {
+            // Whatever the error is, nobody gets what is printed from here on.
+            self.gone.send_replace(true);
+        }
+    }
+
+    fn ask(&mut self, open: bool) {
+        self.questions = if open { self.questions + 1 } else { self.questions.saturating_sub(1) };
+        let hidden = self.questions > 0;
+        if let Some(bar) = &self.bar {
+            bar.set_draw_target(if hidden {
+                ProgressDrawTarget::hidden()
+            } else {
+                ProgressDrawTarget::stderr()
+            });
+        }
+    }
+}
+
+fn new_bar(steps: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{spinner} {bar:24.cyan} {pos}/{len} in {elapsed}  {wide_msg}")
+        .expect("the template is a constant, and is shown by a test")
+        .progress_chars("━━╌");
+    bar.set_style(style);
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_has_a_valid_template() {
+        new_bar(3).finish_and_clear();
+    }
+}

@@ -1,0 +1,117 @@
+//! `ostler repl`: one stateful session, typed into line by line.
+
+mod complete;
+mod editor;
+mod screen;
+mod session;
+
+use std::{io::IsTerminal as _, path::Path};
+
+use ostler::{Request, RuntimeBuilder};
+
+use self::{
+    complete::Statements,
+    editor::{Keyboard, Typed},
+    screen::Screen,
+    session::{Flow, Repl},
+};
+use crate::{
+    args::ReplArgs,
+    exit::{Exit, Fatal},
+    input::{self, Input},
+    output::Console,
+    pool,
+    signals::Signals,
+};
+
+/// Where lines come from.
+#[derive(Debug)]
+enum Reader {
+    /// A person.
+    Terminal(Keyboard),
+    /// A pipe or a file.
+    Pipe(Input),
+}
+
+/// Runs the session, and says how the program is to end.
+pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal> {
+    let cwd = pool::working_folder()?;
+    let startup =
+        args.startup.as_deref().map(|file| startup(file, &cwd)).transpose().map_err(Fatal::usage)?;
+    let mut signals = Signals::listen().map_err(Fatal::not_started)?;
+    let builder: RuntimeBuilder = pool::builder(&args.pool, &cwd)?.max_sessions(1);
+    let runtime = tokio::select! {
+        runtime = builder.start() => runtime.map_err(Fatal::not_started)?,
+        signal = signals.next() => return Ok(Exit::Signal(signal)),
+    };
+    let typed = std::io::stdin().is_terminal();
+    let reader = if typed {
+        input::remember_terminal();
+        Reader::Terminal(Keyboard::start(editor::history_file()).map_err(Fatal::not_started)?)
+    } else {
+        Reader::Pipe(Input::start().map_err(Fatal::not_started)?)
+    };
+    let session = runtime.session().await.map_err(Fatal::not_started)?;
+    let screen = Screen::new(console.clone());
+    let mut repl = Repl::new(runtime.clone(), session, reader, screen, signals, startup);
+    let exit = serve(&mut repl, typed).await;
+    console.flush().await;
+    drop(repl);
+    runtime.shutdown(args.pool.grace).await;
+    Ok(exit)
+}
+
+async fn serve(repl: &mut Repl, typed: bool) -> Exit {
+    if typed {
+        repl.greet().await;
+    }
+    if let Flow::Leave(exit) = repl.start_up().await {
+        return exit;
+    }
+    if typed { converse(repl).await } else { read_all(repl).await }
+}
+
+/// Asks and runs until the person leaves.
+async fn converse(repl: &mut Repl) -> Exit {
+    loop {
+        let flow = match repl.ask().await {
+            Ok(Typed::Text(statement)) => repl.run(&statement).await,
+            Ok(Typed::Interrupted) => Flow::Go,
+            Ok(Typed::End) => return Exit::Completed,
+            Ok(Typed::Broken(why)) => {
+                repl.screen.say(&format!("the terminal cannot be read: {why}")).await;
+                return Exit::Failed;
+            }
+            Err(exit) => return exit,
+        };
+        if let Flow::Leave(exit) = flow {
+            return exit;
+        }
+    }
+}
+
+/// Runs every statement of the input.
+async fn read_all(repl: &mut Repl) -> Exit {
+    let mut statements = Statements::default();
+    loop {
+        let (done, end) = match repl.next_line().await {
+            Ok(Some(line)) => (statements.take(&line), false),
+            Ok(None) => (statements.finish().into_iter().collect(), true),
+            Err(exit) => return exit,
+        };
+        for statement in done {
+            if let Flow::Leave(exit) = repl.run(&statement).await {
+                return exit;
+            }
+        }
+        if end {
+            return repl.worst;
+        }
+    }
+}
+
+fn startup(file: &Path, cwd: &Path) -> anyhow::Result<Request> {
+    let code = std::fs::read_to_string(file)
+        .map_err(|error| anyhow::anyhow!("cannot read startup file `{}`: {error}", file.display()))?;
+    Ok(Request::python(code).filename(cwd.join(file).to_string_lossy()).silent(true).label("startup"))
+}

@@ -1,0 +1,327 @@
+//! The session of `ostler repl`: it runs statements, and goes on in a new worker when its own dies.
+
+use std::{future, pin::Pin};
+
+use bytes::Bytes;
+use ostler::{
+    Cancelled, Event, Execution, Failure, InputRequest, Outcome, Request, Rung, Runtime, Session,
+    SessionEvent, Stream, SubmitError,
+};
+
+use crate::{
+    exit::Exit,
+    repl::{Reader, editor::Typed, screen::Screen},
+    signals::Signals,
+    words,
+};
+
+/// Whether the conversation goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// It does.
+    Go,
+    /// It ends.
+    Leave(Exit),
+}
+
+/// A stateful session and who types into it.
+#[derive(Debug)]
+pub(crate) struct Repl {
+    runtime: Runtime,
+    session: Session,
+    reader: Reader,
+    pub(crate) screen: Screen,
+    signals: Signals,
+    startup: Option<Request>,
+    /// The editor has the terminal: whatever else is shown goes above its line.
+    prompting: bool,
+    /// The worst that happened: the exit code when nobody sees what went wrong.
+    pub(crate) worst: Exit,
+}
+
+/// An answer on its way to the code that asked.
+type Answer = Pin<Box<dyn Future<Output = Typed> + Send>>;
+
+impl Repl {
+    pub(crate) fn new(
+        runtime: Runtime,
+        session: Session,
+        reader: Reader,
+        screen: Screen,
+        signals: Signals,
+        startup: Option<Request>,
+    ) -> Self {
+        Self { runtime, session, reader, screen, signals, startup, prompting: false, worst: Exit::Completed }
+    }
+
+    /// Says who is there.
+    pub(crate) async fn greet(&mut self) {
+        let code =
+            "'Python {1[0]}, {0.executable}'.format(__import__('sys'), __import__('sys').version.split())";
+        let python = match self.session.run(Request::python(code).label("greeting")).await {
+            Ok(report) => {
+                report.value().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+            }
+            // The first statement will meet the same error and say it.
+            Err(_) => String::new(),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let text = format!("Ostler {version}. {python}\nCtrl-C interrupts, Ctrl-D ends.\n");
+        self.screen.write(Stream::Stdout, text).await;
+    }
+
+    /// Runs the startup file, if there is one.
+    pub(crate) async fn start_up(&mut self) -> Flow {
+        match self.startup.clone() {
+            Some(request) => Box::pin(self.execute(request)).await,
+            None => Flow::Go,
+        }
+    }
+
+    /// Asks for a statement, and shows what happens meanwhile.
+    pub(crate) async fn ask(&mut self) -> Result<Typed, Exit> {
+        self.screen.begin_line().await;
+        self.screen.flush().await;
+        let Reader::Terminal(keyboard) = &self.reader else { return Ok(Typed::End) };
+        let mut typed = Box::pin(keyboard.statement());
+        self.prompting = true;
+        let typed = loop {
+            tokio::select! {
+                typed = &mut typed => break typed,
+                event = self.session.next_event() => self.between(event).await?,
+                exit = told_to_end(&mut self.signals) => return Err(exit),
+            }
+        };
+        self.prompting = false;
+        Ok(typed)
+    }
+
+    /// The next line of a pipe.
+    pub(crate) async fn next_line(&mut self) -> Result<Option<String>, Exit> {
+        let Reader::Pipe(input) = &self.reader else { return Ok(None) };
+        let input = input.clone();
+        let mut line = Box::pin(input.line(false));
+        loop {
+            tokio::select! {
+                line = &mut line => return Ok(line),
+                event = self.session.next_event() => self.between(event).await?,
+                signal = self.signals.next() => return Err(Exit::Signal(signal)),
+            }
+        }
+    }
+
+    /// Shows what happened while nothing ran.
+    async fn between(&mut self, event: Option<SessionEvent>) -> Result<(), Exit> {
+        match event {
+            Some(SessionEvent::Background { stream, data }) => self.write(stream, data).await,
+            Some(SessionEvent::Ended { why }) => {
+                if let Flow::Leave(exit) = self.renew(&format!("the session has ended: {why}")).await {
+                    return Err(exit);
+                }
+            }
+            // A later version may tell more.
+            Some(_) => {}
+            // After the end of a session comes its successor.
+            None => future::pending().await,
+        }
+        Ok(())
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn run(&mut self, statement: &str) -> Flow {
+        self.execute(Request::python(statement)).await
+    }
+
+    async fn execute(&mut self, request: Request) -> Flow {
+        match self.session.execute(request).await {
+            Ok(execution) => self.follow(execution).await,
+            Err(SubmitError::SessionEnded { why }) => {
+                self.screen.say("the statement was not run").await;
+                self.renew(&format!("the session has ended: {why}")).await
+            }
+            Err(error) => {
+                self.note_failure();
+                self.screen.say(&format!("the statement was not run: {error}")).await;
+                Flow::Go
+            }
+        }
+    }
+
+    async fn follow(&mut self, mut execution: Execution) -> Flow {
+        let mut interrupts = 0;
+        let mut asked: Option<(InputRequest, Answer)> = None;
+        loop {
+            tokio::select! {
+                event = execution.next() => match event {
+                    Some(Event::Output { stream, data }) => self.write(stream, data).await,
+                    Some(Event::Display(display)) => {
+                        if let Some(text) = display.mime.text("text/plain") {
+                            self.write(Stream::Stdout, format!("{text}\n")).await;
+                        }
+                    }
+                    Some(Event::Input(input)) => {
+                        let answer = self.answer(&input).await;
+                        self.prompting = true;
+                        asked = Some((input, answer));
+                    }
+                    Some(_) => {}
+                    None => break,
+                },
+                typed = typed(&mut asked) => {
+                    self.prompting = false;
+                    if let Some((input, _)) = asked.take() {
+                        reply(&execution, &input, typed);
+                    }
+                }
+                signal = self.signals.next() => {
+                    if signal != Signals::INTERRUPT {
+                        return Flow::Leave(Exit::Signal(signal));
+                    }
+                    interrupts += 1;
+                    self.interrupt(&execution, interrupts).await;
+                }
+            }
+        }
+        if let (Some((_, answer)), Reader::Terminal(_)) = (asked, &self.reader) {
+            self.tell("nobody waits for this line any more; press Enter").await;
+            answer.await;
+        }
+        self.prompting = false;
+        self.show(execution.outcome().await).await
+    }
+
+    /// The first two Ctrl-C are the code's own to handle; the third leaves it no choice.
+    async fn interrupt(&mut self, execution: &Execution, count: u32) {
+        self.screen.key_shown();
+        match count {
+            1 => execution.interrupt(),
+            2 => {
+                execution.interrupt();
+                self.screen
+                    .say("the code still runs; Ctrl-C once more stops it by force, and its state may be lost")
+                    .await;
+            }
+            _ => execution.cancel(),
+        }
+    }
+
+    /// Asks for a line for the code that runs.
+    async fn answer(&mut self, input: &InputRequest) -> Answer {
+        match &self.reader {
+            Reader::Terminal(keyboard) => {
+                let prompt = self.screen.take_line().await + &input.prompt;
+                Box::pin(keyboard.line(prompt, input.password))
+            }
+            Reader::Pipe(lines) => {
+                let (lines, password) = (lines.clone(), input.password);
+                self.screen.write(Stream::Stdout, input.prompt.clone()).await;
+                Box::pin(async move { lines.line(password).await.map_or(Typed::End, Typed::Text) })
+            }
+        }
+    }
+
+    async fn show(&mut self, outcome: Outcome) -> Flow {
+        match outcome {
+            Outcome::Completed(completion) if completion.exited => return Flow::Leave(Exit::Completed),
+            Outcome::Completed(completion) => {
+                if let Some(repr) = completion.repr {
+                    self.screen.write(Stream::Stdout, format!("{repr}\n")).await;
+                }
+            }
+            Outcome::Failed(Failure::Exit { code, message }) => {
+                if let Some(message) = message {
+                    self.screen.write(Stream::Stderr, format!("{message}\n")).await;
+                }
+                return Flow::Leave(Exit::Code(code.to_le_bytes()[0]));
+            }
+            Outcome::Failed(failure @ Failure::Exception(_)) => {
+                self.note_failure();
+                self.screen.begin_line().await;
+                self.screen.write(Stream::Stderr, format!("{failure}\n")).await;
+            }
+            Outcome::Lost(lost) => {
+                return self.renew(&format!("the statement was {}", words::lost(&lost))).await;
+            }
+            Outcome::Cancelled(Cancelled { rung: Rung::Kill, .. }) => {
+                return self.renew("the code did not stop, so its worker was killed").await;
+            }
+            outcome @ (Outcome::Failed(_) | Outcome::TimedOut(_) | Outcome::Cancelled(_)) => {
+                self.note_failure();
+                self.screen.say(&outcome.to_string()).await;
+            }
+        }
+        Flow::Go
+    }
+
+    /// Goes on in a new session, and says that the state is gone.
+    async fn renew(&mut self, why: &str) -> Flow {
+        self.worst = Exit::Lost;
+        self.tell(why).await;
+        let session = tokio::select! {
+            session = self.runtime.session() => session,
+            signal = self.signals.next() => return Flow::Leave(Exit::Signal(signal)),
+        };
+        match session {
+            Ok(session) => {
+                self.session = session;
+                self.tell("a new session begins; the names of the old one are gone").await;
+                self.start_up().await
+            }
+            Err(error) => {
+                self.tell(&format!("no new session could be had: {error}")).await;
+                Flow::Leave(Exit::Lost)
+            }
+        }
+    }
+
+    fn note_failure(&mut self) {
+        if self.worst == Exit::Completed {
+            self.worst = Exit::Failed;
+        }
+    }
+
+    /// A line of our own, also above a prompt.
+    async fn tell(&mut self, text: &str) {
+        match &mut self.reader {
+            Reader::Terminal(keyboard) if self.prompting => keyboard.print(self.screen.line(text)),
+            Reader::Terminal(_) | Reader::Pipe(_) => self.screen.say(text).await,
+        }
+    }
+
+    /// What the code prints, also above a prompt.
+    async fn write(&mut self, to: Stream, data: impl Into<Bytes>) {
+        let data = data.into();
+        match &mut self.reader {
+            Reader::Terminal(keyboard) if self.prompting => {
+                keyboard.print(String::from_utf8_lossy(&data).into_owned())
+            }
+            Reader::Terminal(_) | Reader::Pipe(_) => self.screen.write(to, data).await,
+        }
+    }
+}
+
+/// The answer to an open question; never, while none is open.
+async fn typed(asked: &mut Option<(InputRequest, Answer)>) -> Typed {
+    match asked {
+        Some((_, answer)) => answer.await,
+        None => future::pending().await,
+    }
+}
+
+fn reply(execution: &Execution, input: &InputRequest, typed: Typed) {
+    match typed {
+        Typed::Text(line) => execution.input(input.request, line),
+        Typed::Interrupted => execution.interrupt(),
+        Typed::End | Typed::Broken(_) => execution.end_of_input(input.request),
+    }
+}
+
+/// A signal that ends the program; Ctrl-C at the prompt is the editor's.
+async fn told_to_end(signals: &mut Signals) -> Exit {
+    loop {
+        match signals.next().await {
+            Signals::INTERRUPT => {}
+            signal => return Exit::Signal(signal),
+        }
+    }
+}

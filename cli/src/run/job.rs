@@ -1,0 +1,128 @@
+//! One source, from its request to its outcome.
+
+use std::{future, path::PathBuf};
+
+use ostler::{Event, Execution, InputRequest, Outcome, Request, Runtime};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+
+use crate::{
+    args::RunArgs,
+    input::Input,
+    output::Console,
+    run::{
+        outlet::Outlet,
+        source::Source,
+        verdict::{End, Ended},
+    },
+    signals::Stop,
+};
+
+/// What all jobs share.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) args: RunArgs,
+    pub(crate) cwd: PathBuf,
+    pub(crate) runtime: Runtime,
+    pub(crate) console: Console,
+    pub(crate) input: Input,
+    pub(crate) stop: watch::Sender<Stop>,
+}
+
+/// Runs one source and shows it; returns how it ended.
+pub(crate) async fn run(source: &Source, outlet: &mut Outlet, around: &Surroundings) -> Ended {
+    let end = match accepted(source, around).await {
+        Ok(execution) => End::Outcome(follow(execution, outlet, around).await),
+        Err(end) => end,
+    };
+    if let End::Unreadable(why) | End::Refused(why) = &end {
+        outlet.refused(why).await;
+    }
+    Ended { label: source.label(), end }
+}
+
+async fn accepted(source: &Source, around: &Surroundings) -> Result<Execution, End> {
+    let request = request(source, around).await.map_err(|error| End::Unreadable(format!("{error:#}")))?;
+    around.runtime.execute(request).await.map_err(|error| End::Refused(error.to_string()))
+}
+
+async fn request(source: &Source, around: &Surroundings) -> anyhow::Result<Request> {
+    let (source, cwd, args) = (source.clone(), around.cwd.clone(), around.args.args.clone());
+    // A file may be a pipe, and standard input a person.
+    let request = tokio::task::spawn_blocking(move || source.request(&cwd, &args)).await??;
+    Ok(match around.args.deadline {
+        Some(deadline) => request.deadline(deadline),
+        None => request,
+    })
+}
+
+async fn follow(mut execution: Execution, outlet: &mut Outlet, around: &Surroundings) -> Outcome {
+    let started = Instant::now();
+    let id = execution.id();
+    let _cancel = CancelOnStop::new(&execution, &around.stop);
+    let mut asked: Option<InputRequest> = None;
+    loop {
+        let event = tokio::select! {
+            event = execution.next() => event,
+            line = answer(&asked, around) => {
+                if let Some(input) = asked.take() {
+                    around.console.asking(false).await;
+                    match line {
+                        Some(line) => execution.input(input.request, line),
+                        None => execution.end_of_input(input.request),
+                    }
+                }
+                continue;
+            }
+        };
+        match event {
+            Some(Event::Started { pid, generation }) => outlet.started(id, pid, generation).await,
+            Some(Event::Output { stream, data }) => outlet.output(id, stream, data).await,
+            Some(Event::Display(display)) => outlet.display(id, &display).await,
+            Some(Event::Input(input)) => {
+                if asked.is_none() {
+                    around.console.asking(true).await;
+                }
+                outlet.question(id, &input).await;
+                asked = Some(input);
+            }
+            Some(Event::Dropped { bytes }) => outlet.dropped(id, bytes).await,
+            // A later version may tell more.
+            Some(_) => {}
+            None => break,
+        }
+    }
+    if asked.is_some() {
+        around.console.asking(false).await;
+    }
+    let outcome = execution.outcome().await;
+    outlet.ended(id, &outcome, started.elapsed()).await;
+    outcome
+}
+
+/// The line for an open question; never, while none is open.
+async fn answer(asked: &Option<InputRequest>, around: &Surroundings) -> Option<String> {
+    match asked {
+        Some(input) => around.input.line(input.password).await,
+        None => future::pending().await,
+    }
+}
+
+/// Cancels an execution when the program is to stop, also while nobody takes its events.
+struct CancelOnStop(JoinHandle<()>);
+
+impl CancelOnStop {
+    fn new(execution: &Execution, stop: &watch::Sender<Stop>) -> Self {
+        let (canceller, mut stop) = (execution.canceller(), stop.subscribe());
+        Self(tokio::spawn(async move {
+            if stop.wait_for(|stop| matches!(stop, Stop::Cancel(_) | Stop::Kill(_))).await.is_ok() {
+                canceller.cancel();
+            }
+        }))
+    }
+}
+
+impl Drop for CancelOnStop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

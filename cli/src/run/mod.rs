@@ -1,0 +1,204 @@
+//! `ostler run`: files, a piece of code or standard input, each in a supervised worker.
+
+mod job;
+mod json;
+mod lines;
+mod outlet;
+mod source;
+mod verdict;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use ostler::{PoolConfig, Stream};
+use tokio::{sync::Mutex, task::JoinSet, time::Instant};
+
+use self::{job::Surroundings, outlet::Outlet, source::Source, verdict::Ended};
+use crate::{
+    args::RunArgs,
+    exit::{Exit, Fatal},
+    input::Input,
+    output::{self, Console},
+    pool,
+    signals::{Signals, Stop},
+};
+
+/// After a stop: how long the shutdown may take beyond the grace before the program ends all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is yet to run, with the place where it shows.
+type Line = Arc<Mutex<VecDeque<(Source, Outlet)>>>;
+
+/// Runs everything, and says how the program is to end.
+pub(crate) async fn run(args: RunArgs, verbose: bool, console: Console) -> Result<Exit, Fatal> {
+    let sources = Source::all(&args).map_err(Fatal::usage)?;
+    let stop = Signals::listen().map_err(Fatal::not_started)?.watch();
+    let cwd = pool::working_folder()?;
+    let all = sources.len();
+    let workers = workers(&args, all);
+    let builder = pool::builder(&args.pool, &cwd)?.max_sessions(workers).min_idle(workers).queue(workers);
+    let began = Instant::now();
+    let Some(runtime) = pool::start(builder, &stop).await? else {
+        return Ok(stop.borrow().exit().unwrap_or(Exit::NotStarted));
+    };
+    let input = Input::start().map_err(Fatal::not_started)?;
+    let grace = args.pool.grace;
+    let around = Arc::new(Surroundings { args, cwd, runtime, console, input, stop });
+    let show = Show::new(&around.args, all, verbose);
+    if show.bar {
+        around.console.bar(all as u64).await;
+    }
+    let watching = tokio::spawn(watch_output(Arc::clone(&around)));
+    let stopping = tokio::spawn(shut_down_when_told(Arc::clone(&around)));
+    let ended = until_the_end(&around, run_all(sources, workers, show, &around)).await;
+    watching.abort();
+    let stopped = around.stop.borrow().exit();
+    let exit = stopped.unwrap_or_else(|| verdict::exit(&ended));
+    let conclusion = Conclusion { ended, all, duration: began.elapsed(), exit };
+    conclusion.show(show, &around).await;
+    around.runtime.shutdown(if stopped.is_some() { Duration::ZERO } else { grace }).await;
+    stopping.abort();
+    Ok(around.stop.borrow().exit().unwrap_or(exit))
+}
+
+/// What a person sees beside the output.
+#[derive(Clone, Copy, Debug)]
+struct Show {
+    bar: bool,
+    summary: bool,
+}
+
+impl Show {
+    fn new(args: &RunArgs, sources: usize, verbose: bool) -> Self {
+        let summary = sources > 1 && !args.quiet && !args.json;
+        // The trace writes to the terminal by itself, through the bar.
+        Self { summary, bar: summary && !verbose && output::is_terminal(Stream::Stderr) }
+    }
+}
+
+fn workers(args: &RunArgs, sources: usize) -> usize {
+    let most = args.workers.map_or_else(|| PoolConfig::default().max_sessions, usize::from);
+    most.min(sources).max(1)
+}
+
+/// As many at a time as there are workers, in the order in which they were named.
+async fn run_all(sources: Vec<Source>, workers: usize, show: Show, around: &Arc<Surroundings>) -> Vec<Ended> {
+    let labels: Vec<String> = sources.iter().map(Source::label).collect();
+    let outlets = outlets(&labels, around);
+    let line: Line = Arc::new(Mutex::new(sources.into_iter().zip(outlets).collect()));
+    let mut turns = JoinSet::new();
+    for _ in 0..workers {
+        turns.spawn(take_turns(Arc::clone(&line), show, Arc::clone(around)));
+    }
+    let mut ended = turns.join_all().await.concat();
+    // By the order of the command line, not of their ends.
+    ended.sort_by_key(|ended| labels.iter().position(|label| *label == ended.label));
+    ended
+}
+
+async fn take_turns(line: Line, show: Show, around: Arc<Surroundings>) -> Vec<Ended> {
+    let mut ended = Vec::new();
+    while *around.stop.borrow() == Stop::No {
+        let Some((source, mut outlet)) = line.lock().await.pop_front() else { break };
+        ended.push(job::run(&source, &mut outlet, &around).await);
+        if show.bar {
+            around.console.step(source.label()).await;
+        }
+    }
+    ended
+}
+
+fn outlets(labels: &[String], around: &Surroundings) -> Vec<Outlet> {
+    let RunArgs { json, quiet, .. } = around.args;
+    let coloured = output::colours(Stream::Stdout) && output::colours(Stream::Stderr);
+    let collapse = output::is_terminal(Stream::Stdout);
+    let prefixes = lines::prefixes(labels, coloured);
+    let outlet = |(label, prefix): (&String, String)| {
+        let (label, console) = (label.clone(), around.console.clone());
+        match (json, labels.len()) {
+            (true, _) => Outlet::json(label, console),
+            (false, 1) => Outlet::plain(label, console, quiet),
+            (false, _) => Outlet::lines(label, console, quiet, prefix, collapse),
+        }
+    };
+    labels.iter().zip(prefixes).map(outlet).collect()
+}
+
+/// Stops everything when nobody reads the output any more, as a pipe does.
+async fn watch_output(around: Arc<Surroundings>) {
+    around.console.closed().await;
+    around.stop.send_modify(|stop| {
+        if *stop == Stop::No {
+            *stop = Stop::Cancel(Exit::OutputClosed);
+        }
+    });
+}
+
+/// Ends the pool in the way that the user asks for.
+async fn shut_down_when_told(around: Arc<Surroundings>) {
+    let mut stop = around.stop.subscribe();
+    let told = |wanted: fn(&Stop) -> bool| {
+        let mut stop = stop.clone();
+        async move { stop.wait_for(wanted).await.is_ok() }
+    };
+    let killed = told(|stop| matches!(stop, Stop::Kill(_)));
+    let drained = async {
+        if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() && matches!(*stop.borrow(), Stop::Drain(_)) {
+            around.runtime.shutdown(around.args.pool.grace).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = killed => around.runtime.shutdown(Duration::ZERO).await,
+        () = drained => {}
+    }
+}
+
+/// Waits for the work; after a stop no longer than it may take, since what reads our output may not read any more.
+async fn until_the_end(around: &Surroundings, work: impl Future<Output = Vec<Ended>>) -> Vec<Ended> {
+    tokio::select! {
+        ended = work => ended,
+        () = after_stop(around, around.args.pool.grace + PATIENCE) => Vec::new(),
+    }
+}
+
+/// Resolves so long after the program was told to stop.
+async fn after_stop(around: &Surroundings, patience: Duration) {
+    let mut stop = around.stop.subscribe();
+    match stop.wait_for(|stop| *stop != Stop::No).await {
+        Ok(_) => tokio::time::sleep(patience).await,
+        Err(_gone) => std::future::pending().await,
+    }
+}
+
+/// What became of everything.
+struct Conclusion {
+    ended: Vec<Ended>,
+    all: usize,
+    duration: Duration,
+    exit: Exit,
+}
+
+impl Conclusion {
+    /// Shows it, and waits until everything is written; after a stop not for ever, since what reads our output may not
+    /// read any more.
+    async fn show(&self, show: Show, around: &Surroundings) {
+        tokio::select! {
+            () = self.write(show, around) => {}
+            () = after_stop(around, PATIENCE) => {}
+        }
+    }
+
+    async fn write(&self, show: Show, around: &Surroundings) {
+        let (Self { ended, all, duration, exit }, console) = (self, &around.console);
+        if show.bar {
+            console.bar_done().await;
+        }
+        if around.args.json {
+            let counts = verdict::counts(ended, *all, *duration, *exit);
+            console.write(Stream::Stdout, json::line(&counts)).await;
+        } else if show.summary {
+            console.say(verdict::text(ended, *all, *duration)).await;
+        }
+        console.flush().await;
+    }
+}

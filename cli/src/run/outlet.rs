@@ -1,0 +1,190 @@
+//! Where the events of one execution go: to the streams as they are, as lines with a prefix, or as JSON.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ostler::{Display, ExecutionId, Failure, Generation, InputRequest, Outcome, Stream};
+use serde::Serialize;
+
+use crate::{
+    output::Console,
+    run::{
+        json::{self, Characters, Line, What},
+        lines::Lines,
+    },
+    words,
+};
+
+/// Where the events of one execution go.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    label: String,
+    console: Console,
+    form: Form,
+    /// Only what the code itself says.
+    quiet: bool,
+}
+
+/// How they look.
+#[derive(Debug)]
+enum Form {
+    /// As `python` would show them.
+    Plain,
+    /// Whole lines, with a prefix.
+    Lines { prefix: String, stdout: Lines, stderr: Lines },
+    /// One JSON object a line.
+    Json { stdout: Characters, stderr: Characters },
+}
+
+/// A source that was never accepted.
+#[derive(Debug, Serialize)]
+struct Refused<'a> {
+    event: &'static str,
+    label: &'a str,
+    message: &'a str,
+}
+
+impl Outlet {
+    pub(crate) fn plain(label: String, console: Console, quiet: bool) -> Self {
+        Self { label, console, form: Form::Plain, quiet }
+    }
+
+    pub(crate) fn lines(
+        label: String,
+        console: Console,
+        quiet: bool,
+        prefix: String,
+        collapse: bool,
+    ) -> Self {
+        let lines = Lines::new(&prefix, collapse);
+        let form = Form::Lines { prefix, stdout: lines.clone(), stderr: lines };
+        Self { label, console, form, quiet }
+    }
+
+    pub(crate) fn json(label: String, console: Console) -> Self {
+        let form = Form::Json { stdout: Characters::default(), stderr: Characters::default() };
+        Self { label, console, form, quiet: true }
+    }
+
+    pub(crate) async fn started(&self, id: ExecutionId, pid: Option<u32>, generation: Generation) {
+        self.event(id, What::Started { pid, generation: generation.0 }).await;
+    }
+
+    pub(crate) async fn output(&mut self, id: ExecutionId, to: Stream, data: Bytes) {
+        match (&mut self.form, to) {
+            (Form::Plain, _) => self.console.write(to, data).await,
+            (Form::Lines { stdout: lines, .. }, Stream::Stdout)
+            | (Form::Lines { stderr: lines, .. }, Stream::Stderr) => {
+                let whole = lines.take(&data);
+                self.write(to, whole).await;
+            }
+            (Form::Json { stdout: characters, .. }, Stream::Stdout)
+            | (Form::Json { stderr: characters, .. }, Stream::Stderr) => {
+                let whole = characters.take(&data);
+                self.piece(id, to, &whole).await;
+            }
+        }
+    }
+
+    pub(crate) async fn display(&mut self, id: ExecutionId, display: &Display) {
+        if let Form::Json { .. } = self.form {
+            self.event(id, What::display(display)).await;
+        } else if let Some(text) = display.mime.text("text/plain") {
+            self.output(id, Stream::Stdout, Bytes::from(format!("{text}\n"))).await;
+        }
+    }
+
+    /// Shows a question where `python` would show it: on stdout, and one for a password on stderr.
+    pub(crate) async fn question(&mut self, id: ExecutionId, input: &InputRequest) {
+        let to = if input.password { Stream::Stderr } else { Stream::Stdout };
+        match &mut self.form {
+            Form::Plain => self.console.write(to, input.prompt.clone()).await,
+            Form::Lines { prefix, stdout, .. } => {
+                let before = stdout.finish();
+                let question = [&before[..], prefix.as_bytes(), input.prompt.as_bytes()].concat();
+                self.write(to, question).await;
+            }
+            Form::Json { .. } => {
+                self.event(id, What::Input { prompt: &input.prompt, password: input.password }).await;
+            }
+        }
+    }
+
+    pub(crate) async fn dropped(&self, id: ExecutionId, bytes: u64) {
+        self.event(id, What::Dropped { bytes }).await;
+        if let (Form::Plain | Form::Lines { .. }, false) = (&self.form, self.quiet) {
+            self.console
+                .say(format!("ostler: {bytes} bytes of output of `{}` were discarded", self.label))
+                .await;
+        }
+    }
+
+    /// Shows how it ended: a failure as Python shows it, anything else in a line of our own.
+    pub(crate) async fn ended(&mut self, id: ExecutionId, outcome: &Outcome, duration: Duration) {
+        self.finish(id).await;
+        self.event(id, What::outcome(outcome, duration)).await;
+        if let Form::Json { .. } = self.form {
+            return;
+        }
+        match outcome {
+            Outcome::Completed(_) => {}
+            Outcome::Failed(Failure::Exit { message: None, .. }) => {}
+            Outcome::Failed(Failure::Exit { message: Some(message), .. }) => self.tell(id, message).await,
+            Outcome::Failed(failure @ Failure::Exception(_)) => self.tell(id, &failure.to_string()).await,
+            Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_)
+                if self.quiet => {}
+            Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_) => {
+                self.tell(id, &format!("ostler: `{}`: {}", self.label, words::line(outcome))).await;
+            }
+        }
+    }
+
+    /// Says that it was never accepted.
+    pub(crate) async fn refused(&self, why: &str) {
+        if let Form::Json { .. } = self.form {
+            let refused = Refused { event: "refused", label: &self.label, message: why };
+            self.write(Stream::Stdout, json::line(&refused)).await;
+        } else {
+            self.console.say(format!("ostler: `{}` was not run: {why}", self.label)).await;
+        }
+    }
+
+    /// Gives on what was kept back.
+    async fn finish(&mut self, id: ExecutionId) {
+        let (stdout, stderr) = match &mut self.form {
+            Form::Plain => return,
+            Form::Lines { stdout, stderr, .. } => (stdout.finish(), stderr.finish()),
+            Form::Json { stdout, stderr } => (stdout.finish(), stderr.finish()),
+        };
+        for (to, rest) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+            match self.form {
+                Form::Plain | Form::Lines { .. } => self.write(to, rest).await,
+                Form::Json { .. } => self.piece(id, to, &rest).await,
+            }
+        }
+    }
+
+    /// Text on stderr, in whole lines.
+    async fn tell(&mut self, id: ExecutionId, text: &str) {
+        self.output(id, Stream::Stderr, Bytes::from(format!("{}\n", text.trim_end_matches('\n')))).await;
+    }
+
+    async fn piece(&self, id: ExecutionId, stream: Stream, data: &[u8]) {
+        if !data.is_empty() {
+            self.event(id, What::output(stream, data)).await;
+        }
+    }
+
+    /// Writes an event, where events are what is written.
+    async fn event(&self, id: ExecutionId, what: What<'_>) {
+        if let Form::Json { .. } = self.form {
+            self.write(Stream::Stdout, json::line(&Line::new(id, &self.label, what))).await;
+        }
+    }
+
+    async fn write(&self, to: Stream, data: Vec<u8>) {
+        if !data.is_empty() {
+            self.console.write(to, data).await;
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What the operating system tells the program to do.
+
+use std::io;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+
+use crate::exit::Exit;
+
+/// How urgently the program is to stop. Each follows from the ones before it, and none is taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Not at all.
+    #[default]
+    No,
+    /// Let what runs end within the grace: TERM or HUP.
+    Drain(u8),
+    /// Cancel what runs: the first Ctrl-C, or a closed stdout.
+    Cancel(Exit),
+    /// Kill what runs: the second one.
+    Kill(Exit),
+}
+
+impl Stop {
+    /// The exit code of a program that was stopped so.
+    pub(crate) fn exit(self) -> Option<Exit> {
+        match self {
+            Self::No => None,
+            Self::Drain(signal) => Some(Exit::Signal(signal)),
+            Self::Cancel(exit) | Self::Kill(exit) => Some(exit),
+        }
+    }
+}
+
+/// The number of SIGINT on every system.
+const INT: u8 = 2;
+/// The number of SIGTERM on every system.
+const TERM: u8 = 15;
+/// The number of SIGHUP on every system.
+const HUP: u8 = 1;
+
+/// The signals that the program listens to.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// None when it was ignored at the start: the program runs in the background, and Ctrl-C means another one.
+    interrupt: Option<Signal>,
+    terminate: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// What Ctrl-C sends.
+    pub(crate) const INTERRUPT: u8 = INT;
+
+    /// Listens from now on.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let ignored = ignored();
+        let unless_ignored = |number: u8, kind| match ignored & (1 << (number - 1)) {
+            0 => signal(kind).map(Some),
+            _ => Ok(None),
+        };
+        Ok(Self {
+            interrupt: unless_ignored(INT, SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: unless_ignored(HUP, SignalKind::hangup())?,
+        })
+    }
+
+    /// Resolves at the next signal, with its number. Cancel safe.
+    pub(crate) async fn next(&mut self) -> u8 {
+        let Self { interrupt, terminate, hangup } = self;
+        tokio::select! {
+            () = heard(interrupt) => INT,
+            () = heard(hangup) => HUP,
+            _ = terminate.recv() => TERM,
+        }
+    }
+
+    /// Turns signals into how urgently to stop, for as long as somebody listens.
+    pub(crate) fn watch(mut self) -> watch::Sender<Stop> {
+        let stop = watch::Sender::new(Stop::No);
+        let told = stop.clone();
+        tokio::spawn(async move {
+            loop {
+                let signal = self.next().await;
+                told.send_modify(|stop| *stop = after(*stop, signal));
+            }
+        });
+        stop
+    }
+}
+
+/// What a signal makes of what was told before.
+fn after(stop: Stop, signal: u8) -> Stop {
+    match (stop, signal) {
+        (Stop::No, INT) => Stop::Cancel(Exit::Signal(INT)),
+        (Stop::Drain(first), INT) => Stop::Cancel(Exit::Signal(first)),
+        (Stop::Cancel(exit) | Stop::Kill(exit), INT) => Stop::Kill(exit),
+        (Stop::No, _) => Stop::Drain(signal),
+        (Stop::Drain(_) | Stop::Cancel(_) | Stop::Kill(_), _) => stop,
+    }
+}
+
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that were ignored when the program was started, as bits. `nohup` and background jobs ask so for them to
+/// stay ignored. Where the system does not tell, none.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_interrupt_kills_and_a_signal_takes_nothing_back() {
+        let exit = Exit::Signal(INT);
+        for (stop, signal, expected) in [
+            (Stop::No, INT, Stop::Cancel(exit)),
+            (Stop::Cancel(exit), INT, Stop::Kill(exit)),
+            (Stop::Kill(exit), INT, Stop::Kill(exit)),
+            (Stop::No, TERM, Stop::Drain(TERM)),
+            (Stop::Drain(TERM), HUP, Stop::Drain(TERM)),
+            (Stop::Drain(TERM), INT, Stop::Cancel(Exit::Signal(TERM))),
+            (Stop::Cancel(exit), TERM, Stop::Cancel(exit)),
+        ] {
+            assert_eq!(after(stop, signal), expected, "{stop:?} then {signal}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Outcomes in words, for a person who has seen the output.
+
+use ostler::{Death, Failure, Lost, LostCause, Outcome};
+
+/// The outcome in one line, without the traceback.
+pub(crate) fn line(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Completed(_) => "completed".into(),
+        Outcome::Failed(Failure::Exception(exception)) if exception.message.is_empty() => {
+            exception.type_name.clone()
+        }
+        Outcome::Failed(Failure::Exception(exception)) => {
+            format!("{}: {}", exception.type_name, exception.message)
+        }
+        Outcome::Lost(lost) => self::lost(lost),
+        Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) => outcome.to_string(),
+    }
+}
+
+/// How it was lost. What a worker wrote to stderr before its death was shown when it came, if code ran.
+pub(crate) fn lost(lost: &Lost) -> String {
+    match &lost.cause {
+        LostCause::Died(death) if lost.started => {
+            let death = Death { stderr: String::new(), ..death.clone() };
+            Lost { started: true, cause: LostCause::Died(death) }.to_string()
+        }
+        _ => lost.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ostler::{DeathCause, Exit};
+
+    use super::*;
+
+    #[test]
+    fn what_was_shown_is_not_shown_again() {
+        let death = Death {
+            cause: DeathCause::Itself,
+            exit: Exit::Signal(11),
+            stderr: "Fatal Python error\n".into(),
+        };
+        let ran = Lost { started: true, cause: LostCause::Died(death.clone()) };
+        let expected = "lost while its code ran: the worker ended by itself (signal 11, SIGSEGV)";
+        assert_eq!(lost(&ran), expected);
+        let unstarted = Lost { started: false, cause: LostCause::Died(death) };
+        assert!(lost(&unstarted).ends_with("Fatal Python error"));
+    }
+}

@@ -1,0 +1,55 @@
+//! What can be seen of a pool from outside.
+
+use crate::{
+    machine::{
+        slot::Place,
+        supervisor::{Life, Pool},
+    },
+    outcome::Generation,
+    protocol::ExecutionId,
+    status::PoolStatus,
+};
+
+impl Pool {
+    /// What an operator sees. The actor adds the sessions and the totals.
+    pub(crate) fn status(&self) -> PoolStatus {
+        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
+        PoolStatus {
+            idle: count(|place| matches!(place, Place::Idle { .. })),
+            busy: count(|place| matches!(place, Place::Busy { .. })),
+            leased: count(|place| matches!(place, Place::Leased { .. })),
+            starting: count(|place| matches!(place, Place::Starting { .. })),
+            retiring: count(|place| matches!(place, Place::Retiring)),
+            backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
+            max_sessions: self.config.max_sessions,
+            queued: self.line.len() + self.leases.values().map(|lease| lease.line.len()).sum::<usize>(),
+            spawned: self.spawned,
+            crashed: self.crashed,
+            failed: match &self.life {
+                Life::Failed(why) => Some(why.clone()),
+                Life::Beginning | Life::Serving | Life::Stopping | Life::Stopped => None,
+            },
+            shutting_down: matches!(self.life, Life::Stopping | Life::Stopped),
+            ..PoolStatus::default()
+        }
+    }
+
+    /// The place of each slot that has a worker.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, Generation, &Place)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.has_worker())
+            .map(|(index, slot)| (index, slot.generation, &slot.place))
+    }
+
+    /// Where an execution is, if it is in a session.
+    pub(crate) fn slot_of(&self, execution: ExecutionId) -> Option<usize> {
+        self.placed.get(&execution).copied()
+    }
+
+    /// The generation of the worker in this slot.
+    pub(crate) fn generation(&self, slot: usize) -> Generation {
+        self.slots[slot].generation
+    }
+}
