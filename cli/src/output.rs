@@ -34,8 +34,9 @@ enum Piece {
     Bar {
         steps: u64,
     },
-    /// One step of the bar is done; what still runs.
+    /// So many steps of the bar are done; what runs now.
     Step {
+        steps: u64,
         message: String,
     },
     /// A question is on the terminal, or was answered: the bar makes room for it.
@@ -71,8 +72,8 @@ impl Console {
     }
 
     /// Moves the progress bar, and names what runs.
-    pub(crate) async fn step(&self, message: String) {
-        self.tell(Piece::Step { message }).await;
+    pub(crate) async fn step(&self, steps: u64, message: String) {
+        self.tell(Piece::Step { steps, message }).await;
     }
 
     /// Takes the progress bar away.
@@ -91,6 +92,11 @@ impl Console {
         self.tell(Piece::Flush(done)).await;
         // An error means that the thread has ended: nothing is left to write.
         let _ = written.await;
+    }
+
+    /// Whether nobody reads stdout any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
     }
 
     /// Resolves when nobody reads stdout any more; never, while somebody does.
@@ -132,37 +138,49 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         let mut batch = Vec::with_capacity(QUEUE);
+        let mut writes = Vec::new();
         while self.pieces.blocking_recv_many(&mut batch, QUEUE) > 0 {
-            // The bar is taken away once for all lines that are there.
-            let writes = batch.iter().any(|piece| matches!(piece, Piece::Write { .. }));
-            match self.bar.clone() {
-                Some(bar) if writes => bar.suspend(|| self.take(&mut batch)),
-                Some(_) | None => self.take(&mut batch),
+            for piece in batch.drain(..) {
+                match piece {
+                    Piece::Write { to, data } => writes.push((to, data)),
+                    other => {
+                        self.write_all(&mut writes);
+                        self.take(other);
+                    }
+                }
             }
+            self.write_all(&mut writes);
         }
     }
 
-    fn take(&mut self, batch: &mut Vec<Piece>) {
-        for piece in batch.drain(..) {
-            match piece {
-                Piece::Write { to, data } => self.write(to, &data),
-                Piece::Bar { steps } => self.bar = Some(new_bar(steps)),
-                Piece::Step { message } => {
-                    if let Some(bar) = &self.bar {
-                        bar.inc(1);
-                        bar.set_message(message);
-                    }
+    /// Writes what is there at once, so that the bar is taken away once for all of it.
+    fn write_all(&self, writes: &mut Vec<(Stream, Bytes)>) {
+        let mut write = || writes.drain(..).for_each(|(to, data)| self.write(to, &data));
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn take(&mut self, piece: Piece) {
+        match piece {
+            Piece::Write { to, data } => self.write(to, &data),
+            Piece::Bar { steps } => self.bar = Some(new_bar(steps)),
+            Piece::Step { steps, message } => {
+                if let Some(bar) = &self.bar {
+                    bar.inc(steps);
+                    bar.set_message(message);
                 }
-                Piece::Asking(open) => self.ask(open),
-                Piece::BarDone => {
-                    if let Some(bar) = self.bar.take() {
-                        bar.finish_and_clear();
-                    }
+            }
+            Piece::Asking(open) => self.ask(open),
+            Piece::BarDone => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
                 }
-                Piece::Flush(done) => {
-                    // Whoever waited may have gone.
-                    let _ = done.send(());
-                }
+            }
+            Piece::Flush(done) => {
+                // Whoever waited may have gone.
+                let _ = done.send(());
             }
         }
     }

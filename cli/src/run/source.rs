@@ -98,9 +98,10 @@ fn check(file: &Path) -> anyhow::Result<()> {
 
 fn unreadable(file: &Path, error: &io::Error) -> anyhow::Error {
     let file = file.display();
-    match error.kind() {
-        io::ErrorKind::NotFound => anyhow!("cannot run `{file}`: there is no such file; check its path"),
-        _ => anyhow!("cannot read `{file}`: {error}"),
+    if error.kind() == io::ErrorKind::NotFound {
+        anyhow!("cannot run `{file}`: there is no such file; check its path")
+    } else {
+        anyhow!("cannot read `{file}`: {error}")
     }
 }
 
