@@ -202,10 +202,12 @@ impl Session {
                 }
             };
         }
-        if self.run().is_some_and(|run| run.told == Told::Running) {
+        let untold = self.run().is_some_and(|run| run.told == Told::Running);
+        self.conclude(id, effects);
+        // Last: whoever asks again on hearing it finds this session free.
+        if untold {
             effects.push(Effect::Ended(id, ending));
         }
-        self.conclude(id, effects);
     }
 
     fn heartbeat(&mut self, heartbeat: &Heartbeat, effects: &mut Vec<Effect>) {
