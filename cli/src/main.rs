@@ -3,6 +3,7 @@
 //! It uses the library as any embedder would: nothing here knows how a worker is run.
 
 mod args;
+mod bar;
 mod doctor;
 mod exit;
 mod input;

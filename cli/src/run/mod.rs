@@ -58,6 +58,8 @@ pub(crate) async fn run(args: RunArgs, verbose: bool, console: Console) -> Resul
     let builder = pool::builder(&args.pool, &cwd)?.max_sessions(workers).min_idle(workers).queue(workers);
     let began = Instant::now();
     let Some(runtime) = pool::start(builder, &stop).await? else {
+        console.say("\nostler: stopped before anything ran").await;
+        console.flush().await;
         return Ok(stop.now().exit().unwrap_or(Exit::NotStarted));
     };
     let input = Input::start().map_err(Fatal::not_started)?;

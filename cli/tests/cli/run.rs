@@ -39,7 +39,10 @@ fn wrong_usage_ends_with_2_before_anything_runs() {
     for (args, expected) in [
         (&["run"][..], "required"),
         (&["run", "missing.py"], "ostler: cannot run `missing.py`: there is no such file; check its path\n"),
-        (&["run", "good.py", "missing.py"], "cannot run `missing.py`"),
+        (
+            &["run", "good.py", "1000"],
+            "there is no such file; check its path; arguments for the code follow `--`\n",
+        ),
         (&["run", "."], "ostler: cannot run `.`: it is a folder; name the files in it\n"),
         (&["run", "-", "-"], "named twice"),
         (&["run", "good.py", "--deadline", "30"], "30s"),
