@@ -675,7 +675,7 @@ class Execution:
         self.started_at = monotonic()
         self.cpu_at_start = process_time()
         self.level = 0  # asked to stop: 0, POLITE or FORCE
-        self.raised = 0  # the level that user code has been given; FORCE is never used up
+        self.raised = 0  # the level that user code has been given: 0 or POLITE, for FORCE is never used up
         self.asked_at = 0.0
         self.interrupt = False  # a KeyboardInterrupt is due
         self.interrupted = False  # one was given
@@ -730,38 +730,44 @@ def new_bell():
 
 def on_doorbell(signum, frame):
     """SIGURG: something has arrived, or a Bell was freed."""
+    bell = answer_doorbell(frame)  # noqa: F841  freed when this frame is, and not before: rings again, if it must
+
+
+def answer_doorbell(frame):
     if state.main_reads or state.forked:
         state.pending = True
-        return
+        return None
     try:
         serve_channel(frame)
     except RecursionError:  # the user's stack has no room for us; try again when it has shrunk
-        bell = new_bell()
-        return
-    bell = deliver(frame)  # noqa: F841  freed when this frame is: rings again, if it must
+        return new_bell()
+    return deliver(frame)
 
 
 def on_sigint(signum, frame):
     """SIGINT: a terminal, `os.kill`, or the group signal that accompanies a cancel for the sake of children."""
-    execution = state.current
     if state.rung and sys.version_info < (3, 10):
         state.rung = False
-        return on_doorbell(signum, frame)
+        bell = answer_doorbell(frame)
+    else:
+        bell = answer_sigint(frame)  # noqa: F841  as above
+
+
+def answer_sigint(frame):
+    execution = state.current
     if execution is None or state.forked:
         return None
     if not state.main_reads:
         try:
             serve_channel(frame)  # the cancel that this signal accompanies may still be unread
         except RecursionError:
-            bell = new_bell()
-            return None
+            return new_bell()
     if not goes_with_a_frame(execution):
         execution.interrupt = True
         execution.asked_at = execution.asked_at or monotonic()
         if state.waiting:
             raise_due(execution, frame)
-    bell = deliver(frame)  # noqa: F841  as above
-    return None
+    return deliver(frame)
 
 
 def goes_with_a_frame(execution):
@@ -959,12 +965,15 @@ def deliver_here():
 
 def raise_due(execution, frame):
     """Raises KeyboardInterrupt at `frame`, or arranges for it."""
-    importer = importing_frame(frame) if execution.raised == 0 else None
-    if importer is not None and monotonic() - execution.asked_at < limits.import_grace:
-        raise_after_import(importer)
-        return
+    if not execution.raised and monotonic() - execution.asked_at < limits.import_grace:
+        importer = importing_frame(frame)
+        if importer is not None:
+            raise_after_import(importer)
+            return
+    if sys.gettrace() is trace_import:
+        sys.settrace(None)
     if execution.level == FORCE:
-        if importer is not None:  # it has had its time; once without force, so that the half-made module is dropped
+        if not execution.raised:  # the polite one has not been given yet, and may be all that it takes
             execution.raised = POLITE
             raise_with_bell("cancelled", False)
         state.tainted = True
