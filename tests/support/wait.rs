@@ -5,6 +5,8 @@ use std::time::Duration;
 use ostler::{PoolStatus, Runtime};
 use tokio::time::Instant;
 
+use crate::support::log;
+
 /// Ends a test that hangs, on however busy a machine.
 const GUARD: Duration = Duration::from_secs(60);
 /// How often a fact is looked at again.
@@ -19,6 +21,7 @@ pub(crate) async fn guarded<T>(test: impl Future<Output = T>) -> T {
 
 /// As [`guarded`], for a test that does a lot.
 pub(crate) async fn guarded_for<T>(limit: Duration, test: impl Future<Output = T>) -> T {
+    log::show();
     match tokio::time::timeout(limit, test).await {
         Ok(done) => done,
         Err(_elapsed) => panic!("the test hung: its guard of {limit:?} went off"),
