@@ -5,7 +5,10 @@
 //! the cost of waking another one out: `taskset -c 0 cargo bench --bench round_trip`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-#![expect(clippy::disallowed_methods, reason = "the limit is a process of its own, and a wall clock measures both")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the limit is a process of its own, and a wall clock measures both"
+)]
 
 use std::{
     io::{Read, Write},
@@ -61,7 +64,8 @@ impl Limit {
     }
 
     fn call(&mut self, code: &str) -> std::io::Result<()> {
-        let mut frame = vec![0, 0, 0, 0, 0x81, 0xA4, b'c', b'o', b'd', b'e', 0xD9, u8::try_from(code.len()).unwrap_or(0)];
+        let mut frame =
+            vec![0, 0, 0, 0, 0x81, 0xA4, b'c', b'o', b'd', b'e', 0xD9, u8::try_from(code.len()).unwrap_or(0)];
         frame.extend_from_slice(code.as_bytes());
         let len = u32::try_from(frame.len() - 4).unwrap_or(0);
         frame[..4].copy_from_slice(&len.to_be_bytes());
@@ -91,8 +95,9 @@ fn percentile(sorted: &[Duration], percent: usize) -> f64 {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let python = ostler::python_info("python3")?.executable;
-    let runtime = Runtime::builder(WorkerSpec::python_at(&python)).min_idle(0).max_sessions(1).start().await?;
+    let python = ostler::python_info(&WorkerSpec::python()).await?.expect("it is Python").executable;
+    let runtime =
+        Runtime::builder(WorkerSpec::python_at(&python)).min_idle(0).max_sessions(1).start().await?;
     let session = runtime.session().await?;
     assert_eq!(session.run("1+1").await?.value(), Some(&Value::from(2)));
     let mut limit = Limit::start(&python)?;
@@ -103,7 +108,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             for (host, times) in [(0, &mut bare), (1, &mut full)] {
                 for _ in 0..CALLS {
                     let start = Instant::now();
-                    if host == 0 { limit.call(code)? } else { ours(&session, code).await? }
+                    if host == 0 {
+                        limit.call(code)?
+                    } else {
+                        ours(&session, code).await?
+                    }
                     // The first round warms both up.
                     if round > 0 {
                         times.push(start.elapsed());

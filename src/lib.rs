@@ -1,4 +1,67 @@
-//! Ostler runs code in supervised worker subprocesses.
+//! Ostler runs code in supervised worker subprocesses: long-lived, stateful Python processes, or any program that
+//! speaks the worker protocol. They may crash, hang, flood or lie; every request still ends exactly once.
+//!
+//! ```
+//! use ostler::{Event, Outcome, Request, Runtime, Value, WorkerSpec};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let runtime = Runtime::builder(WorkerSpec::python()).max_sessions(2).start().await?;
+//!
+//! // Collect everything …
+//! let report = runtime.run("print('hello')\n6 * 7").await?;
+//! assert_eq!(report.stdout_text(), "hello\n");
+//! assert_eq!(report.value(), Some(&Value::from(42)));
+//!
+//! // … or stream it. An error of the code is an outcome, not an `Err`.
+//! let mut execution = runtime.execute(Request::python("print('a'); 1 / 0").label("demo")).await?;
+//! while let Some(event) = execution.next().await {
+//!     if let Event::Output { data, .. } = event {
+//!         assert_eq!(&data[..], b"a\n");
+//!     }
+//! }
+//! assert!(matches!(execution.outcome().await, Outcome::Failed(_)));
+//!
+//! // A worker of one's own keeps its variables from one execution to the next.
+//! let session = runtime.session().await?;
+//! session.run("x = 41").await?;
+//! assert_eq!(session.run("x + 1").await?.value(), Some(&Value::from(42)));
+//!
+//! runtime.shutdown(std::time::Duration::from_secs(1)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Three handles
+//! - [`Runtime`]: the pool. Clones share it; it stops when the last handle of any kind is dropped.
+//! - [`Execution`]: one accepted request: a stream of [`Event`]s, then exactly one [`Outcome`].
+//! - [`Session`]: the exclusive lease on one stateful worker.
+//!
+//! # What is promised
+//! - Every accepted request has exactly one outcome, at the latest at its deadline + the grace + 250 ms, whatever dies.
+//! - An `Err` from submitting means that no worker saw the request. [`Lost`] with `started: false` means that its code
+//!   did not run. Code starts at most once.
+//! - Output comes in order, at most once, and never after the outcome; at most [`config::WINDOW`] bytes of an execution
+//!   are in flight.
+//! - A cancel ends within the grace, and says what it took ([`Rung`]). A worker that obeyed keeps its state.
+//! - Queues, frames, reports and restarts have limits, all named in [`config`].
+//! - No process, descriptor, task or scratch folder outlives the pool.
+//!
+//! # How long may it take?
+//! | call | waits at most | then |
+//! |---|---|---|
+//! | [`RuntimeBuilder::start`] | ready timeout + warmup timeout | [`StartError`] |
+//! | [`Runtime::execute`], [`Session::execute`] | not: admission answers at once | [`SubmitError`] |
+//! | [`Runtime::run`], [`Execution::outcome`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
+//! | [`Runtime::session`] | lease timeout | [`SubmitError::NoSession`] |
+//! | [`Runtime::shutdown`] | its grace + 1 s | what still runs is killed |
+//! | [`Runtime::status`], [`Runtime::list`], [`Runtime::cancel`] | not: the supervisor answers at once | |
+//!
+//! # Features
+//! - `testing`: workers scripted in memory, for tests of services that embed Ostler.
+//! - `async-trait`, `cluster`: passed through to ractor, whose trait they change; for hosts that use them.
+//!
+//! Linux only: the end of a worker is seen through its pidfd.
 
 pub mod actor;
 pub mod config;

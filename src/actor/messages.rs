@@ -124,6 +124,8 @@ pub(crate) enum SessionMsg {
     Read(Box<Batch>),
     /// Reader: the worker is dead and reaped. Its last message.
     Exited(Exit),
+    /// Writer: the worker has closed what it reads from, with more on its way.
+    Unwritable,
     /// Supervisor: run this.
     Assign(Box<Assignment>),
     /// Supervisor: background output goes here from now on.

@@ -64,7 +64,7 @@ struct Output {
 enum Paid {
     /// Read, and pass on with this.
     Credit(Credit),
-    /// Read, and drop: nobody has room and nobody is waited for.
+    /// Read, and drop if that is still so then: nobody has room and nobody is waited for.
     Nobody,
 }
 
@@ -171,14 +171,14 @@ impl Reader {
         if data.is_empty() {
             return;
         }
-        let item = match self.paid.take() {
-            Some(Paid::Credit(mut credit)) => {
-                let credit = credit.split(data.len());
-                Item::Output(Event::Output { stream: output.stream, data }, credit)
-            }
-            Some(Paid::Nobody) | None => {
-                Item::Output(Event::Dropped { bytes: data.len() as u64 }, Credit::free())
-            }
+        let credit = match self.paid.take() {
+            Some(Paid::Credit(mut credit)) => Some(credit.split(data.len())),
+            // Decided before these bytes came: an execution may have begun since, and have room.
+            Some(Paid::Nobody) | None => self.credits.try_take(data.len()),
+        };
+        let item = match credit {
+            Some(credit) => Item::Output(Event::Output { stream: output.stream, data }, credit),
+            None => Item::Output(Event::Dropped { bytes: data.len() as u64 }, Credit::free()),
         };
         self.batch.push(item);
     }

@@ -126,6 +126,7 @@ impl Actor for Session {
                 let stderr = state.tail.text();
                 state.step(&myself, Input::Exited { exit, stderr }, Credit::free());
             }
+            SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed), Credit::free()),
             SessionMsg::Assign(assignment) => state.assign(&myself, *assignment),
             SessionMsg::Leased(events) => state.background = Some(events),
             SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id), Credit::free()),
@@ -159,6 +160,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     let reader = Reader::new(myself.clone(), credits, codec, frames, stdout, stderr);
     // Not aborted with this actor: it ends by itself when the worker is dead, which dropping `control` sees to.
     drop(tokio::spawn(reader.run(exit)));
+    let writers = myself.clone();
     let mut effects = Vec::new();
     let machine = Machine::new(limits, init, warmup.as_ref().map(|(id, _)| *id), &mut effects);
     info!(slot, %generation, pid, "worker started");
@@ -172,7 +174,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         scratch: BytesMut::new(),
         warmup: warmup.map(|(_, frame)| frame),
         current: None,
-        writer: Writer::new(outbox),
+        writer: Writer::new(outbox, move || drop(writers.cast(SessionMsg::Unwritable))),
         window,
         control,
         timers: Timers::new(),
@@ -295,8 +297,8 @@ impl State {
                     warn!(slot, pid, writes, "the worker reads more slowly than it is written to");
                 }
             }
-            // Its exit follows.
-            Err(Refusal::Closed) => {}
+            // Its exit follows, or it lives on without hearing us.
+            Err(Refusal::Closed) => self.machine.step(Input::Broken(Broken::Closed), &mut self.effects),
             Err(Refusal::Full) => self.machine.step(Input::Broken(Broken::NotReading), &mut self.effects),
         }
     }
@@ -339,7 +341,14 @@ impl State {
 
     /// Output while nothing runs belongs to the session, never to what runs next.
     fn background(&mut self, event: Event) {
-        let Event::Output { stream, data } = event else { return };
+        let (stream, data) = match event {
+            Event::Output { stream, data } => (stream, data),
+            Event::Dropped { bytes } => {
+                self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
+                return;
+            }
+            Event::Started { .. } | Event::Display(_) | Event::Input(_) => return,
+        };
         if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
             self.tail.push(&data);
         }

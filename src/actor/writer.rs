@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::AcqRel},
@@ -24,11 +24,12 @@ pub(crate) enum Refusal {
 }
 
 /// The only writer of one worker's channel.
-#[derive(Debug)]
 pub(crate) struct Writer {
     outbox: Arc<dyn Outbox>,
     waiting: Arc<AtomicUsize>,
     overflow: Option<Overflow>,
+    /// Called once, when the rest of a frame that was taken cannot be written.
+    closed: Arc<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Debug)]
@@ -38,15 +39,9 @@ struct Overflow {
     _task: Task,
 }
 
-impl std::fmt::Debug for dyn Outbox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Outbox(..)")
-    }
-}
-
 impl Writer {
-    pub(crate) fn new(outbox: Arc<dyn Outbox>) -> Self {
-        Self { outbox, waiting: Arc::default(), overflow: None }
+    pub(crate) fn new(outbox: Arc<dyn Outbox>, closed: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { outbox, waiting: Arc::default(), overflow: None, closed: Arc::new(closed) }
     }
 
     /// Takes a whole frame or nothing. Returns whether all of it was written at once.
@@ -65,36 +60,46 @@ impl Writer {
             return Err(Refusal::Full);
         }
         self.waiting.fetch_add(frame.len(), AcqRel);
-        let overflow = self.overflow.get_or_insert_with(|| overflow(&self.outbox, &self.waiting));
-        overflow.frames.send(frame).map_err(|_closed| Refusal::Closed)?;
-        Ok(false)
+        let overflow = self.overflow.take().unwrap_or_else(|| self.overflow());
+        let sent = overflow.frames.send(frame);
+        self.overflow = Some(overflow);
+        sent.map(|()| false).map_err(|_closed| Refusal::Closed)
     }
 }
 
-fn overflow(outbox: &Arc<dyn Outbox>, waiting: &Arc<AtomicUsize>) -> Overflow {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "bounded in bytes: `Writer::write` refuses past OUTBOX_MAX"
-    )]
-    let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
-    let (outbox, waiting) = (Arc::clone(outbox), Arc::clone(waiting));
-    let task = Task::spawn(async move {
-        while let Some(mut frame) = queue.recv().await {
-            while !frame.is_empty() {
-                match outbox.try_write(&frame) {
-                    Ok(written) => {
-                        frame.advance(written);
-                        waiting.fetch_sub(written, AcqRel);
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        if poll_fn(|context| outbox.poll_writable(context)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(_) => return,
+impl Writer {
+    /// What its pipe did not take at once, and all that comes after it.
+    fn overflow(&self) -> Overflow {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded in bytes: `Writer::write` refuses past OUTBOX_MAX"
+        )]
+        let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
+        let (outbox, waiting) = (Arc::clone(&self.outbox), Arc::clone(&self.waiting));
+        let closed = Arc::clone(&self.closed);
+        let task = Task::spawn(async move {
+            while let Some(frame) = queue.recv().await {
+                if write_all(&*outbox, frame, &waiting).await.is_err() {
+                    return closed();
                 }
             }
+        });
+        Overflow { frames, _task: task }
+    }
+}
+
+async fn write_all(outbox: &dyn Outbox, mut frame: Bytes, waiting: &AtomicUsize) -> io::Result<()> {
+    while !frame.is_empty() {
+        match outbox.try_write(&frame) {
+            Ok(written) => {
+                frame.advance(written);
+                waiting.fetch_sub(written, AcqRel);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                poll_fn(|context| outbox.poll_writable(context)).await?;
+            }
+            Err(error) => return Err(error),
         }
-    });
-    Overflow { frames, _task: task }
+    }
+    Ok(())
 }

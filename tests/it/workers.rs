@@ -99,10 +99,11 @@ pub(crate) async fn deaf(stage: Stage, _id: ExecutionId) -> Then {
     std::future::pending().await
 }
 
-/// Prints without end, as fast as it is let.
+/// Prints without end: 64 MB a second, for a paused clock stands still while anything goes on.
 pub(crate) async fn chatty(mut stage: Stage, id: ExecutionId) -> Then {
     loop {
-        stage.output(id, Stream::Stdout, vec![b'x'; 4 << 10]).await;
+        stage.output(id, Stream::Stdout, vec![b'x'; 64 << 10]).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

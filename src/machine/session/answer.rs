@@ -165,7 +165,8 @@ impl Session {
             namespace_size: result.namespace_size,
             tainted: result.tainted,
         };
-        let completion = Completion { value: result.value, repr: result.repr, mime: result.mime, exited: false, usage };
+        let completion =
+            Completion { value: result.value, repr: result.repr, mime: result.mime, exited: false, usage };
         self.over(id, Ending::Completed(Box::new(completion)), effects);
     }
 
@@ -277,7 +278,9 @@ fn exit(error: ExecutionError) -> Ending {
         let usage = Usage { execution_time: seconds(error.execution_time), ..Usage::default() };
         return Ending::Completed(Box::new(Completion { usage, exited: true, ..Completion::default() }));
     }
-    let message = error.exception.map(|exception| exception.message).filter(|message| !message.is_empty());
+    // Only a text exits with 1 and says something else; of a number the message is the number.
+    let text = |message: &String| code == 1 && !matches!(message.as_str(), "" | "1" | "True");
+    let message = error.exception.map(|exception| exception.message).filter(text);
     Ending::Failed(Failure::Exit { code: i32::try_from(code).unwrap_or(1), message })
 }
 
