@@ -1,6 +1,6 @@
 //! One place in the pool.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{machine::supervisor::LeaseId, outcome::Generation, protocol::ExecutionId};
 
@@ -35,6 +35,13 @@ pub(crate) enum Place {
     },
     /// Its worker is ending.
     Retiring,
+    /// Its session is gone, and its worker is being killed. `ran`: with code in it.
+    Doomed {
+        since: Instant,
+        proven: bool,
+        ran: bool,
+        why: String,
+    },
     BackingOff {
         until: Instant,
     },
@@ -52,18 +59,20 @@ impl Slot {
             | Place::Idle { .. }
             | Place::Busy { .. }
             | Place::Leased { .. }
-            | Place::Retiring => true,
+            | Place::Retiring
+            | Place::Doomed { .. } => true,
             Place::Empty | Place::BackingOff { .. } => false,
         }
     }
 
-    /// How long its worker has lived, and whether it has answered an execution; `None` if it was asked to end.
-    pub(crate) fn record(&self, now: Instant) -> Option<(Duration, bool)> {
+    /// Since when its worker has lived, and whether it has answered an execution; `None` if it was asked to end.
+    pub(crate) fn history(&self) -> Option<(Instant, bool)> {
         match self.place {
-            Place::Starting { since } => Some((now.duration_since(since), false)),
+            Place::Starting { since } => Some((since, false)),
             Place::Idle { since, proven }
             | Place::Busy { since, proven, .. }
-            | Place::Leased { since, proven, .. } => Some((now.duration_since(since), proven)),
+            | Place::Leased { since, proven, .. }
+            | Place::Doomed { since, proven, .. } => Some((since, proven)),
             Place::Empty | Place::Retiring | Place::BackingOff { .. } => None,
         }
     }

@@ -53,6 +53,16 @@ impl Pool {
         }
     }
 
+    /// A wait may be over.
+    pub(super) fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for slot in &mut self.slots {
+            if matches!(slot.place, Place::BackingOff { until } if until <= now) {
+                slot.place = Place::Empty;
+            }
+        }
+        self.arm_tick(now, effects);
+    }
+
     /// Starts workers until those who wait and the reserve are provided for.
     pub(super) fn replenish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
@@ -62,11 +72,6 @@ impl Pool {
             Life::Serving => self.config.min_idle + self.line.len(),
             Life::Failed(_) | Life::Stopping | Life::Stopped => 0,
         };
-        for slot in &mut self.slots {
-            if matches!(slot.place, Place::BackingOff { until } if until <= now) {
-                slot.place = Place::Empty;
-            }
-        }
         for _ in coming..wanted {
             let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else {
                 return;

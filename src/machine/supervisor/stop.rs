@@ -31,7 +31,7 @@ impl Pool {
                 Place::Idle { .. } | Place::Starting { .. } => self.retire(slot, effects),
                 Place::Leased { lease, .. } => self.stop_lease(lease, effects),
                 Place::BackingOff { .. } => self.slots[slot].place = Place::Empty,
-                Place::Empty | Place::Busy { .. } | Place::Retiring => {}
+                Place::Empty | Place::Busy { .. } | Place::Retiring | Place::Doomed { .. } => {}
             }
         }
     }
