@@ -8,6 +8,8 @@ use crate::{machine::supervisor::LeaseId, outcome::Generation, protocol::Executi
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) generation: Generation,
+    /// How many workers the pool had had when this one was started, with it.
+    pub(crate) birth: u64,
     pub(crate) place: Place,
 }
 
@@ -49,7 +51,7 @@ pub(crate) enum Place {
 
 impl Slot {
     pub(crate) fn new() -> Self {
-        Self { generation: Generation(0), place: Place::Empty }
+        Self { generation: Generation(0), birth: 0, place: Place::Empty }
     }
 
     /// Whether a worker of it is alive, or about to be, or not yet reaped.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     machine::{
-        restart::Verdict,
+        restart::{Verdict, Victim},
         slot::Place,
         supervisor::{Effect, Life, Pool},
     },
@@ -62,7 +62,9 @@ impl Pool {
         if proven {
             self.restarts.worked();
         }
-        match self.restarts.died(now.duration_since(since), now, jitter) {
+        let (birth, births) = (self.slots[slot].birth, self.spawned);
+        let victim = Victim { birth, births, lived: now.duration_since(since) };
+        match self.restarts.died(&victim, now, jitter) {
             Verdict::Wait(wait) if wait.is_zero() => {}
             Verdict::Wait(wait) => {
                 self.slots[slot].place = Place::BackingOff { until: now + wait };

@@ -70,15 +70,20 @@ impl Pool {
         let wanted = match self.life {
             Life::Beginning => self.config.min_idle,
             Life::Serving => self.config.min_idle + self.line.len(),
-            Life::Failed(_) | Life::Stopping | Life::Stopped => 0,
+            Life::Failed(_) | Life::Stopping { .. } | Life::Stopped => 0,
         };
+        // Whatever keeps one worker from starting keeps the others from it too: the whole pool waits.
+        if count(|place| matches!(place, Place::BackingOff { .. })) > 0 {
+            return;
+        }
         for _ in coming..wanted {
             let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else {
                 return;
             };
             let generation = Generation(self.slots[slot].generation.0 + 1);
-            self.slots[slot] = Slot { generation, place: Place::Starting { since: now } };
             self.spawned += 1;
+            self.slots[slot] =
+                Slot { generation, birth: self.spawned, place: Place::Starting { since: now } };
             effects.push(Effect::Start { slot, generation });
         }
     }
