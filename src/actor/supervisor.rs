@@ -16,7 +16,7 @@ use crate::{
             ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, Submission, SupervisorMsg, Wait,
         },
         obligation::Ledger,
-        timers::Timers,
+        timers::{Task, Timers},
     },
     config::PoolConfig,
     error::StartError,
@@ -57,6 +57,8 @@ pub(crate) struct State {
     ledger: Arc<Ledger>,
     warmup: Option<(ExecutionId, Bytes)>,
     tag: String,
+    /// Starts of workers that have no session yet.
+    starts: HashMap<usize, Task>,
     sessions: HashMap<usize, Live>,
     tickets: HashMap<ExecutionId, Ticket>,
     leases: HashMap<LeaseId, LeaseRequest>,
@@ -127,6 +129,7 @@ impl Actor for Supervisor {
             tag,
             jitter: Jitter(seed),
             spawner,
+            starts: HashMap::new(),
             sessions: HashMap::new(),
             tickets: HashMap::new(),
             leases: HashMap::new(),
@@ -292,7 +295,8 @@ impl State {
                 Input::Idle { slot, generation, execution }
             }
             SessionNotice::Terminated(death) => {
-                self.sessions.remove(&slot);
+                self.starts.remove(&slot);
+                self.sessions.retain(|at, live| *at != slot || live.generation != generation);
                 if self.started.is_some() {
                     self.start_failure = Some(StartError::Worker(death.clone()));
                 }
@@ -342,7 +346,12 @@ impl State {
                 }
             }
             Effect::Stop { slot } => self.tell(slot, SessionMsg::Stop),
-            Effect::Kill { slot, cause } => self.tell(slot, SessionMsg::Kill(cause)),
+            Effect::Kill { slot, cause } => self.kill(myself, slot, cause),
+            Effect::Desert { slot } => {
+                if let Some(live) = self.sessions.remove(&slot) {
+                    live.session.kill();
+                }
+            }
             Effect::Tick(wait) => self.arm(myself, Wait::Tick, wait),
             Effect::ArmLease(lease, wait) => self.arm(myself, Wait::Lease(lease), wait),
             Effect::DisarmLease(lease) => self.timers.disarm(&Wait::Lease(lease)),

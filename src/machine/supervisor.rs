@@ -121,6 +121,10 @@ pub(crate) enum Effect {
         slot: usize,
         cause: DeathCause,
     },
+    /// End the session in this slot without its worker, which cannot be killed.
+    Desert {
+        slot: usize,
+    },
     /// Call with `Tick` after this wait.
     Tick(Duration),
     /// Call with `LeaseExpired` after this wait, unless armed again.
@@ -175,7 +179,11 @@ enum Life {
     Serving,
     /// Starts no more workers; those that live still serve.
     Failed(String),
-    Stopping,
+    /// What runs has until then; `killed`: that is over.
+    Stopping {
+        until: Instant,
+        killed: bool,
+    },
     Stopped,
 }
 
@@ -234,8 +242,8 @@ impl Pool {
                 }
             }
             Input::Tick => self.tick(now, effects),
-            Input::Shutdown { grace } => self.shutdown(grace, effects),
-            Input::ShutdownElapsed => self.shutdown_elapsed(effects),
+            Input::Shutdown { grace } => self.shutdown(grace, now, effects),
+            Input::ShutdownElapsed => self.shutdown_elapsed(now, effects),
         }
         self.serve(effects);
         self.replenish(now, effects);
@@ -252,7 +260,9 @@ impl Pool {
             Life::Beginning | Life::Serving => None,
             Life::Failed(_) if self.slots.iter().any(Slot::has_worker) => None,
             Life::Failed(why) => Some((SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed)),
-            Life::Stopping | Life::Stopped => Some((SubmitError::ShuttingDown, LostCause::ShuttingDown)),
+            Life::Stopping { .. } | Life::Stopped => {
+                Some((SubmitError::ShuttingDown, LostCause::ShuttingDown))
+            }
         }
     }
 
@@ -321,7 +331,7 @@ impl Pool {
                 self.life = Life::Serving;
                 effects.push(Effect::Started);
             }
-            if matches!(self.life, Life::Stopping) {
+            if matches!(self.life, Life::Stopping { .. }) {
                 self.retire(slot, effects);
             }
         }
@@ -342,7 +352,7 @@ impl Pool {
         match &mut self.slots[slot].place {
             Place::Busy { since, .. } => {
                 self.slots[slot].place = Place::Idle { since: *since, proven: true };
-                if matches!(self.life, Life::Stopping) {
+                if matches!(self.life, Life::Stopping { .. }) {
                     self.retire(slot, effects);
                 }
             }

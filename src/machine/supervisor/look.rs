@@ -27,9 +27,9 @@ impl Pool {
             crashed: self.crashed,
             failed: match &self.life {
                 Life::Failed(why) => Some(why.clone()),
-                Life::Beginning | Life::Serving | Life::Stopping | Life::Stopped => None,
+                Life::Beginning | Life::Serving | Life::Stopping { .. } | Life::Stopped => None,
             },
-            shutting_down: matches!(self.life, Life::Stopping | Life::Stopped),
+            shutting_down: matches!(self.life, Life::Stopping { .. } | Life::Stopped),
             ..PoolStatus::default()
         }
     }
