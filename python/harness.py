@@ -254,7 +254,11 @@ class Host:
         limit = time.monotonic() + seconds
         events = []
         while True:
-            event = self.next_event(limit - time.monotonic())
+            try:
+                event = self.next_event(limit - time.monotonic())
+            except WorkerGone as gone:
+                self.running = None
+                raise WorkerGone(Outcome({}, events).text("stderr") + str(gone)) from None
             if type(event) is dict and event["type"] in ("result", "error"):
                 assert event["id"] == id, f"{event} instead of {id}"
                 self.running = None

@@ -23,7 +23,11 @@ Sections: codecs · channel · state · doorbell and cancelling · output · inp
 values and rich results · exceptions · executing · smaller requests · repair · idle work · start and main loop.
 """
 
+import builtins
 import sys
+
+# Our functions look names up in a copy, which user code cannot reach by assigning to `builtins`.
+__builtins__ = dict(builtins.__dict__)
 
 if __name__ == "__main__" and sys.path and sys.path[0] == __file__.rpartition("/")[0]:
     # Started as a script: this file's folder must not shadow modules, neither ours nor the user's.
@@ -33,9 +37,9 @@ if __name__ == "__main__" and sys.path and sys.path[0] == __file__.rpartition("/
 # the same reason `_signal` and not `signal` (which imports enum), and `_collections` and not `collections`.
 import _signal
 import _socket
-import builtins
 import fcntl
 import faulthandler
+import gc
 import io
 import os
 import select
@@ -64,7 +68,9 @@ DOORBELL = _signal.SIGURG  # ignored by default: harmless before our handler is 
 WORKER = globals()  # `frame.f_globals is WORKER` tells our frames from the user's
 LINUX = sys.platform.startswith("linux")
 
-# Bound now, because user code may replace them in their modules (clocks are often mocked).
+# Our own bindings, because user code may replace functions in their modules (clocks are often mocked).
+os = type(sys)("os")
+os.__dict__.update(sys.modules["os"].__dict__)
 monotonic = time.monotonic
 process_time = time.process_time
 exit_now = os._exit
@@ -180,8 +186,6 @@ def decode(data):
         value, end = _decode(data, 0, DEPTH_LIMIT)
     except IndexError:
         raise ValueError("truncated MessagePack") from None
-    except TypeError:
-        raise ValueError("a map or an array cannot be a key") from None
     if end != len(data):
         raise ValueError(f"MessagePack of {end} bytes in a frame of {len(data)}")
     return value
@@ -256,8 +260,19 @@ def _decode_map(data, at, size, room):
     items = {}
     for _ in range(size):
         key, at = _decode(data, at, room - 1)
+        if type(key) in (list, dict):
+            key = as_key(key)
         items[key], at = _decode(data, at, room - 1)
     return items, at
+
+
+def as_key(value):
+    """A list that is a key becomes a tuple; a map cannot be one."""
+    if type(value) is list:
+        return tuple([as_key(item) for item in value])
+    if type(value) is dict:
+        raise ValueError("a map cannot be a key")
+    return value
 
 
 def use_fast_codec():
@@ -268,7 +283,20 @@ def use_fast_codec():
         if msgpack is None or msgpack.version < (1, 0):
             return
         fast_encode = msgpack.Packer(use_bin_type=True, autoreset=True, unicode_errors="backslashreplace").pack
-        fast_decode = partial(msgpack.unpackb, raw=False, strict_map_key=False)
+        unpack = partial(msgpack.unpackb, raw=False, strict_map_key=False)
+        careful_decode = decode
+
+        def fast_decode(data):
+            # Where the two differ, in odd keys and in how deep they go, ours decides.
+            try:
+                value = unpack(data)
+            except TypeError:
+                return careful_decode(data)
+            for item in value.values() if type(value) is dict else ():
+                if type(item) in (list, dict):
+                    return careful_decode(data)
+            return value
+
         # Its defaults have changed between versions, so it is asked and not trusted.
         sample = {"a": [1, -1, 2.5, None, True, b"x", "y" * 300, {"k": "v"}], "big": "z" * 70000, "\ud800": -(1 << 63)}
         if fast_encode(sample) != encode(sample) or fast_decode(encode(sample)) != decode(encode(sample)):
@@ -279,7 +307,7 @@ def use_fast_codec():
 
 
 def use_json_codec():
-    """Switches to JSON: bytes as {"$bytes": base64}, and {"$float": …} for the floats that JSON lacks."""
+    """Switches to JSON, where marked objects stand for what it lacks: $bytes, $float, and $map for odd keys."""
     global encode, decode
     import binascii
     import json
@@ -293,34 +321,44 @@ def use_json_codec():
         raise TypeError(f"a {type(value).__name__} cannot be sent")
 
     def restore(item):
-        if len(item) == 1:
-            if "$bytes" in item:
-                data = binascii.a2b_base64(item["$bytes"])
-                if base64(data) != item["$bytes"]:  # the decoder skips what it does not know
-                    raise ValueError("bad base64")
-                return data
-            if "$float" in item and item["$float"] in ("nan", "inf", "-inf"):
-                return float(item["$float"])
+        """An object that does not hold what its mark promises is an ordinary one."""
+        if len(item) != 1:
+            return item
+        ((mark, held),) = item.items()
+        try:
+            if mark == "$bytes":
+                data = binascii.a2b_base64(held + "=" * (-len(held) % 4))
+                return data if base64(data).rstrip("=") == held.rstrip("=") else item  # it skips what it does not know
+            if mark == "$float":
+                return FLOATS.get(held, item)
+            if mark == "$map":
+                return {as_key(key): value for key, value in held}
+        except (TypeError, ValueError):
+            pass
         return item
 
     def refuse_constant(name):
         raise ValueError(f"{name} is no JSON")
 
     def spell_out(value):
-        """The slow path: replaces what the encoder refuses or would write as invalid JSON."""
+        """The slow path: replaces what the encoder refuses or would write as something else."""
         kind = type(value)
         if kind is float and value - value != 0:
             return {"$float": repr(value)}
         if kind is str:
             return utf8(value).decode()
         if kind is dict:
-            return {spell_out(key): spell_out(item) for key, item in value.items()}
+            if all(type(key) is str and not key.startswith("$") for key in value):
+                return {spell_out(key): spell_out(item) for key, item in value.items()}
+            return {"$map": [[spell_out(key), spell_out(item)] for key, item in value.items()]}
         return [spell_out(item) for item in value] if kind in (list, tuple) else value
 
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=bytes_object)
     decoder = json.JSONDecoder(object_hook=restore, parse_constant=refuse_constant)
 
     def encode(value):
+        if type(value) is dict and ("value" in value or "metadata" in value):
+            value = spell_out(value)  # maps of the user's
         try:
             return encoder.encode(value).encode()
         except ValueError:  # not a number, infinite, or a lone surrogate
@@ -332,8 +370,11 @@ def use_json_codec():
             check_json_depth(text)
         try:
             return decoder.decode(text)
-        except (TypeError, RecursionError) as problem:
+        except RecursionError as problem:
             raise ValueError(f"bad JSON: {problem}") from None
+
+
+FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
 def check_json_depth(text):
@@ -594,9 +635,10 @@ class State:
         self.background = False  # asyncio tasks run between executions
         self.tainted = False  # a forced cancel cut `finally` blocks short
         self.companion_until = 0.0  # until then, one SIGINT belongs to a cancel whose execution is over
-        self.forced = None  # the exception of a forced cancel; see `raise_forced`
+        self.forced = None  # the exception of a forced cancel; see `raise_with_bell`
         self.shutdown = False
         self.sequence = 0  # executions so far; names them `<exec:N>`
+        self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
         self.loop = None  # the event loop of top-level await; lives on between executions
         self.module = None  # the user's __main__
         self.namespace = None
@@ -691,7 +733,6 @@ def on_doorbell(signum, frame):
     if state.main_reads or state.forked:
         state.pending = True
         return
-    bell = None
     try:
         serve_channel(frame)
     except RecursionError:  # the user's stack has no room for us; try again when it has shrunk
@@ -712,7 +753,8 @@ def on_sigint(signum, frame):
         try:
             serve_channel(frame)  # the cancel that this signal accompanies may still be unread
         except RecursionError:
-            pass
+            bell = new_bell()
+            return None
     if not goes_with_a_frame(execution):
         execution.interrupt = True
         execution.asked_at = execution.asked_at or monotonic()
@@ -741,46 +783,55 @@ def serve_channel(frame):
     if state.serving:  # a doorbell within the doorbell: the outer call looks again
         state.pending = True
         return
-    state.serving = True
+    collecting = gc.isenabled()
+    gc.disable()  # a collection in here would run the user's finalizers where no cancel can reach them
     try:
-        while True:
+        state.pending = True
+        while state.pending:  # asked after `serving` is unset: a doorbell is either seen here or answered by itself
+            state.serving = True
             state.pending = False
             channel.take_available()
             sort_incoming(frame)
-            if not state.pending:
-                break
+            state.serving = False
     finally:
         state.serving = False
+        if collecting:
+            gc.enable()
     if state.background and channel.parked and state.loop is not None:
         state.loop.call_soon_threadsafe(state.loop.stop)
 
 
 def sort_incoming(frame):
     incoming = channel.incoming
+    # Without an execution there is nothing to control: only pings are answered, the rest keeps its order, so that a
+    # cancel stays behind the execute that it is for.
+    control = PING_ONLY if state.current is None else CONTROL
     while incoming:
         message = incoming[0]
-        act = CONTROL.get(message.get("type"))
-        if act is None or not act(message, frame):
+        kind = message.get("type")
+        act = control.get(kind) if type(kind) is str else None
+        if act is None:
             channel.parked.append(message)
+        else:
+            act(message, frame)
         incoming.popleft()  # only now: if the stack had no room for the above, the message is still there
 
 
 def control_ping(message, frame):
     send_heartbeat(message.get("seq"), frame)
     flush_if_writable()
-    return True
 
 
 def control_cancel(message, frame):
     execution = state.current
     id = message.get("id")
     if type(id) is not str:
-        return complain("a cancel without an id", "id: str", type(id).__name__)
+        complain("a cancel without an id", "id: str", type(id).__name__)
+        return
     hit = execution is not None and id == execution.id
     if hit:
         execution.ask(FORCE if message.get("force") is True else POLITE)
     channel.send({"type": "cancel_ack", "id": id, "hit": hit})
-    return True
 
 
 def control_interrupt(message, frame):
@@ -789,7 +840,6 @@ def control_interrupt(message, frame):
         execution.interrupt = True
         execution.framed_at = monotonic()
         execution.asked_at = execution.asked_at or execution.framed_at
-    return True
 
 
 def control_input(message, frame):
@@ -798,15 +848,12 @@ def control_input(message, frame):
     if question is not None and question.reply is None:
         question.reply = message
         question.answered.release()
-    return True
 
 
 def control_shutdown(message, frame):
-    if state.current is None:
-        return False  # parked; the main loop takes it at once
     state.shutdown = True
-    state.current.ask(POLITE)
-    return True
+    if state.current is not None:
+        state.current.ask(POLITE)
 
 
 CONTROL = {
@@ -816,6 +863,7 @@ CONTROL = {
     "input_response": control_input,
     "shutdown": control_shutdown,
 }
+PING_ONLY = {"ping": control_ping}
 
 
 def complain(what, expected=None, got=None, id=None):
@@ -825,7 +873,6 @@ def complain(what, expected=None, got=None, id=None):
         if value is not None:
             message[key] = value[:200]
     channel.send(message)
-    return True
 
 
 # -- health, as told by a heartbeat
@@ -912,15 +959,17 @@ def deliver_here():
 
 def raise_due(execution, frame):
     """Raises KeyboardInterrupt at `frame`, or arranges for it."""
-    if monotonic() - execution.asked_at < limits.import_grace:
-        importer = importing_frame(frame)
-        if importer is not None:
-            raise_after_import(importer)
-            return
+    importer = importing_frame(frame) if execution.raised == 0 else None
+    if importer is not None and monotonic() - execution.asked_at < limits.import_grace:
+        raise_after_import(importer)
+        return
     if execution.level == FORCE:
+        if importer is not None:  # it has had its time; once without force, so that the half-made module is dropped
+            execution.raised = POLITE
+            raise_with_bell("cancelled", False)
         state.tainted = True
         trace_user_frames(frame)
-        raise_forced()
+        raise_with_bell("cancelled by force", True)
     text = () if execution.interrupt and not execution.level else ("cancelled",)
     execution.interrupted = execution.interrupted or execution.interrupt
     execution.interrupt = False
@@ -997,14 +1046,14 @@ def raise_if_due(frame):
 #         It never raises at an `exception` event: CPython unsets tracing there, and nothing would change.
 
 
-def raise_forced():
-    forced = KeyboardInterrupt("cancelled by force")
-    forced.bell = new_bell()
+def raise_with_bell(text, insist):
+    error = KeyboardInterrupt(text)
+    error.bell = new_bell()
     # Kept here and not in a local: a frame of the exception's own traceback that held it would make a cycle, and a
     # swallowed exception would not be freed.
-    state.forced = forced
-    del forced
-    if sys.version_info >= (3, 10):
+    state.forced = error
+    del error
+    if insist and sys.version_info >= (3, 10):
         bell = Bell()
         bell = None  # noqa: F841  rings now; nothing from here to the raise looks at signals
     raise state.forced
@@ -1026,7 +1075,7 @@ def trace_forced(frame, event, argument):
         return None
     if event not in ("line", "call"):
         return trace_forced
-    raise_forced()
+    raise_with_bell("cancelled by force", True)
 
 
 def clean_up_after_cancel():
@@ -1203,6 +1252,8 @@ def wait_for_reply(question, execution):
     finally:
         state.waiting = False
         state.main_reads = False
+        if state.pending:  # the doorbell rang after the last look
+            serve_channel(sys._getframe())
     if execution.due():
         raise_due(execution, sys._getframe())
     if question.reply is None:
@@ -1296,7 +1347,7 @@ def load(name):
     sys.path = list(state.clean_path)
     try:
         return __import__(name)
-    except ImportError:
+    except Exception:  # it is not there, or user code broke what it needs
         return None
     finally:
         sys.path = theirs
@@ -1524,6 +1575,8 @@ def run_coroutine(coroutine, execution):
             sys.settrace(None)
             state.loop = None
             asyncio.set_event_loop(None)
+            # Never freed: its coroutine would be closed, which is one more exception for code that swallows them all.
+            state.abandoned.append((loop, task))
         elif not task.cancelled():
             task.exception()  # marks it as seen; it is already on its way up
 
@@ -1605,7 +1658,7 @@ def expressible(value):
             most += 5
             waiting.extend([(child, room - 1) for child in item])
             if kind is dict:
-                if not all(type(key) is str for key in item):
+                if not all(type(key) in KEYS for key in item):
                     return False
                 waiting.extend([(child, room - 1) for child in item.values()])
         else:
@@ -1613,6 +1666,9 @@ def expressible(value):
         if least > VALUE_LIMIT:
             return False
     return most <= VALUE_LIMIT or len(encode(value)) <= VALUE_LIMIT
+
+
+KEYS = (str, int, float, bool, bytes, type(None))
 
 
 def has_encoding(text):
@@ -1705,11 +1761,12 @@ def sendable_bundle(found):
             except (TypeError, ValueError):
                 part = safe_str(part)
         size += len(part)
+        name = safe_str(mime)
         if size > limits.max_display:
-            log("warn", f"a representation as {mime} was dropped: more than {limits.max_display} bytes")
+            log("warn", f"a representation as {name} was dropped: more than {limits.max_display} bytes")
             size -= len(part)
-        else:
-            bundle[safe_str(mime)] = part
+        elif not name.startswith("$"):  # those are the JSON codec's
+            bundle[name] = part
     return bundle
 
 
@@ -1788,13 +1845,13 @@ def without_worker_frames(traceback):
     return traceback
 
 
-def describe(error, text=True):
+def describe(error, text=True, limit=None):
     """Returns the exception as the protocol tells it. User code runs here (`__str__`); the caller contains it."""
     strip_worker_frames(error)
     description = describe_one(error, set())
-    if text:
-        traceback = load("traceback")
-        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    traceback = load("traceback") if text else None
+    if traceback is not None:
+        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit))
         if len(lines) > TEXT_LIMIT:
             half = TEXT_LIMIT // 2
             lines = f"{lines[:half]}\n… [{len(lines)} characters] …\n{lines[-half:]}"
@@ -1853,7 +1910,8 @@ def frame_of(entry):
     line = entry.tb_lineno or 0
     name = getattr(code, "co_qualname", code.co_name)
     frame = {"file": shorten(code.co_filename, 4096), "line": line, "name": shorten(name, 512)}
-    source = load("linecache").getline(code.co_filename, line, entry.tb_frame.f_globals)
+    linecache = load("linecache")
+    source = linecache.getline(code.co_filename, line, entry.tb_frame.f_globals) if linecache is not None else ""
     if source.strip():
         frame["text"] = shorten(source.strip(), 4096)
     if hasattr(code, "co_positions") and entry.tb_lasti >= 0:
@@ -1888,37 +1946,57 @@ def frame_of_syntax_error(error):
 # Executing: from an `execute` frame to its `result` or `error`
 # ---------------------------------------------------------------------------------------------------------------
 
-EXECUTE_FIELDS = {
-    "code": (str,),
-    "timestamp": (float, int),
-    "capture_source": (bool,),
-    "filename": (str,),
-    "silent": (bool,),
-    "allow_stdin": (bool,),
-    "fresh": (bool,),
-    "mime": (bool,),
-    "argv": (list,),
-    "sys_path": (list,),
-    "cwd": (str,),
-    "args": (dict,),
+FIELDS = {
+    "init": {
+        "session": str,
+        "cwd": str,
+        "env": dict,
+        "sys_path": list,
+        "argv": list,
+        "limits": dict,
+        "seq": int,
+    },
+    "execute": {
+        "code": str,
+        "timestamp": (float, int),
+        "capture_source": bool,
+        "filename": str,
+        "silent": bool,
+        "allow_stdin": bool,
+        "fresh": bool,
+        "mime": bool,
+        "argv": list,
+        "sys_path": list,
+        "cwd": str,
+        "args": dict,
+    },
+    "reset": {"keep": list},
+    "vars": {"max": int},
+    "complete": {"code": str, "pos": int},
 }
+REQUIRED = {"execute": ("code",), "complete": ("code", "pos")}
+HOLD_TEXT = ("argv", "sys_path", "args", "env", "keep")  # lists, and keys of maps
 
 
 class RequestError(Exception):
     """The request itself is at fault; no user code ran."""
 
 
-def check_execute(message):
+def check_fields(message):
     """Raises RequestError if a field is missing or of a wrong type. Unknown fields are ignored, null means absent."""
+    fields = FIELDS[message["type"]]
     for name, value in message.items():
-        kinds = EXECUTE_FIELDS.get(name)
-        if kinds is None or type(value) in kinds:
+        kind = fields.get(name)
+        if kind is None or type(value) is kind or value is None:
             continue
-        if value is not None or name == "code":
-            raise RequestError(f"`{name}` must be {kinds[0].__name__}, not {type(value).__name__}")
-    if "code" not in message:
-        raise RequestError("`code` is missing")
-    for name in "argv", "sys_path", "args":
+        if type(kind) is not tuple:
+            raise RequestError(f"`{name}` must be {kind.__name__}, not {type(value).__name__}")
+        if type(value) not in kind:
+            raise RequestError(f"`{name}` must be {kind[0].__name__}, not {type(value).__name__}")
+    for name in REQUIRED.get(message["type"], ()):
+        if message.get(name) is None:
+            raise RequestError(f"`{name}` is missing")
+    for name in HOLD_TEXT:
         for item in message.get(name) or ():
             if type(item) is not str:
                 raise RequestError(f"`{name}` must hold str, not {type(item).__name__}")
@@ -1938,7 +2016,7 @@ def execute(message):
     namespace = state.namespace
     try:
         try:
-            check_execute(message)
+            check_fields(message)
             configure(execution, message)
             if not Borrowed.FIELDS.isdisjoint(message):
                 borrowed = Borrowed(message)
@@ -1975,6 +2053,9 @@ def begin(id):
     state.sequence += 1
     state.current = execution
     state.main_reads = False  # from here on the doorbell is answered by the handler
+    if channel.parked:
+        channel.incoming.extendleft(reversed(channel.parked))
+        channel.parked.clear()
     if state.pending or channel.incoming:
         serve_channel(None)
     return execution
@@ -2015,6 +2096,7 @@ def end(execution, reply, ended, namespace, newest, borrowed):
         flush_output()
     if execution.leaves_nothing and (reply["type"] == "result" or execution.fresh):
         forget_source(execution.filename)
+    state.main_reads = True
     state.current = None
     if execution.level and not execution.companion:
         state.companion_until = monotonic() + 0.1
@@ -2053,11 +2135,16 @@ def failure(execution, error):
     elif isinstance(error, SyntaxError) and is_compile_error(error):
         reply["kind"] = "syntax"
     try:
-        # A cancelled execution's exception is ours: no user code is needed to describe it, so none is run.
-        state.user = reply["kind"] != "cancelled"
-        if reply["kind"] == "cancelled" and type(error).__str__ is BaseException.__str__:
-            error.__cause__ = error.__context__ = None
-        reply["exception"] = describe(error, text=reply["kind"] != "exit")
+        if reply["kind"] == "cancelled":
+            # In time, and without user code if the exception is ours: what else it interrupted is of no interest.
+            if type(error) is KeyboardInterrupt:
+                error.__cause__ = error.__context__ = None
+            else:
+                state.user = True
+            reply["exception"] = describe(error, limit=-limits.max_frames)
+        else:
+            state.user = True
+            reply["exception"] = describe(error, text=reply["kind"] != "exit")
     except BaseException:
         reply["exception"] = name_exception(error)
     finally:
@@ -2143,10 +2230,15 @@ def init(message):
     spoken = message.get("protocol")
     if spoken != PROTOCOL:
         channel_broken("protocol version", str(PROTOCOL), str(spoken))
+    try:
+        check_fields(message)
+    except RequestError as problem:
+        complain(f"init: {problem}")
+        return
     for name, value in (message.get("env") or {}).items():
         if value is None:
             os.environ.pop(name, None)
-        else:
+        elif type(value) is str:
             os.environ[name] = value
     sys.path[:0] = message.get("sys_path") or []
     if message.get("argv") is not None:
@@ -2157,7 +2249,7 @@ def init(message):
             setattr(limits, name, min(wanted[name], FRAME_LIMIT // 4))
     if type(wanted.get("import_grace")) in (int, float) and wanted["import_grace"] >= 0:
         limits.import_grace = wanted["import_grace"]
-    if type(message.get("seq")) is int:
+    if message.get("seq") is not None:
         state.sequence = message["seq"]
     if message.get("cwd") is not None:
         try:
@@ -2176,6 +2268,7 @@ def answer(message, produce):
     execution.allow_stdin = False
     try:
         try:
+            check_fields(message)
             state.user = True
             deliver_here()
             reply = produce(message)
@@ -2191,14 +2284,13 @@ def answer(message, produce):
     if state.forked:
         exit_now(0)
     flush_output()
+    state.main_reads = True
     state.current = None
     channel.send(reply)
 
 
 def reset(message):
-    keep = message.get("keep") or []
-    if type(keep) is not list:
-        raise RequestError("`keep` must be a list")
+    keep = message.get("keep") or ()
     kept = {name: state.namespace[name] for name in keep if name in state.namespace}
     use_new_module()
     state.namespace.update(kept)
@@ -2211,7 +2303,7 @@ def reset(message):
 
 def list_variables(message):
     most = message.get("max")
-    most = most if type(most) is int and 0 < most < 10000 else 200
+    most = 200 if most is None else min(most, 10000)
     reprlib = load("reprlib")
     short = reprlib.Repr()
     short.maxstring = short.maxother = 200
@@ -2219,7 +2311,7 @@ def list_variables(message):
     for name, value in list(state.namespace.items()):
         if type(name) is not str or name.startswith("__"):
             continue
-        if len(told) == most:
+        if len(told) >= most:
             break
         try:
             text = short.repr(value)
@@ -2230,9 +2322,9 @@ def list_variables(message):
 
 
 def complete(message):
-    code, at = message.get("code"), message.get("pos")
-    if type(code) is not str or type(at) is not int or not 0 <= at <= len(code):
-        raise RequestError("`code` must be str, and `pos` a place in it")
+    code, at = message["code"], message["pos"]
+    if not 0 <= at <= len(code):
+        raise RequestError(f"`pos` must be a place in the {len(code)} characters of `code`, not {at}")
     start = at
     while start and (code[start - 1].isidentifier() or code[start - 1].isdigit() or code[start - 1] == "."):
         start -= 1
@@ -2410,7 +2502,7 @@ def do_idle_work():
         patience = 0
         if state.untidy:
             state.untidy = False
-            load("gc").collect()
+            gc.collect()
         elif next(idle_work, DONE) is DONE:
             state.idle = True
             return
@@ -2502,6 +2594,7 @@ HANDLERS = {
     "reset": lambda message: answer(message, reset),
     "vars": lambda message: answer(message, list_variables),
     "complete": lambda message: answer(message, complete),
+    "protocol_error": lambda message: None,  # never answered, or two peers could complain at each other for ever
 }
 
 
@@ -2514,8 +2607,6 @@ def serve():
             handle(message)
             if kind == "execute":
                 repair()
-        elif kind == "shutdown":
-            state.shutdown = True
         elif type(kind) is str and kind in CONTROL:
             CONTROL[kind](message, None)
         else:
@@ -2608,13 +2699,22 @@ def main():
     try:
         announce(start())
         serve()
-    except BaseException:
+    except BaseException as error:
         try:
-            import traceback
-
-            os.write(2, ("ostler worker: internal error\n" + traceback.format_exc()).encode("utf-8", "replace"))
+            report_internal_error(error)
         finally:
             exit_now(EXIT_INTERNAL)
+
+
+def report_internal_error(error):
+    """By hand: whatever broke this file may have broken the traceback module too."""
+    lines = [f"ostler worker: internal error: {type(error).__name__}: {error}"]
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        lines.append(f"  {code.co_filename}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    os.write(2, "\n".join([*lines, ""]).encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

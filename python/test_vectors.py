@@ -6,6 +6,8 @@ as text of each stream: how many pieces it comes in is the worker's affair.
 
 import json
 import os
+import subprocess
+import sys
 import unittest
 
 from harness import HERE, LIMIT, Host, WorkerGone, codec
@@ -151,6 +153,43 @@ class OverPipesInMessagePack(Replay, unittest.TestCase):
 
 class OverPipesInJson(Replay, unittest.TestCase):
     transport, codec = "stdio", "json"
+
+
+class TheSmallestWorker(unittest.TestCase):
+    """The program at the top of PROTOCOL.md does what the page says."""
+
+    def test_it_speaks_the_protocol(self):
+        with open(os.path.join(HERE, "..", "PROTOCOL.md"), encoding="utf-8") as page:
+            program = page.read().split("```python\n")[1].split("```")[0]
+        requests = [
+            {"type": "init", "protocol": 1},
+            {"type": "execute", "id": "1", "code": "hello"},
+            {"type": "ping", "seq": 5},
+            {"type": "cancel", "id": "1"},
+            {"type": "dance", "id": "2"},
+            {"type": "shutdown"},
+        ]
+        payloads = [json.dumps(request).encode() for request in requests]
+        stream = b"".join(len(payload).to_bytes(4, "big") + payload for payload in payloads)
+        done = subprocess.run([sys.executable, "-c", program], input=stream, stdout=subprocess.PIPE, timeout=LIMIT)
+        answers = []
+        rest = done.stdout
+        while rest:
+            end = 4 + int.from_bytes(rest[:4], "big")
+            answers.append(codec("json").decode(rest[4:end]))
+            rest = rest[end:]
+        wanted = [
+            {"type": "ready", "protocol": 1, "codec": "json", "language": "capitals"},
+            {"type": "started", "id": "1"},
+            {"type": "output", "id": "1", "stream": "stdout", "seq": 0, "data": "HELLO"},
+            {"type": "result", "id": "1"},
+            {"type": "heartbeat", "seq": 5},
+            {"type": "cancel_ack", "id": "1", "hit": False},
+            {"type": "protocol_error", "what": "unknown type `dance`", "id": "2"},
+            {"type": "bye"},
+        ]
+        self.assertTrue(is_part(wanted, answers), answers)
+        self.assertEqual(done.returncode, 0)
 
 
 if __name__ == "__main__":

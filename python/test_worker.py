@@ -74,11 +74,12 @@ class Conversation:
     def test_plain_values_travel_and_others_have_a_repr_only(self):
         value = self.host.value('{"a": [1, 2.5, None, True, "é", b"x"], "b": (1,)}')
         self.assertEqual(value, {"a": [1, 2.5, None, True, "é", b"x"], "b": [1]})
-        for code in "1 << 64", "{1: 2}", "{1}", "object()", "'x' * 65536", "[0] * 65537", "l = []; l.append(l); l", "'\\ud800'":
+        for code in "1 << 64", "{(1,): 2}", "{1}", "object()", "'x' * 65536", "[0] * 65537", "l = []; l.append(l); l", "'\\ud800'":
             frame = self.host.run(code).frame
             self.assertNotIn("value", frame, code)
             self.assertIn("repr", frame)
         self.assertEqual(len(self.host.value("'x' * 60000")), 60000)
+        self.assertEqual(self.host.value("{1: 'one', '$x': {None: 2.5}}"), {1: "one", "$x": {None: 2.5}})
 
     def test_a_long_repr_is_cut(self):
         self.assertEqual(len(self.host.run("'x' * 1000000").frame["repr"]), 64 << 10)
@@ -420,6 +421,22 @@ class Conversation:
         self.host.write(len(self.host.codec.encode({})).to_bytes(4, "big") + self.host.codec.encode({}))
         self.host.next_frame("protocol_error")
         self.assertEqual(self.host.value("1"), 1)
+
+    def test_questions_with_wrong_fields_are_refused(self):
+        for kind, fields, field in (
+            ("vars", {"max": "x"}, "max"),
+            ("complete", {"code": "x"}, "pos"),
+            ("complete", {"code": "x", "pos": 2}, "pos"),
+            ("reset", {"keep": [1]}, "keep"),
+        ):
+            self.host.send(kind, id="q1", **fields)
+            frame = self.host.next_frame("error")
+            self.assertEqual((frame["id"], frame["kind"]), ("q1", "request"))
+            self.assertIn(f"`{field}`", frame["exception"]["message"])
+            self.host.send(kind)
+            self.host.next_frame("protocol_error")
+        self.host.send("protocol_error", what="nothing")  # never answered
+        self.assertEqual(self.host.run("1").frames("protocol_error"), [])
 
     # -- smaller requests
 

@@ -118,8 +118,8 @@ The code finds what `python FILE ARGS` would give it: __file__, __name__, sys.ar
 your environment, and standard input through input() and sys.stdin. Output goes to stdout and stderr as it comes. With
 several files each line carries the name of its file, and a summary follows.
 
-Ctrl-C stops what runs, within --grace; a second one kills it. A TERM signal lets it run for the grace, then kills it.
-Nothing stays behind.
+Ctrl-C raises KeyboardInterrupt in what runs; what has not ended after --grace, or at a second Ctrl-C, is killed. A TERM
+signal lets it run for the grace, then kills it. Nothing stays behind.
 
 Exit codes:
   0    all completed
@@ -140,8 +140,8 @@ JSON events (--json), one object a line; `event`, `id` and `label` are in each:
   dropped  bytes, output that was discarded after a stop
   outcome  outcome (completed, failed, cancelled, timed_out, lost), duration in seconds, message, and as it applies
            exit_code, exception {type, message}, traceback, rung (queued, interrupt, force, kill), phase, started
-Two have no id: refused (label, message), a file that was never accepted, and the last one, summary (one count for each
-outcome and for refused, duration, exit_code).
+Two have no id: refused (label, message), a file that was never accepted, and the last one, summary (a count for each
+outcome, refused, not_run, duration, exit_code).
 
 Examples:
   ostler run hello.py

@@ -3,6 +3,8 @@
 //! It uses the library as any embedder would: nothing here knows how a worker is run.
 
 mod args;
+mod bar;
+mod doctor;
 mod exit;
 mod input;
 mod output;
@@ -48,7 +50,7 @@ async fn command(cli: Cli) -> Exit {
         Ok(console) => match cli.command {
             Command::Run(args) => run::run(args, verbose, console).await,
             Command::Repl(args) => repl::run(args, console).await,
-            Command::Doctor(_) => Ok(Exit::Usage),
+            Command::Doctor(args) => doctor::run(args, console).await,
         },
     };
     done.unwrap_or_else(|fatal| {

@@ -4,14 +4,20 @@
 //! executions are not taken, and their workers wait. Signals are still heard.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
+    os::fd::AsFd,
     thread,
 };
 
 use bytes::Bytes;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ostler::Stream;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::bar::Bar;
 
 /// Writes that may wait; a chunk of output is at most what one read of a pipe brings.
 const QUEUE: usize = 64;
@@ -34,8 +40,9 @@ enum Piece {
     Bar {
         steps: u64,
     },
-    /// One step of the bar is done; what still runs.
+    /// So many steps of the bar are done; what runs now.
     Step {
+        steps: u64,
         message: String,
     },
     /// A question is on the terminal, or was answered: the bar makes room for it.
@@ -50,7 +57,7 @@ impl Console {
     pub(crate) fn start() -> io::Result<Self> {
         let (queue, pieces) = mpsc::channel(QUEUE);
         let (gone, closed) = watch::channel(false);
-        let writer = Writer { pieces, gone, bar: None, questions: 0 };
+        let writer = Writer { pieces, gone, bar: None, questions: 0, unfinished: false };
         thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
         Ok(Self { queue, closed })
     }
@@ -71,8 +78,8 @@ impl Console {
     }
 
     /// Moves the progress bar, and names what runs.
-    pub(crate) async fn step(&self, message: String) {
-        self.tell(Piece::Step { message }).await;
+    pub(crate) async fn step(&self, steps: u64, message: String) {
+        self.tell(Piece::Step { steps, message }).await;
     }
 
     /// Takes the progress bar away.
@@ -91,6 +98,11 @@ impl Console {
         self.tell(Piece::Flush(done)).await;
         // An error means that the thread has ended: nothing is left to write.
         let _ = written.await;
+    }
+
+    /// Whether nobody reads stdout any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
     }
 
     /// Resolves when nobody reads stdout any more; never, while somebody does.
@@ -125,59 +137,82 @@ pub(crate) fn is_terminal(stream: Stream) -> bool {
 struct Writer {
     pieces: mpsc::Receiver<Piece>,
     gone: watch::Sender<bool>,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     questions: usize,
+    /// The last line that was written has no end.
+    unfinished: bool,
 }
 
 impl Writer {
     fn run(mut self) {
         let mut batch = Vec::with_capacity(QUEUE);
+        let mut writes = Vec::new();
         while self.pieces.blocking_recv_many(&mut batch, QUEUE) > 0 {
-            // The bar is taken away once for all lines that are there.
-            let writes = batch.iter().any(|piece| matches!(piece, Piece::Write { .. }));
-            match self.bar.clone() {
-                Some(bar) if writes => bar.suspend(|| self.take(&mut batch)),
-                Some(_) | None => self.take(&mut batch),
+            for piece in batch.drain(..) {
+                if let Piece::Write { to, data } = piece {
+                    writes.push((to, data));
+                } else {
+                    self.write_all(&mut writes);
+                    self.take(piece);
+                }
+            }
+            self.write_all(&mut writes);
+        }
+    }
+
+    /// Writes what is there at once, so that the bar is taken away once for all of it.
+    fn write_all(&mut self, writes: &mut Vec<(Stream, Bytes)>) {
+        if writes.is_empty() {
+            return;
+        }
+        let bar = self.bar.take();
+        let mut write = || writes.drain(..).for_each(|(to, data)| self.write(to, &data, bar.is_some()));
+        match &bar {
+            Some(bar) => bar.aside(write),
+            None => write(),
+        }
+        self.bar = bar;
+    }
+
+    fn take(&mut self, piece: Piece) {
+        match piece {
+            Piece::Write { to, data } => self.write(to, &data, self.bar.is_some()),
+            Piece::Bar { steps } => self.bar = Some(Bar::new(steps)),
+            Piece::Step { steps, message } => {
+                if let Some(bar) = &mut self.bar {
+                    bar.step(steps, message);
+                }
+            }
+            Piece::Asking(open) => self.ask(open),
+            Piece::BarDone => {
+                if let Some(mut bar) = self.bar.take() {
+                    bar.hide();
+                }
+            }
+            Piece::Flush(done) => {
+                // Whoever waited may have gone.
+                let _ = done.send(());
             }
         }
     }
 
-    fn take(&mut self, batch: &mut Vec<Piece>) {
-        for piece in batch.drain(..) {
-            match piece {
-                Piece::Write { to, data } => self.write(to, &data),
-                Piece::Bar { steps } => self.bar = Some(new_bar(steps)),
-                Piece::Step { message } => {
-                    if let Some(bar) = &self.bar {
-                        bar.inc(1);
-                        bar.set_message(message);
-                    }
-                }
-                Piece::Asking(open) => self.ask(open),
-                Piece::BarDone => {
-                    if let Some(bar) = self.bar.take() {
-                        bar.finish_and_clear();
-                    }
-                }
-                Piece::Flush(done) => {
-                    // Whoever waited may have gone.
-                    let _ = done.send(());
-                }
-            }
+    fn write(&mut self, to: Stream, data: &[u8], several: bool) {
+        if several && self.questions > 0 && self.unfinished {
+            // A question stands in this line, and what comes now is another file's.
+            self.write_bytes(to, b"\n");
         }
+        self.write_bytes(to, data);
+        self.unfinished = !data.ends_with(b"\n");
     }
 
-    fn write(&self, to: Stream, data: &[u8]) {
+    fn write_bytes(&self, to: Stream, data: &[u8]) {
         let written = match to {
             Stream::Stdout if *self.gone.borrow() => return,
-            // Flushed every time: std keeps back the end of a line that is not finished.
-            Stream::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(data).and_then(|()| stdout.flush())
-            }
-            Stream::Stderr => io::stderr().lock().write_all(data),
+            Stream::Stdout => write_all(io::stdout(), data),
+            // Whoever closed stderr does not want to hear about it.
+            Stream::Stderr => return write_all(io::stderr(), data).unwrap_or_default(),
         };
-        if let (Err(_), Stream::Stdout) = (written, to) {
+        if written.is_err() {
             // Whatever the error is, nobody gets what is printed from here on.
             self.gone.send_replace(true);
         }
@@ -185,33 +220,27 @@ impl Writer {
 
     fn ask(&mut self, open: bool) {
         self.questions = if open { self.questions + 1 } else { self.questions.saturating_sub(1) };
-        let hidden = self.questions > 0;
-        if let Some(bar) = &self.bar {
-            bar.set_draw_target(if hidden {
-                ProgressDrawTarget::hidden()
-            } else {
-                ProgressDrawTarget::stderr()
-            });
+        match (&mut self.bar, self.questions) {
+            (Some(bar), 0) => bar.show(),
+            (Some(bar), _) => bar.hide(),
+            (None, _) => {}
         }
     }
 }
 
-fn new_bar(steps: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{spinner} {bar:24.cyan} {pos}/{len} in {elapsed}  {wide_msg}")
-        .expect("the template is a constant, and is shown by a test")
-        .progress_chars("━━╌");
-    bar.set_style(style);
-    bar.enable_steady_tick(std::time::Duration::from_millis(100));
-    bar
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar_has_a_valid_template() {
-        new_bar(3).finish_and_clear();
+/// Writes all of it at once: std would keep back the end of a line that is not finished.
+fn write_all(to: impl AsFd, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        match rustix::io::write(&to, data) {
+            Ok(written) => data = &data[written..],
+            Err(Errno::INTR) => {}
+            // Somebody who shares the terminal made it non-blocking; that is no reason to lose output.
+            Err(Errno::AGAIN) => {
+                // What goes wrong here goes wrong in the next write too.
+                let _ = poll(&mut [PollFd::new(&to, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(())
 }

@@ -4,9 +4,8 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, anyhow};
 use ostler::{Runtime, RuntimeBuilder, WorkerSpec};
-use tokio::sync::watch;
 
-use crate::{args::PoolArgs, exit::Fatal, signals::Stop};
+use crate::{args::PoolArgs, exit::Fatal, signals::Stopping};
 
 /// Settings of a pool that acts for the user: in their folder, with their environment, without a deadline.
 pub(crate) fn builder(args: &PoolArgs, cwd: &Path) -> Result<RuntimeBuilder, Fatal> {
@@ -19,14 +18,10 @@ pub(crate) fn builder(args: &PoolArgs, cwd: &Path) -> Result<RuntimeBuilder, Fat
 }
 
 /// Starts it, unless the user stops the program first: `None`.
-pub(crate) async fn start(
-    builder: RuntimeBuilder,
-    stop: &watch::Sender<Stop>,
-) -> Result<Option<Runtime>, Fatal> {
-    let mut stopped = stop.subscribe();
+pub(crate) async fn start(builder: RuntimeBuilder, stop: &Stopping) -> Result<Option<Runtime>, Fatal> {
     tokio::select! {
         runtime = builder.start() => runtime.map(Some).map_err(Fatal::not_started),
-        _ = stopped.wait_for(|stop| *stop != Stop::No) => Ok(None),
+        () = stop.told() => Ok(None),
     }
 }
 

@@ -78,17 +78,47 @@ impl Signals {
         }
     }
 
-    /// Turns signals into how urgently to stop, for as long as somebody listens.
-    pub(crate) fn watch(mut self) -> watch::Sender<Stop> {
-        let stop = watch::Sender::new(Stop::No);
-        let told = stop.clone();
+    /// Turns signals into how urgently to stop.
+    pub(crate) fn watch(mut self) -> Stopping {
+        let stopping = Stopping { told: watch::Sender::new(Stop::No) };
+        let told = stopping.clone();
         tokio::spawn(async move {
             loop {
                 let signal = self.next().await;
-                told.send_modify(|stop| *stop = after(*stop, signal));
+                told.change(|stop| after(stop, signal));
             }
         });
-        stop
+        stopping
+    }
+}
+
+/// How urgently the program is to stop, for everyone who wants to know. Values only: a lock that is held over a wait
+/// would stop the program from hearing the next signal.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping {
+    told: watch::Sender<Stop>,
+}
+
+impl Stopping {
+    /// At this moment.
+    pub(crate) fn now(&self) -> Stop {
+        *self.told.borrow()
+    }
+
+    /// Tells something else.
+    pub(crate) fn change(&self, change: impl FnOnce(Stop) -> Stop) {
+        self.told.send_modify(|stop| *stop = change(*stop));
+    }
+
+    /// Resolves when it is what is wanted.
+    pub(crate) async fn when(&self, wanted: impl Fn(Stop) -> bool) {
+        // The channel is open: its sender is right here.
+        let _ = self.told.subscribe().wait_for(|stop| wanted(*stop)).await;
+    }
+
+    /// Resolves when the program is to stop, however urgently.
+    pub(crate) async fn told(&self) {
+        self.when(|stop| stop != Stop::No).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Outcomes in words, for a person who has seen the output.
 
-use ostler::{Death, Failure, Lost, LostCause, Outcome};
+use ostler::{Cancelled, Death, Failure, Lost, LostCause, Outcome, Rung};
 
 /// The outcome in one line, without the traceback.
 pub(crate) fn line(outcome: &Outcome) -> String {
@@ -13,19 +13,19 @@ pub(crate) fn line(outcome: &Outcome) -> String {
             format!("{}: {}", exception.type_name, exception.message)
         }
         Outcome::Lost(lost) => self::lost(lost),
+        // Not always at the end of the grace: a person may have been impatient.
+        Outcome::Cancelled(Cancelled { rung: Rung::Kill, .. }) => {
+            "cancelled: the code did not stop, so its worker was killed".into()
+        }
         Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) => outcome.to_string(),
     }
 }
 
 /// How it was lost. What a worker wrote to stderr before its death was shown when it came, if code ran.
 pub(crate) fn lost(lost: &Lost) -> String {
-    match &lost.cause {
-        LostCause::Died(death) if lost.started => {
-            let death = Death { stderr: String::new(), ..death.clone() };
-            Lost { started: true, cause: LostCause::Died(death) }.to_string()
-        }
-        _ => lost.to_string(),
-    }
+    let Lost { started: true, cause: LostCause::Died(death) } = lost else { return lost.to_string() };
+    let death = Death { stderr: String::new(), ..death.clone() };
+    Lost { started: true, cause: LostCause::Died(death) }.to_string()
 }
 
 #[cfg(test)]

@@ -194,13 +194,14 @@ impl State {
 
     /// Performs what the last step asked for. `credit` belongs to the event that the step passes on, if it does.
     fn perform_all(&mut self, myself: &ActorRef<SessionMsg>, mut credit: Credit) {
+        // First: whoever hears of a step may look at the state that it led to.
+        self.show();
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             self.perform(myself, effect, &mut credit);
         }
         effects.append(&mut self.effects);
         self.effects = effects;
-        self.show();
         if !self.effects.is_empty() {
             self.perform_all(myself, Credit::free());
         }

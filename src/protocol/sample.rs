@@ -83,7 +83,8 @@ impl Sample for u32 {
 
 impl Sample for i64 {
     fn sample(source: &mut Source) -> Self {
-        u64::sample(source).cast_signed()
+        let number = u64::sample(source).cast_signed();
+        if bool::sample(source) { number } else { number.wrapping_neg() }
     }
 }
 

@@ -96,11 +96,9 @@ impl Scanner {
             }
             rest = &rest[skip..];
         }
-        if let Some((_, false)) = self.string {
-            if !self.continued {
-                // A string that its line does not end is wrong.
-                self.string = None;
-            }
+        if !self.continued && matches!(self.string, Some((_, false))) {
+            // A string that its line does not end is wrong.
+            self.string = None;
         }
         last
     }

@@ -195,6 +195,7 @@ fn prepare(file: &Path) -> io::Result<()> {
 }
 
 impl From<ReadlineError> for Typed {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, the terminal does not work")]
     fn from(error: ReadlineError) -> Self {
         match error {
             ReadlineError::Eof => Self::End,
@@ -246,6 +247,6 @@ impl ConditionalEventHandler for Outdent {
         let before = context.line()[..context.pos()].rsplit('\n').next().unwrap_or_default();
         let spaces = before.len();
         let level = spaces > 0 && spaces.is_multiple_of(LEVEL.len()) && before.chars().all(|c| c == ' ');
-        (count == 1 && level).then(|| Cmd::Dedent(Movement::WholeLine))
+        (count == 1 && level).then_some(Cmd::Dedent(Movement::WholeLine))
     }
 }

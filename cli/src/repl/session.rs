@@ -228,10 +228,8 @@ impl Repl {
                     self.screen.write(Stream::Stdout, format!("{repr}\n")).await;
                 }
             }
-            Outcome::Failed(Failure::Exit { code, message }) => {
-                if let Some(message) = message {
-                    self.screen.write(Stream::Stderr, format!("{message}\n")).await;
-                }
+            // The text given to `sys.exit` was printed where Python prints it.
+            Outcome::Failed(Failure::Exit { code, .. }) => {
                 return Flow::Leave(Exit::Code(code.to_le_bytes()[0]));
             }
             Outcome::Failed(failure @ Failure::Exception(_)) => {
@@ -293,7 +291,7 @@ impl Repl {
         let data = data.into();
         match &mut self.reader {
             Reader::Terminal(keyboard) if self.prompting => {
-                keyboard.print(String::from_utf8_lossy(&data).into_owned())
+                keyboard.print(String::from_utf8_lossy(&data).into_owned());
             }
             Reader::Terminal(_) | Reader::Pipe(_) => self.screen.write(to, data).await,
         }

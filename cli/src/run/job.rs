@@ -1,9 +1,18 @@
 //! One source, from its request to its outcome.
 
-use std::{future, path::PathBuf};
+use std::{
+    future,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
-use ostler::{Event, Execution, InputRequest, Outcome, Request, Runtime};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use ostler::{
+    Cancelled, Event, Execution, Failure, InputRequest, Lost, LostCause, Outcome, Request, Rung, Runtime,
+};
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     args::RunArgs,
@@ -14,7 +23,7 @@ use crate::{
         source::Source,
         verdict::{End, Ended},
     },
-    signals::Stop,
+    signals::{Stop, Stopping},
 };
 
 /// What all jobs share.
@@ -25,7 +34,7 @@ pub(crate) struct Surroundings {
     pub(crate) runtime: Runtime,
     pub(crate) console: Console,
     pub(crate) input: Input,
-    pub(crate) stop: watch::Sender<Stop>,
+    pub(crate) stop: Stopping,
 }
 
 /// Runs one source and shows it; returns how it ended.
@@ -58,7 +67,7 @@ async fn request(source: &Source, around: &Surroundings) -> anyhow::Result<Reque
 async fn follow(mut execution: Execution, outlet: &mut Outlet, around: &Surroundings) -> Outcome {
     let started = Instant::now();
     let id = execution.id();
-    let _cancel = CancelOnStop::new(&execution, &around.stop);
+    let stopper = StopWhenTold::new(&execution, &around.stop);
     let mut asked: Option<InputRequest> = None;
     loop {
         let event = tokio::select! {
@@ -75,7 +84,10 @@ async fn follow(mut execution: Execution, outlet: &mut Outlet, around: &Surround
             }
         };
         match event {
-            Some(Event::Started { pid, generation }) => outlet.started(id, pid, generation).await,
+            Some(Event::Started { pid, generation }) => {
+                stopper.started.store(true, Relaxed);
+                outlet.started(id, pid, generation).await;
+            }
             Some(Event::Output { stream, data }) => outlet.output(id, stream, data).await,
             Some(Event::Display(display)) => outlet.display(id, &display).await,
             Some(Event::Input(input)) => {
@@ -95,8 +107,9 @@ async fn follow(mut execution: Execution, outlet: &mut Outlet, around: &Surround
         around.console.asking(false).await;
     }
     let outcome = execution.outcome().await;
-    outlet.ended(id, &outcome, started.elapsed()).await;
-    outcome
+    let told = as_told(&outcome, around.stop.now());
+    outlet.ended(id, &outcome, told.as_ref(), started.elapsed()).await;
+    told.unwrap_or(outcome)
 }
 
 /// The line for an open question; never, while none is open.
@@ -107,22 +120,50 @@ async fn answer(asked: &Option<InputRequest>, around: &Surroundings) -> Option<S
     }
 }
 
-/// Cancels an execution when the program is to stop, also while nobody takes its events.
-struct CancelOnStop(JoinHandle<()>);
+/// Stops an execution when the program is to stop, also while nobody takes its events.
+///
+/// Code that runs is interrupted as by Ctrl-C in `python`, and has the grace to clean up: a cancel would cut its
+/// `finally` blocks short much sooner.
+struct StopWhenTold {
+    started: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
 
-impl CancelOnStop {
-    fn new(execution: &Execution, stop: &watch::Sender<Stop>) -> Self {
-        let (canceller, mut stop) = (execution.canceller(), stop.subscribe());
-        Self(tokio::spawn(async move {
-            if stop.wait_for(|stop| matches!(stop, Stop::Cancel(_) | Stop::Kill(_))).await.is_ok() {
+impl StopWhenTold {
+    fn new(execution: &Execution, stop: &Stopping) -> Self {
+        let started = Arc::new(AtomicBool::new(false));
+        let (canceller, stop, runs) = (execution.canceller(), stop.clone(), Arc::clone(&started));
+        let task = tokio::spawn(async move {
+            stop.when(|stop| matches!(stop, Stop::Cancel(_) | Stop::Kill(_))).await;
+            if runs.load(Relaxed) {
+                canceller.interrupt();
+            } else {
                 canceller.cancel();
             }
-        }))
+        });
+        Self { started, task }
     }
 }
 
-impl Drop for CancelOnStop {
+impl Drop for StopWhenTold {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
+}
+
+/// What an outcome means in a program that was told to stop: an interrupt and a kill were ours.
+fn as_told(outcome: &Outcome, stop: Stop) -> Option<Outcome> {
+    let rung = match (outcome, stop) {
+        (Outcome::Failed(Failure::Exception(exception)), Stop::Cancel(_) | Stop::Kill(_))
+            if exception.type_name == "KeyboardInterrupt" =>
+        {
+            Rung::Interrupt
+        }
+        (
+            Outcome::Lost(Lost { started: true, cause: LostCause::ShuttingDown }),
+            Stop::Cancel(_) | Stop::Kill(_),
+        ) => Rung::Kill,
+        _ => return None,
+    };
+    Some(Outcome::Cancelled(Cancelled { rung, reason: None }))
 }

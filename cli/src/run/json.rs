@@ -107,11 +107,12 @@ impl<'a> What<'a> {
         }
     }
 
-    pub(crate) fn outcome(outcome: &'a Outcome, duration: Duration) -> Self {
+    /// `told` is what the outcome is counted as.
+    pub(crate) fn outcome(outcome: &'a Outcome, told: &Outcome, duration: Duration) -> Self {
         let mut end = End {
-            outcome: outcome.kind(),
+            outcome: told.kind(),
             duration: seconds(duration),
-            message: words::line(outcome),
+            message: words::line(told),
             exit_code: None,
             exception: None,
             traceback: None,
@@ -119,14 +120,14 @@ impl<'a> What<'a> {
             phase: None,
             started: None,
         };
-        match outcome {
+        if let Outcome::Failed(Failure::Exception(exception)) = outcome {
+            end.traceback = exception.text.as_deref();
+            end.exception = Some(Raised { r#type: &exception.type_name, message: &exception.message });
+        }
+        match told {
             Outcome::Completed(_) => end.exit_code = Some(0),
-            Outcome::Failed(Failure::Exception(exception)) => {
-                end.exit_code = Some(1);
-                end.traceback = exception.text.as_deref();
-                end.exception = Some(Raised { r#type: &exception.type_name, message: &exception.message });
-            }
             Outcome::Failed(Failure::Exit { code, .. }) => end.exit_code = Some(*code),
+            Outcome::Failed(Failure::Exception(_)) => end.exit_code = Some(1),
             Outcome::Failed(_) => {}
             Outcome::Cancelled(cancelled) => end.rung = Some(rung_name(cancelled.rung)),
             Outcome::TimedOut(timed_out) => end.phase = Some(phase_name(timed_out.phase)),
@@ -232,7 +233,7 @@ mod tests {
             (timed_out, "\"phase\":\"running\"}"),
             (lost, "\"started\":true}"),
         ] {
-            let line = text(What::outcome(&outcome, after));
+            let line = text(What::outcome(&outcome, &outcome, after));
             assert!(line.starts_with("{\"event\":\"outcome\",\"id\":7,\"label\":\"a.py\","), "{line}");
             assert!(line.contains(expected), "{line}");
         }

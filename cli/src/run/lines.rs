@@ -1,5 +1,7 @@
 //! Output of several files at once: whole lines, each with the name of its file.
 
+use std::collections::HashSet;
+
 /// Longest piece of a line that is kept back until its end comes.
 const LINE_MAX: usize = 64 << 10;
 /// Widest name in a prefix, in characters.
@@ -60,7 +62,7 @@ impl Lines {
 
 /// The names in front of the lines: as wide as the widest, coloured if asked.
 pub(crate) fn prefixes(labels: &[String], coloured: bool) -> Vec<String> {
-    let names: Vec<String> = labels.iter().map(|label| short(label)).collect();
+    let names: Vec<String> = names(labels).into_iter().map(short).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let prefix = |(at, name): (usize, &String)| {
         if coloured {
@@ -70,6 +72,13 @@ pub(crate) fn prefixes(labels: &[String], coloured: bool) -> Vec<String> {
         }
     };
     names.iter().enumerate().map(prefix).collect()
+}
+
+/// The names without their folders, if those tell all of them apart.
+pub(crate) fn names(labels: &[String]) -> Vec<&str> {
+    let short: Vec<&str> = labels.iter().map(|label| label.rsplit('/').next().unwrap_or(label)).collect();
+    let distinct = short.iter().collect::<HashSet<_>>().len() == labels.iter().collect::<HashSet<_>>().len();
+    if distinct { short } else { labels.iter().map(String::as_str).collect() }
 }
 
 /// The end of a name that is too long: what tells files of one folder apart.
@@ -112,10 +121,18 @@ mod tests {
 
     #[test]
     fn names_are_aligned_and_long_ones_keep_their_end() {
-        let labels = ["a.py".to_owned(), "jobs/b.py".to_owned()];
-        assert_eq!(prefixes(&labels, false), ["a.py      | ", "jobs/b.py | "]);
+        let labels = ["a.py".to_owned(), "jobs/bee.py".to_owned()];
+        assert_eq!(prefixes(&labels, false), ["a.py   | ", "bee.py | "]);
         assert_eq!(prefixes(&labels[..1], true), ["\x1b[36ma.py |\x1b[0m "]);
-        let long = "a/very/long/way/to/the/file.py".to_owned();
-        assert_eq!(prefixes(&[long], false), ["…long/way/to/the/file.py | "]);
+        let long = "a-very-long-way-to-the-file.py".to_owned();
+        assert_eq!(prefixes(&[long], false), ["…long-way-to-the-file.py | "]);
+    }
+
+    #[test]
+    fn folders_are_named_only_where_they_tell_files_apart() {
+        let labels = ["a/x.py".to_owned(), "b/x.py".to_owned()];
+        assert_eq!(names(&labels), ["a/x.py", "b/x.py"]);
+        let labels = ["a/x.py".to_owned(), "a/x.py".to_owned(), "b/y.py".to_owned()];
+        assert_eq!(names(&labels), ["x.py", "x.py", "y.py"]);
     }
 }

@@ -25,8 +25,28 @@ use crate::{
 /// After a stop: how long the shutdown may take beyond the grace before the program ends all the same.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is yet to run, with the place where it shows.
-type Line = Arc<Mutex<VecDeque<(Source, Outlet)>>>;
+/// What is yet to run, with the place where it shows, and what runs.
+#[derive(Debug)]
+struct Line {
+    waiting: VecDeque<(Source, Outlet)>,
+    running: Vec<String>,
+}
+
+impl Line {
+    /// Changes what runs, and shows it beside the bar.
+    async fn show(
+        &mut self,
+        show: Show,
+        steps: u64,
+        change: impl FnOnce(&mut Vec<String>),
+        around: &Surroundings,
+    ) {
+        change(&mut self.running);
+        if show.bar {
+            around.console.step(steps, lines::names(&self.running).join(", ")).await;
+        }
+    }
+}
 
 /// Runs everything, and says how the program is to end.
 pub(crate) async fn run(args: RunArgs, verbose: bool, console: Console) -> Result<Exit, Fatal> {
@@ -38,7 +58,9 @@ pub(crate) async fn run(args: RunArgs, verbose: bool, console: Console) -> Resul
     let builder = pool::builder(&args.pool, &cwd)?.max_sessions(workers).min_idle(workers).queue(workers);
     let began = Instant::now();
     let Some(runtime) = pool::start(builder, &stop).await? else {
-        return Ok(stop.borrow().exit().unwrap_or(Exit::NotStarted));
+        console.say("\nostler: stopped before anything ran").await;
+        console.flush().await;
+        return Ok(stop.now().exit().unwrap_or(Exit::NotStarted));
     };
     let input = Input::start().map_err(Fatal::not_started)?;
     let grace = args.pool.grace;
@@ -48,16 +70,16 @@ pub(crate) async fn run(args: RunArgs, verbose: bool, console: Console) -> Resul
         around.console.bar(all as u64).await;
     }
     let watching = tokio::spawn(watch_output(Arc::clone(&around)));
-    let stopping = tokio::spawn(shut_down_when_told(Arc::clone(&around)));
+    let stopping = tokio::spawn(shut_down_when_told(show, Arc::clone(&around)));
     let ended = until_the_end(&around, run_all(sources, workers, show, &around)).await;
     watching.abort();
-    let stopped = around.stop.borrow().exit();
+    let stopped = around.stop.now().exit();
     let exit = stopped.unwrap_or_else(|| verdict::exit(&ended));
     let conclusion = Conclusion { ended, all, duration: began.elapsed(), exit };
     conclusion.show(show, &around).await;
     around.runtime.shutdown(if stopped.is_some() { Duration::ZERO } else { grace }).await;
     stopping.abort();
-    Ok(around.stop.borrow().exit().unwrap_or(exit))
+    Ok(around.stop.now().exit().unwrap_or(exit))
 }
 
 /// What a person sees beside the output.
@@ -84,7 +106,8 @@ fn workers(args: &RunArgs, sources: usize) -> usize {
 async fn run_all(sources: Vec<Source>, workers: usize, show: Show, around: &Arc<Surroundings>) -> Vec<Ended> {
     let labels: Vec<String> = sources.iter().map(Source::label).collect();
     let outlets = outlets(&labels, around);
-    let line: Line = Arc::new(Mutex::new(sources.into_iter().zip(outlets).collect()));
+    let line = Line { waiting: sources.into_iter().zip(outlets).collect(), running: Vec::new() };
+    let line = Arc::new(Mutex::new(line));
     let mut turns = JoinSet::new();
     for _ in 0..workers {
         turns.spawn(take_turns(Arc::clone(&line), show, Arc::clone(around)));
@@ -95,16 +118,19 @@ async fn run_all(sources: Vec<Source>, workers: usize, show: Show, around: &Arc<
     ended
 }
 
-async fn take_turns(line: Line, show: Show, around: Arc<Surroundings>) -> Vec<Ended> {
+async fn take_turns(line: Arc<Mutex<Line>>, show: Show, around: Arc<Surroundings>) -> Vec<Ended> {
     let mut ended = Vec::new();
-    while *around.stop.borrow() == Stop::No {
-        let Some((source, mut outlet)) = line.lock().await.pop_front() else { break };
+    while around.stop.now() == Stop::No {
+        let Some((source, mut outlet)) = line.lock().await.waiting.pop_front() else { break };
+        line.lock().await.show(show, 0, |running| running.push(source.label()), &around).await;
         ended.push(job::run(&source, &mut outlet, &around).await);
-        if show.bar {
-            around.console.step(source.label()).await;
-        }
+        line.lock().await.show(show, 1, |running| remove(running, &source.label()), &around).await;
     }
     ended
+}
+
+fn remove(running: &mut Vec<String>, label: &str) {
+    running.iter().position(|name| name == label).map(|at| running.remove(at));
 }
 
 fn outlets(labels: &[String], around: &Surroundings) -> Vec<Outlet> {
@@ -126,31 +152,31 @@ fn outlets(labels: &[String], around: &Surroundings) -> Vec<Outlet> {
 /// Stops everything when nobody reads the output any more, as a pipe does.
 async fn watch_output(around: Arc<Surroundings>) {
     around.console.closed().await;
-    around.stop.send_modify(|stop| {
-        if *stop == Stop::No {
-            *stop = Stop::Cancel(Exit::OutputClosed);
-        }
-    });
+    around.stop.change(|stop| if stop == Stop::No { Stop::Cancel(Exit::OutputClosed) } else { stop });
 }
 
 /// Ends the pool in the way that the user asks for.
-async fn shut_down_when_told(around: Arc<Surroundings>) {
-    let mut stop = around.stop.subscribe();
-    let told = |wanted: fn(&Stop) -> bool| {
-        let mut stop = stop.clone();
-        async move { stop.wait_for(wanted).await.is_ok() }
-    };
-    let killed = told(|stop| matches!(stop, Stop::Kill(_)));
-    let drained = async {
-        if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() && matches!(*stop.borrow(), Stop::Drain(_)) {
-            around.runtime.shutdown(around.args.pool.grace).await;
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        _ = killed => around.runtime.shutdown(Duration::ZERO).await,
-        () = drained => {}
+async fn shut_down_when_told(show: Show, around: Arc<Surroundings>) {
+    around.stop.told().await;
+    if let (Stop::Cancel(Exit::Signal(_)), false) = (around.stop.now(), show.bar)
+        && output::is_terminal(Stream::Stderr)
+    {
+        // The terminal shows the key that was typed; what follows begins a line.
+        around.console.write(Stream::Stderr, "\n").await;
     }
+    let killed = around.stop.when(|stop| matches!(stop, Stop::Kill(_)));
+    let grace = around.args.pool.grace;
+    tokio::select! {
+        () = killed => {}
+        () = async {
+            match around.stop.now() {
+                // Also when a Ctrl-C follows: what runs is interrupted, and this ends sooner.
+                Stop::Drain(_) => around.runtime.shutdown(grace).await,
+                Stop::No | Stop::Cancel(_) | Stop::Kill(_) => tokio::time::sleep(grace).await,
+            }
+        } => {}
+    }
+    around.runtime.shutdown(Duration::ZERO).await;
 }
 
 /// Waits for the work; after a stop no longer than it may take, since what reads our output may not read any more.
@@ -163,11 +189,8 @@ async fn until_the_end(around: &Surroundings, work: impl Future<Output = Vec<End
 
 /// Resolves so long after the program was told to stop.
 async fn after_stop(around: &Surroundings, patience: Duration) {
-    let mut stop = around.stop.subscribe();
-    match stop.wait_for(|stop| *stop != Stop::No).await {
-        Ok(_) => tokio::time::sleep(patience).await,
-        Err(_gone) => std::future::pending().await,
-    }
+    around.stop.told().await;
+    tokio::time::sleep(patience).await;
 }
 
 /// What became of everything.
@@ -196,7 +219,7 @@ impl Conclusion {
         if around.args.json {
             let counts = verdict::counts(ended, *all, *duration, *exit);
             console.write(Stream::Stdout, json::line(&counts)).await;
-        } else if show.summary {
+        } else if show.summary && !console.is_closed() {
             console.say(verdict::text(ended, *all, *duration)).await;
         }
         console.flush().await;

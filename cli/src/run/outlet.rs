@@ -119,22 +119,30 @@ impl Outlet {
         }
     }
 
-    /// Shows how it ended: a failure as Python shows it, anything else in a line of our own.
-    pub(crate) async fn ended(&mut self, id: ExecutionId, outcome: &Outcome, duration: Duration) {
+    /// Shows how it ended: a failure as Python shows it, anything else in a line of our own. `told` is what it is
+    /// counted as, when the program itself stopped it.
+    pub(crate) async fn ended(
+        &mut self,
+        id: ExecutionId,
+        outcome: &Outcome,
+        told: Option<&Outcome>,
+        duration: Duration,
+    ) {
         self.finish(id).await;
-        self.event(id, What::outcome(outcome, duration)).await;
-        if let Form::Json { .. } = self.form {
+        self.event(id, What::outcome(outcome, told.unwrap_or(outcome), duration)).await;
+        if matches!(self.form, Form::Json { .. }) || self.console.is_closed() {
             return;
         }
-        match outcome {
-            Outcome::Completed(_) => {}
-            Outcome::Failed(Failure::Exit { message: None, .. }) => {}
-            Outcome::Failed(Failure::Exit { message: Some(message), .. }) => self.tell(id, message).await,
+        // A traceback says where the code was, also when it was interrupted.
+        let shown = if matches!(outcome, Outcome::Failed(_)) { outcome } else { told.unwrap_or(outcome) };
+        match shown {
+            // The text given to `sys.exit` was printed where Python prints it.
+            Outcome::Completed(_) | Outcome::Failed(Failure::Exit { .. }) => {}
             Outcome::Failed(failure @ Failure::Exception(_)) => self.tell(id, &failure.to_string()).await,
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_)
                 if self.quiet => {}
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_) => {
-                self.tell(id, &format!("ostler: `{}`: {}", self.label, words::line(outcome))).await;
+                self.tell(id, &format!("ostler: `{}`: {}", self.label, words::line(shown))).await;
             }
         }
     }

@@ -39,7 +39,9 @@ impl Source {
                 }
                 sources.push(Self::Stdin);
             } else {
-                check(file)?;
+                // What follows a first file and does not exist was likely meant for it.
+                let hint = if sources.is_empty() { "" } else { "; arguments for the code follow `--`" };
+                check(file, hint)?;
                 sources.push(Self::File(file.clone()));
             }
         }
@@ -88,8 +90,8 @@ impl Source {
     }
 }
 
-fn check(file: &Path) -> anyhow::Result<()> {
-    let found = fs::metadata(file).map_err(|error| unreadable(file, &error))?;
+fn check(file: &Path, hint: &str) -> anyhow::Result<()> {
+    let found = fs::metadata(file).map_err(|error| anyhow!("{}{hint}", unreadable(file, &error)))?;
     if found.is_dir() {
         bail!("cannot run `{}`: it is a folder; name the files in it", file.display());
     }
@@ -98,9 +100,10 @@ fn check(file: &Path) -> anyhow::Result<()> {
 
 fn unreadable(file: &Path, error: &io::Error) -> anyhow::Error {
     let file = file.display();
-    match error.kind() {
-        io::ErrorKind::NotFound => anyhow!("cannot run `{file}`: there is no such file; check its path"),
-        _ => anyhow!("cannot read `{file}`: {error}"),
+    if error.kind() == io::ErrorKind::NotFound {
+        anyhow!("cannot run `{file}`: there is no such file; check its path")
+    } else {
+        anyhow!("cannot read `{file}`: {error}")
     }
 }
 
@@ -132,13 +135,13 @@ mod tests {
 
     #[test]
     fn a_file_that_is_missing_is_named() {
-        let error = check(Path::new("/no/such.py")).unwrap_err();
+        let error = check(Path::new("/no/such.py"), "").unwrap_err();
         assert_eq!(error.to_string(), "cannot run `/no/such.py`: there is no such file; check its path");
     }
 
     #[test]
     fn a_folder_is_not_run() {
-        let error = check(Path::new("/")).unwrap_err();
+        let error = check(Path::new("/"), "").unwrap_err();
         assert_eq!(error.to_string(), "cannot run `/`: it is a folder; name the files in it");
     }
 }

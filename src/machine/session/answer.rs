@@ -202,10 +202,12 @@ impl Session {
                 }
             };
         }
-        if self.run().is_some_and(|run| run.told == Told::Running) {
+        let untold = self.run().is_some_and(|run| run.told == Told::Running);
+        self.conclude(id, effects);
+        // Last: whoever asks again on hearing it finds this session free.
+        if untold {
             effects.push(Effect::Ended(id, ending));
         }
-        self.conclude(id, effects);
     }
 
     fn heartbeat(&mut self, heartbeat: &Heartbeat, effects: &mut Vec<Effect>) {
@@ -276,7 +278,9 @@ fn exit(error: ExecutionError) -> Ending {
         let usage = Usage { execution_time: seconds(error.execution_time), ..Usage::default() };
         return Ending::Completed(Box::new(Completion { usage, exited: true, ..Completion::default() }));
     }
-    let message = error.exception.map(|exception| exception.message).filter(|message| !message.is_empty());
+    // Only a text exits with 1 and says something else; of a number the message is the number.
+    let text = |message: &String| code == 1 && !matches!(message.as_str(), "" | "1" | "True");
+    let message = error.exception.map(|exception| exception.message).filter(text);
     Ending::Failed(Failure::Exit { code: i32::try_from(code).unwrap_or(1), message })
 }
 

@@ -52,10 +52,10 @@ fn see(kind: &str, map: &Value, seen: &mut BTreeMap<String, Fields>) {
             ("init", "limits") => see("limits", value, seen),
             ("error", "exception") | ("exception", "cause" | "context") => see("exception", value, seen),
             ("exception", "exceptions") => {
-                value.as_list().unwrap().iter().for_each(|one| see("exception", one, seen))
+                value.as_list().unwrap().iter().for_each(|one| see("exception", one, seen));
             }
             ("exception", "frames") => {
-                value.as_list().unwrap().iter().for_each(|one| see("frame", one, seen))
+                value.as_list().unwrap().iter().for_each(|one| see("frame", one, seen));
             }
             _plain => {}
         }

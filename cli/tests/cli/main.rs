@@ -1,0 +1,9 @@
+//! The built program on a real Python: what a user sees, and what is left behind.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod doctor;
+mod program;
+mod repl;
+mod run;
+mod stop;

@@ -1,0 +1,167 @@
+//! Signals, a reader that goes away, and what is left behind.
+
+use rustix::process::Signal;
+
+use crate::program::{Program, Running, Scratch, gone};
+
+/// Prints its own process id and that of a child, says so, and then does this.
+fn with_a_child(then: &str) -> String {
+    format!(
+        "import os, subprocess, sys, time
+child = subprocess.Popen(['sleep', '1000'])
+print(os.getpid())
+print(child.pid)
+{then}"
+    )
+}
+
+fn pids(running: &mut Running) -> [String; 2] {
+    [running.line(), running.line()]
+}
+
+#[test]
+fn ctrl_c_cancels_and_lets_the_code_clean_up() {
+    let scratch = Scratch::new();
+    // Longer than a forced interrupt would wait, and shorter than the grace.
+    let code = with_a_child("try: time.sleep(1000)\nfinally: time.sleep(0.4); print('cleaned up')");
+    let mut running = scratch.ostler(&["run", "-c", &code, "--grace", "30s"]).start();
+    let pids = pids(&mut running);
+    running.signal(Signal::INT);
+    assert_eq!(running.line(), "cleaned up");
+    let ended = running.end().expect(130);
+    assert!(ended.err().ends_with("\nKeyboardInterrupt\n"), "{}", ended.err());
+    pids.iter().for_each(|pid| gone(pid));
+}
+
+#[test]
+fn a_second_ctrl_c_kills_at_once() {
+    let scratch = Scratch::new();
+    let deaf = "
+try:
+    print('deaf from here', flush=True)
+    time.sleep(1000)
+except BaseException:
+    print('heard it', flush=True)
+while True:
+    try: sum(range(10**13))
+    except BaseException: pass";
+    // Without the second one, the grace would outlast the guard.
+    let mut running = scratch.ostler(&["run", "-c", &with_a_child(deaf), "--grace", "1h"]).start();
+    let pids = pids(&mut running);
+    assert_eq!(running.line(), "deaf from here");
+    running.signal(Signal::INT);
+    assert_eq!(running.line(), "heard it");
+    running.signal(Signal::INT);
+    let ended = running.end().expect(130);
+    assert_eq!(ended.err(), "ostler: `-c`: cancelled: the code did not stop, so its worker was killed\n");
+    pids.iter().for_each(|pid| gone(pid));
+}
+
+#[test]
+fn code_that_does_not_stop_is_killed_at_the_end_of_the_grace() {
+    let scratch = Scratch::new();
+    let deaf = "
+while True:
+    try:
+        print('begun', flush=True)
+        sum(range(10**13))
+    except BaseException: pass";
+    let mut running = scratch.ostler(&["run", "--json", "-c", deaf, "--grace", "200ms"]).start();
+    running.until("begun");
+    running.signal(Signal::INT);
+    let ended = running.end().expect(130);
+    assert!(ended.out().contains("\"outcome\":\"cancelled\""), "{}", ended.out());
+    assert!(ended.out().contains("\"rung\":\"kill\""), "{}", ended.out());
+    assert!(ended.out().ends_with("\"exit_code\":130}\n"), "{}", ended.out());
+}
+
+#[test]
+fn sigterm_lets_code_finish_within_the_grace() {
+    let scratch = Scratch::new();
+    let mut running =
+        scratch.ostler(&["run", "-c", &with_a_child("print(input())"), "--grace", "30s"]).start();
+    let pids = pids(&mut running);
+    running.signal(Signal::TERM);
+    running.say("finished\n");
+    assert_eq!(running.line(), "finished");
+    running.end().expect(143);
+    pids.iter().for_each(|pid| gone(pid));
+}
+
+#[test]
+fn sigterm_leaves_nothing() {
+    let scratch = Scratch::new();
+    let code = with_a_child("while True: pass");
+    for (signal, code_of_it) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+        let mut running = scratch.ostler(&["run", "-c", &code, "--grace", "200ms"]).start();
+        let pids = pids(&mut running);
+        running.signal(signal);
+        running.end().expect(code_of_it);
+        pids.iter().for_each(|pid| gone(pid));
+    }
+}
+
+#[test]
+fn a_normal_end_leaves_nothing() {
+    let scratch = Scratch::new();
+    let mut running = scratch.ostler(&["run", "-c", &with_a_child("")]).start();
+    let pids = pids(&mut running);
+    running.end().expect(0);
+    pids.iter().for_each(|pid| gone(pid));
+}
+
+#[test]
+fn files_that_wait_are_not_run_after_a_ctrl_c() {
+    let scratch = Scratch::new();
+    scratch.file("first.py", "import time; print('runs', flush=True); time.sleep(1000)");
+    scratch.file("second.py", "print('never')");
+    let mut running = scratch.ostler(&["run", "first.py", "second.py", "--workers", "1"]).start();
+    assert_eq!(running.line(), "first.py  | runs");
+    running.signal(Signal::INT);
+    let ended = running.end().expect(130);
+    assert_eq!(ended.out(), "first.py  | runs\n");
+    assert!(ended.err().contains("1 cancelled, 1 not run"), "{}", ended.err());
+}
+
+#[test]
+fn a_background_job_does_not_hear_a_ctrl_c() {
+    let scratch = Scratch::new();
+    // What a shell does for `ostler run … &`. The worker's own interrupt works all the same.
+    let code = "
+import os, signal
+try: os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt: print('the worker hears')
+print(input())";
+    scratch.file("job.py", code);
+    let script = format!("trap '' INT; exec {} run job.py", env!("CARGO_BIN_EXE_ostler"));
+    let mut running = Program::new("sh", &["-c", &script], scratch.path()).start();
+    assert_eq!(running.line(), "the worker hears");
+    running.signal(Signal::INT);
+    running.say("goes on\n");
+    assert_eq!(running.line(), "goes on");
+    running.end().expect(0);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let scratch = Scratch::new();
+    for args in
+        [&["run", "-c", "while True: print('y')"][..], &["run", "--json", "-c", "while True: print('y')"]]
+    {
+        let mut running = scratch.ostler(args).start();
+        running.line();
+        running.close_stdout();
+        let ended = running.end().expect(141);
+        assert_eq!(ended.err(), "");
+    }
+}
+
+#[test]
+fn a_reader_that_does_not_read_does_not_hold_a_ctrl_c() {
+    let scratch = Scratch::new();
+    let mut running = scratch.ostler(&["run", "-c", "print('begun')\nwhile True: print('y' * 1000)"]).start();
+    assert_eq!(running.line(), "begun");
+    // From here on the pipe fills: nobody takes another line.
+    running.signal(Signal::INT);
+    running.ended_by_itself(130);
+}

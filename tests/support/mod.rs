@@ -1,0 +1,4 @@
+//! What tests of real processes share: guards, waits, and a look at the processes of this machine.
+
+pub(crate) mod processes;
+pub(crate) mod wait;
