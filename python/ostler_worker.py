@@ -1401,7 +1401,7 @@ class Borrowed:
         argv = message.get("argv")
         if argv is not None:
             sys.argv = argv
-            if message.get("filename"):
+            if message.get("filename") and argv[:1] != ["-c"]:  # as with `python -c`: there is no file
                 state.namespace["__file__"] = message["filename"]
         if self.added:
             sys.path[:0] = self.added

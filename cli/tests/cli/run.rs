@@ -111,7 +111,8 @@ print([name for name in sorted(globals()) if not name.startswith('__')])
 #[test]
 fn code_and_standard_input_find_what_python_would_give_them() {
     let scratch = Scratch::new();
-    let code = "import sys; print(sys.argv, repr(sys.path[0]), __name__)\n40 + 2\n";
+    let code =
+        "import sys; print(sys.argv, repr(sys.path[0]), __name__, globals().get('__file__'))\n40 + 2\n";
     let python = Program::new("python3", &["-c", code, "x"], scratch.path()).run("").expect(0);
     assert_eq!(scratch.ostler(&["run", "-c", code, "--", "x"]).run("").expect(0).out(), python.out());
     let python = Program::new("python3", &["-", "x"], scratch.path()).run(code).expect(0);
