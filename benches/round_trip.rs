@@ -95,7 +95,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> f64 {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let python = ostler::python_info(&WorkerSpec::python()).await?.expect("it is Python").executable;
+    let python = ostler::python_info("python3")?.executable;
     let runtime =
         Runtime::builder(WorkerSpec::python_at(&python)).min_idle(0).max_sessions(1).start().await?;
     let session = runtime.session().await?;

@@ -189,7 +189,7 @@ mod tests {
     async fn what_comes_first_is_written_before_any_frame_and_holds_up_nobody() {
         let (ours, mut theirs) = StdUnixStream::pair().unwrap();
         let first = Bytes::from(vec![b'f'; 4 << 20]);
-        let (stdout, _writer) = std::io::pipe().unwrap();
+        let (stdout, _writer) = io::pipe().unwrap();
         let frames = connect(Stdin::Socket(ours), stdout.into(), first.clone()).unwrap();
         assert_eq!(frames.outbox.try_write(b"frame").unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
@@ -218,7 +218,7 @@ mod tests {
     async fn a_worker_that_is_gone_is_no_error_until_something_is_written() {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         drop(theirs);
-        let (stdout, _writer) = std::io::pipe().unwrap();
+        let (stdout, _writer) = io::pipe().unwrap();
         let frames = connect(Stdin::Socket(ours), stdout.into(), Bytes::from_static(b"first")).unwrap();
         let refused = async {
             loop {

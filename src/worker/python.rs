@@ -14,6 +14,7 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -22,10 +23,7 @@ use super::{
     program::{self, FileId},
     spawner::on_spawn_thread,
 };
-use crate::{
-    config::{Program, WorkerSpec},
-    error::SpawnError,
-};
+use crate::{config::WorkerSpec, error::SpawnError};
 
 const WORKER: &str = include_str!("../../python/ostler_worker.py");
 const BOOTSTRAP: &str = include_str!("../../python/bootstrap.py");
@@ -160,7 +158,7 @@ fn bootstrap(payload: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
-/// The interpreter of a [`WorkerSpec`], as it is now.
+/// What the interpreter of the shipped worker is, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PythonInfo {
@@ -178,20 +176,36 @@ pub struct PythonInfo {
     pub cached: bool,
 }
 
-/// Finds the interpreter of `spec`, and makes sure that it can run the shipped worker. `None` if the worker is another
-/// program.
+/// Finds out what the interpreter of the shipped worker is (a path, or a name that is looked up in `PATH`), and makes
+/// sure that it can run the worker. Blocks: for up to ten seconds the first time an interpreter is asked.
 ///
 /// # Errors
-/// There is no such interpreter, or it cannot run the worker.
-pub async fn python_info(spec: &WorkerSpec) -> Result<Option<PythonInfo>, SpawnError> {
-    let Program::Python { interpreter: requested } = &spec.program else { return Ok(None) };
+/// It was not found, is no program, or cannot run the worker.
+pub fn python_info(interpreter: impl AsRef<Path>) -> Result<PythonInfo, SpawnError> {
+    let requested = interpreter.as_ref();
+    let ask = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(info(requested, &WorkerSpec::python_at(requested))))
+    };
+    // The caller may be in a runtime, where another cannot wait.
+    let panicked = |_| Err(io::Error::other("the thread that asks it panicked"));
+    let asked = thread::scope(|scope| {
+        thread::Builder::new()
+            .spawn_scoped(scope, ask)
+            .and_then(|asking| asking.join().unwrap_or_else(panicked))
+    });
+    asked.map_err(|error| program::system("ask who it is", requested, error))?
+}
+
+/// The interpreter that `requested` leads to for workers of `spec`.
+pub(super) async fn info(requested: &Path, spec: &WorkerSpec) -> Result<PythonInfo, SpawnError> {
     let interpreter = find(requested, spec, &format!("{}-info", std::process::id())).await?;
-    Ok(Some(PythonInfo {
-        requested: requested.clone(),
+    Ok(PythonInfo {
+        requested: requested.to_owned(),
         executable: interpreter.facts.executable.clone(),
         version: interpreter.facts.version.clone(),
         implementation: interpreter.facts.implementation.clone(),
         shim: interpreter.found_id != interpreter.executable_id,
         cached: interpreter.cached,
-    }))
+    })
 }

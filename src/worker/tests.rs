@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{io::AsyncReadExt, time::timeout};
 
-use super::{Outbox, ProcessSpawner, Spawner, Worker, python_info};
+use super::{Outbox, ProcessSpawner, Spawner, Worker, python::info};
 use crate::{
     config::{FRAME_LEN_MAX, Transport, WorkerSpec},
     error::SpawnError,

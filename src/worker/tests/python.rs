@@ -40,9 +40,14 @@ async fn python_workers_that_start_together_all_become_ready() {
     assert_eq!(pids.len(), 8);
 }
 
+/// Also from within a runtime: it waits on a thread of its own.
 #[tokio::test]
-async fn a_command_has_no_interpreter() {
-    assert_eq!(python_info(&sh("")).await.unwrap(), None);
+async fn what_the_interpreter_is_can_be_asked_without_a_pool() {
+    let info = crate::python_info("python3").unwrap();
+    assert_eq!((info.requested, info.implementation), ("python3".into(), "cpython".into()));
+    assert!(info.executable.is_absolute());
+    let error = crate::python_info("/no/such/python").unwrap_err();
+    assert!(matches!(error, SpawnError::NotFound { .. }), "{error}");
 }
 
 /// The worker is compiled once, and what is not private or not whole does not count.
@@ -55,11 +60,11 @@ async fn the_compiled_worker_is_kept_on_disk_and_only_a_private_whole_file_count
         return;
     }
     let folder = PathBuf::from(env::var_os("XDG_CACHE_HOME").unwrap()).join("ostler");
-    let executable = python_info(&WorkerSpec::python()).await.unwrap().unwrap().executable;
+    let executable = info("python3".as_ref(), &WorkerSpec::python()).await.unwrap().executable;
     fs::remove_dir_all(&folder).unwrap();
     // Each asks anew: what is in memory belongs to one set of variables.
     let ask = |n: u32| WorkerSpec::python_at(&executable).env("N", n.to_string());
-    let is_cached = async |n| python_info(&ask(n)).await.unwrap().unwrap().cached;
+    let is_cached = async |n| info(&executable, &ask(n)).await.unwrap().cached;
     let only = || fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let chmod = |path: &PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 
