@@ -48,6 +48,7 @@ from _collections import deque
 from _functools import partial
 from _struct import pack, unpack_from
 from _thread import allocate_lock, get_ident, interrupt_main
+from _weakref import ref
 
 PROTOCOL = 1
 FRAME_LIMIT = 64 << 20  # bytes of payload; a longer frame, or an empty one, is a broken channel
@@ -635,7 +636,7 @@ class State:
         self.background = False  # asyncio tasks run between executions
         self.tainted = False  # a forced cancel cut `finally` blocks short
         self.companion_until = 0.0  # until then, one SIGINT belongs to a cancel whose execution is over
-        self.forced = None  # the exception of a forced cancel; see `raise_with_bell`
+        self.forced = None  # the exception of a forced cancel; see `raise_forced`
         self.shutdown = False
         self.sequence = 0  # executions so far; names them `<exec:N>`
         self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
@@ -665,7 +666,7 @@ class Execution:
 
     __slots__ = ("id", "filename", "allow_stdin", "fresh", "silent", "rich", "started_at", "cpu_at_start", "level",
                  "raised", "asked_at", "interrupt", "interrupted", "framed_at", "task", "outputs", "closed", "script",
-                 "threads", "leaves_nothing", "companion")  # fmt: skip
+                 "threads", "leaves_nothing", "companion", "insist", "given")  # fmt: skip
 
     def __init__(self, id):
         self.id = id
@@ -676,6 +677,8 @@ class Execution:
         self.cpu_at_start = process_time()
         self.level = 0  # asked to stop: 0, POLITE or FORCE
         self.raised = 0  # the level that user code has been given: 0 or POLITE, for FORCE is never used up
+        self.insist = False  # force was asked for after the polite exception had been given
+        self.given = None  # the Bell (weakly) of a polite exception; dead if the code has swallowed it
         self.asked_at = 0.0
         self.interrupt = False  # a KeyboardInterrupt is due
         self.interrupted = False  # one was given
@@ -689,13 +692,18 @@ class Execution:
 
     def ask(self, level):
         """Asks the code to stop. A repeated polite request interrupts again."""
-        if level == POLITE and self.raised == POLITE:
+        if level == FORCE:
+            self.insist = self.raised == POLITE
+        elif self.level == POLITE:
             self.raised = 0
         self.level = max(self.level, level)
         self.asked_at = self.asked_at or monotonic()
 
     def due(self):
-        return self.level > self.raised or self.interrupt
+        """Whether user code is to be given an exception."""
+        if self.interrupt or (self.level and not self.raised):
+            return True
+        return self.level == FORCE and (self.insist or (self.given is not None and self.given() is None))
 
 
 state = State()
@@ -715,7 +723,7 @@ class Bell:
     signals. As the last local variable of a signal handler it means "call me again, a little later".
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     if sys.version_info >= (3, 10):
         __del__ = staticmethod(partial(interrupt_main, DOORBELL))
@@ -972,21 +980,22 @@ def raise_due(execution, frame):
             return
     if sys.gettrace() is trace_import:
         sys.settrace(None)
-    if execution.level == FORCE:
-        if not execution.raised:  # the polite one has not been given yet, and may be all that it takes
-            execution.raised = POLITE
-            raise_with_bell("cancelled", False)
+    if execution.level == FORCE and execution.raised:
         state.tainted = True
         trace_user_frames(frame)
-        raise_with_bell("cancelled by force", True)
-    text = () if execution.interrupt and not execution.level else ("cancelled",)
+        raise_forced()
+    # The polite exception comes first in any case: it may be all that it takes.
+    text = ("cancelled",) if execution.level else ()
     execution.interrupted = execution.interrupted or execution.interrupt
     execution.interrupt = False
-    execution.raised = execution.level
+    if execution.level:
+        execution.raised = POLITE
     task = execution.task
     if task is not None and not task.done() and in_event_loop(frame):
         state.loop.call_soon_threadsafe(task.cancel)  # CancelledError at the await, so that clean-up can run
         return
+    if execution.level == FORCE:
+        raise_watched(execution)
     raise KeyboardInterrupt(*text)
 
 
@@ -1055,17 +1064,27 @@ def raise_if_due(frame):
 #         It never raises at an `exception` event: CPython unsets tracing there, and nothing would change.
 
 
-def raise_with_bell(text, insist):
-    error = KeyboardInterrupt(text)
+def raise_forced():
+    error = KeyboardInterrupt("cancelled by force")
     error.bell = new_bell()
     # Kept here and not in a local: a frame of the exception's own traceback that held it would make a cycle, and a
     # swallowed exception would not be freed.
     state.forced = error
     del error
-    if insist and sys.version_info >= (3, 10):
+    if sys.version_info >= (3, 10):
         bell = Bell()
         bell = None  # noqa: F841  rings now; nothing from here to the raise looks at signals
     raise state.forced
+
+
+def raise_watched(execution):
+    """Raises the polite exception so that swallowing it is noticed; for a cancel that insists already."""
+    error = KeyboardInterrupt("cancelled")
+    error.bell = new_bell()
+    execution.given = ref(error.bell)
+    holder = [error]
+    del error
+    raise holder.pop()  # nothing but the raise holds it
 
 
 def trace_user_frames(frame):
@@ -1084,7 +1103,7 @@ def trace_forced(frame, event, argument):
         return None
     if event not in ("line", "call"):
         return trace_forced
-    raise_with_bell("cancelled by force", True)
+    raise_forced()
 
 
 def clean_up_after_cancel():

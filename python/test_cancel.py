@@ -243,6 +243,29 @@ class Details(unittest.TestCase):
         self.host.send("cancel", id=id)
         self.assertEqual(self.host.finish(id).frame["value"], "finished")
 
+    def test_a_cancel_that_insists_from_the_start_is_polite_first(self):
+        id = self.begin("""
+            import time
+            try:
+                print('go')
+                time.sleep(60)
+            finally:
+                for i in range(1000): pass
+                print('cleaned up')
+        """)
+        self.host.send("cancel", id=id, force=True)
+        outcome = self.host.finish(id)
+        self.assertEqual((outcome.kind, outcome.text()), ("cancelled", "cleaned up\n"))
+        self.assertNotIn("tainted", outcome.frame)
+
+    def test_one_forced_cancel_is_enough_for_code_that_swallows(self):
+        for name in "a bare except around a sleep", "except BaseException around a loop", "contextlib.suppress":
+            with self.subTest(name), Host() as host:
+                id = host.arrive(MATRIX[name][1])
+                host.send("cancel", id=id, force=True)
+                self.assertEqual(host.finish(id).kind, "cancelled")
+                self.assertEqual(host.nudges, 0)
+
     def test_clean_up_runs_in_a_cancelled_coroutine(self):
         id = self.begin("""
             import asyncio

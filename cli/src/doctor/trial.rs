@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use ostler::{
     Cancelled, Event, Exit, Lost, LostCause, Outcome, PythonInfo, Report, Rung, Runtime, RuntimeBuilder,
-    SubmitError, WorkerSpec,
+    SubmitError,
 };
 use tokio::time::Instant;
 
@@ -17,11 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks at the interpreter, and at what a worker on it does.
 pub(crate) async fn look(args: &PoolArgs, builder: RuntimeBuilder) -> Vec<Finding> {
+    let python = args.python.clone();
     let began = Instant::now();
-    let info = match ostler::python_info(&WorkerSpec::python_at(&args.python)).await {
-        Ok(Some(info)) => info,
-        // The program runs no other workers.
-        Ok(None) => return Vec::new(),
+    let found = tokio::task::spawn_blocking(move || ostler::python_info(python)).await;
+    let info = match found {
+        Ok(Ok(info)) => info,
+        Ok(Err(error)) => return vec![no_interpreter(&error)],
         Err(error) => return vec![no_interpreter(&error)],
     };
     let mut findings = vec![interpreter(args, &info).took(began.elapsed())];
