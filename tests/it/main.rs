@@ -4,6 +4,7 @@
 
 mod channel_faults;
 mod death_faults;
+mod endings;
 mod flow;
 mod hello;
 mod killed_actors;

@@ -36,7 +36,11 @@ pub(crate) async fn eventually(what: &str, limit: Duration, mut holds: impl FnMu
 }
 
 /// Waits until the pool is as `holds` wants it.
-pub(crate) async fn pool_is(runtime: &Runtime, what: &str, holds: impl Fn(&PoolStatus) -> bool) -> PoolStatus {
+pub(crate) async fn pool_is(
+    runtime: &Runtime,
+    what: &str,
+    holds: impl Fn(&PoolStatus) -> bool,
+) -> PoolStatus {
     let begun = Instant::now();
     loop {
         let status = runtime.status().await;

@@ -6,7 +6,7 @@ mod rows;
 use std::time::Duration;
 
 use ostler::{
-    Event, Execution, Outcome, Request, Runtime, Rung, Session, SubmitError, Transport, WorkerSpec,
+    Event, Execution, Outcome, Request, Rung, Runtime, Session, SubmitError, Transport, WorkerSpec,
 };
 use tokio::time::Instant;
 

@@ -26,10 +26,18 @@ const fn on_both(row: Row) -> Row {
 pub(super) const ROWS: [Row; 20] = [
     on_both(row("busy loop", INTERRUPT, "print('ready')\nwhile True: pass")),
     on_both(row("time.sleep", INTERRUPT, "import time\nprint('ready')\ntime.sleep(600)")),
-    row("lock.acquire", INTERRUPT, "import threading\nlock = threading.Lock()\nlock.acquire()\nprint('ready')\nlock.acquire()"),
+    row(
+        "lock.acquire",
+        INTERRUPT,
+        "import threading\nlock = threading.Lock()\nlock.acquire()\nprint('ready')\nlock.acquire()",
+    ),
     row("os.read on a pipe", INTERRUPT, "import os\nend, other = os.pipe()\nprint('ready')\nos.read(end, 1)"),
     row("catastrophic regex", INTERRUPT, "import re\nprint('ready')\nre.match('(a+)+b', 'a' * 64)"),
-    on_both(row("subprocess.run", INTERRUPT, "import subprocess\nprint('ready')\nsubprocess.run(['sleep', '600'])")),
+    on_both(row(
+        "subprocess.run",
+        INTERRUPT,
+        "import subprocess\nprint('ready')\nsubprocess.run(['sleep', '600'])",
+    )),
     row("os.system", INTERRUPT, "import os\nprint('ready')\nos.system('sleep 600')"),
     row("os.system in a loop", EITHER, "import os\nprint('ready')\nwhile True: os.system('sleep 600')"),
     // The marker is written from inside the loop in C: from then on Python does not look at signals.
@@ -50,11 +58,19 @@ pub(super) const ROWS: [Row; 20] = [
         "import time\nsaid = False\nwhile True:\n    try:\n        if not said:\n            said = True\n            \
          print('ready')\n        time.sleep(600)\n    except BaseException: pass",
     ),
-    row("a finally that goes on", FORCE, "import time\ntry:\n    print('ready')\n    time.sleep(600)\nfinally:\n    time.sleep(600)"),
+    row(
+        "a finally that goes on",
+        FORCE,
+        "import time\ntry:\n    print('ready')\n    time.sleep(600)\nfinally:\n    time.sleep(600)",
+    ),
     on_both(row("input", INTERRUPT, "input('ready? ')")),
     row("sys.stdin.read", INTERRUPT, "import sys\nsys.stdin.read()"),
     on_both(row("top-level await", INTERRUPT, "import asyncio\nprint('ready')\nawait asyncio.sleep(600)")),
-    row("asyncio.run", INTERRUPT, "import asyncio\nasync def main():\n    print('ready')\n    await asyncio.sleep(600)\nasyncio.run(main())"),
+    row(
+        "asyncio.run",
+        INTERRUPT,
+        "import asyncio\nasync def main():\n    print('ready')\n    await asyncio.sleep(600)\nasyncio.run(main())",
+    ),
     row(
         "threading join",
         INTERRUPT,
@@ -74,5 +90,9 @@ pub(super) const ROWS: [Row; 20] = [
         "import concurrent.futures, time\nwith concurrent.futures.ThreadPoolExecutor() as pool:\n    \
          future = pool.submit(time.sleep, 600)\n    print('ready')\n    future.result()",
     ),
-    row("native sleep", INTERRUPT, "import ctypes\nlibc = ctypes.CDLL(None)\nprint('ready')\nlibc.sleep(600)"),
+    row(
+        "native sleep",
+        INTERRUPT,
+        "import ctypes\nlibc = ctypes.CDLL(None)\nprint('ready')\nlibc.sleep(600)",
+    ),
 ];
