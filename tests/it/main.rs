@@ -17,5 +17,6 @@ mod shutdown;
 mod start_faults;
 mod support;
 mod tidy;
+mod traces;
 mod vectors;
 mod workers;
