@@ -7,6 +7,7 @@ mod death_faults;
 mod endings;
 mod flow;
 mod hello;
+mod hosts;
 mod input;
 mod killed_actors;
 mod leases;
