@@ -20,6 +20,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.join(HERE, "ostler_worker.py")
 LIMIT = 10.0  # seconds that anything may take
+NUDGE_AFTER = 1.0  # seconds of silence
 FENCED = ("result", "error", "display", "input_request", "bye")
 
 
@@ -81,6 +82,7 @@ class Host:
         self.buffer = bytearray()
         self.events = []  # read, not delivered
         self.number = 0
+        self.nudges = 0
         self.running = None
         environment = dict(os.environ, OSTLER_CODEC=codec_name, OSTLER_TRANSPORT=transport, OSTLER_TAG="test")
         environment.update(env or {})
@@ -211,16 +213,27 @@ class Host:
     def tail(self):
         return b"".join(event[1] for event in self.events if type(event) is tuple).decode("utf-8", "replace")[-3000:]
 
-    def next_event(self, seconds=LIMIT):
+    def next_event(self, seconds=LIMIT, nudge=False):
         limit = time.monotonic() + seconds
         while not self.events:
             left = limit - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"nothing from the worker within {seconds} s")
-            self.pump(left)
+            self.pump(min(left, NUDGE_AFTER) if nudge else left)
+            if nudge and not self.events:
+                self.nudge()
         return self.events.pop(0)
 
-    def next_frame(self, kind=None, seconds=LIMIT):
+    def nudge(self):
+        """Rings the doorbell by hand, as a host does that waits for a busy worker.
+
+        A signal that comes when Python has looked for signals and is about to block in the kernel goes unnoticed until
+        the next one. That is rare, but a loaded machine can stop the worker in just that place.
+        """
+        os.kill(self.process.pid, signal.SIGURG)
+        self.nudges += 1
+
+    def next_frame(self, kind=None, seconds=LIMIT, nudge=False):
         """The next frame (of that kind); what came before it stays for later."""
         limit = time.monotonic() + seconds
         while True:
@@ -231,7 +244,10 @@ class Host:
             left = limit - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"no frame {kind or ''} from the worker within {seconds} s")
-            self.pump(left)
+            before = len(self.events)
+            self.pump(min(left, NUDGE_AFTER) if nudge else left)
+            if nudge and len(self.events) == before:
+                self.nudge()
 
     # -- whole executions
 
@@ -254,7 +270,11 @@ class Host:
         limit = time.monotonic() + seconds
         events = []
         while True:
-            event = self.next_event(limit - time.monotonic())
+            try:
+                event = self.next_event(limit - time.monotonic(), nudge=True)
+            except WorkerGone as gone:
+                self.running = None
+                raise WorkerGone(Outcome({}, events).text("stderr") + str(gone)) from None
             if type(event) is dict and event["type"] in ("result", "error"):
                 assert event["id"] == id, f"{event} instead of {id}"
                 self.running = None
@@ -288,7 +308,7 @@ class Host:
         lines = code.splitlines()
         while mark == "go":  # another mark comes from a child, while Python may be unable to answer
             self.send("ping", seq=0)
-            where = self.next_frame("heartbeat")["where"]
+            where = self.next_frame("heartbeat", nudge=True)["where"]
             if not (where[0].startswith("<exec:") and "print('go')" in lines[where[1] - 1]):
                 break
         return id

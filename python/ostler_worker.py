@@ -48,6 +48,7 @@ from _collections import deque
 from _functools import partial
 from _struct import pack, unpack_from
 from _thread import allocate_lock, get_ident, interrupt_main
+from _weakref import ref
 
 PROTOCOL = 1
 FRAME_LIMIT = 64 << 20  # bytes of payload; a longer frame, or an empty one, is a broken channel
@@ -635,7 +636,7 @@ class State:
         self.background = False  # asyncio tasks run between executions
         self.tainted = False  # a forced cancel cut `finally` blocks short
         self.companion_until = 0.0  # until then, one SIGINT belongs to a cancel whose execution is over
-        self.forced = None  # the exception of a forced cancel; see `raise_with_bell`
+        self.forced = None  # the exception of a forced cancel; see `raise_forced`
         self.shutdown = False
         self.sequence = 0  # executions so far; names them `<exec:N>`
         self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
@@ -665,7 +666,7 @@ class Execution:
 
     __slots__ = ("id", "filename", "allow_stdin", "fresh", "silent", "rich", "started_at", "cpu_at_start", "level",
                  "raised", "asked_at", "interrupt", "interrupted", "framed_at", "task", "outputs", "closed", "script",
-                 "threads", "leaves_nothing", "companion")  # fmt: skip
+                 "threads", "leaves_nothing", "companion", "insist", "given")  # fmt: skip
 
     def __init__(self, id):
         self.id = id
@@ -675,7 +676,9 @@ class Execution:
         self.started_at = monotonic()
         self.cpu_at_start = process_time()
         self.level = 0  # asked to stop: 0, POLITE or FORCE
-        self.raised = 0  # the level that user code has been given; FORCE is never used up
+        self.raised = 0  # the level that user code has been given: 0 or POLITE, for FORCE is never used up
+        self.insist = False  # force was asked for after the polite exception had been given
+        self.given = None  # the Bell (weakly) of a polite exception; dead if the code has swallowed it
         self.asked_at = 0.0
         self.interrupt = False  # a KeyboardInterrupt is due
         self.interrupted = False  # one was given
@@ -689,13 +692,18 @@ class Execution:
 
     def ask(self, level):
         """Asks the code to stop. A repeated polite request interrupts again."""
-        if level == POLITE and self.raised == POLITE:
+        if level == FORCE:
+            self.insist = self.raised == POLITE
+        elif self.level == POLITE:
             self.raised = 0
         self.level = max(self.level, level)
         self.asked_at = self.asked_at or monotonic()
 
     def due(self):
-        return self.level > self.raised or self.interrupt
+        """Whether user code is to be given an exception."""
+        if self.interrupt or (self.level and not self.raised):
+            return True
+        return self.level == FORCE and (self.insist or (self.given is not None and self.given() is None))
 
 
 state = State()
@@ -715,7 +723,7 @@ class Bell:
     signals. As the last local variable of a signal handler it means "call me again, a little later".
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     if sys.version_info >= (3, 10):
         __del__ = staticmethod(partial(interrupt_main, DOORBELL))
@@ -730,38 +738,44 @@ def new_bell():
 
 def on_doorbell(signum, frame):
     """SIGURG: something has arrived, or a Bell was freed."""
+    bell = answer_doorbell(frame)  # noqa: F841  freed when this frame is, and not before: rings again, if it must
+
+
+def answer_doorbell(frame):
     if state.main_reads or state.forked:
         state.pending = True
-        return
+        return None
     try:
         serve_channel(frame)
     except RecursionError:  # the user's stack has no room for us; try again when it has shrunk
-        bell = new_bell()
-        return
-    bell = deliver(frame)  # noqa: F841  freed when this frame is: rings again, if it must
+        return new_bell()
+    return deliver(frame)
 
 
 def on_sigint(signum, frame):
     """SIGINT: a terminal, `os.kill`, or the group signal that accompanies a cancel for the sake of children."""
-    execution = state.current
     if state.rung and sys.version_info < (3, 10):
         state.rung = False
-        return on_doorbell(signum, frame)
+        bell = answer_doorbell(frame)
+    else:
+        bell = answer_sigint(frame)  # noqa: F841  as above
+
+
+def answer_sigint(frame):
+    execution = state.current
     if execution is None or state.forked:
         return None
     if not state.main_reads:
         try:
             serve_channel(frame)  # the cancel that this signal accompanies may still be unread
         except RecursionError:
-            bell = new_bell()
-            return None
+            return new_bell()
     if not goes_with_a_frame(execution):
         execution.interrupt = True
         execution.asked_at = execution.asked_at or monotonic()
         if state.waiting:
             raise_due(execution, frame)
-    bell = deliver(frame)  # noqa: F841  as above
-    return None
+    return deliver(frame)
 
 
 def goes_with_a_frame(execution):
@@ -959,25 +973,29 @@ def deliver_here():
 
 def raise_due(execution, frame):
     """Raises KeyboardInterrupt at `frame`, or arranges for it."""
-    importer = importing_frame(frame) if execution.raised == 0 else None
-    if importer is not None and monotonic() - execution.asked_at < limits.import_grace:
-        raise_after_import(importer)
-        return
-    if execution.level == FORCE:
-        if importer is not None:  # it has had its time; once without force, so that the half-made module is dropped
-            execution.raised = POLITE
-            raise_with_bell("cancelled", False)
+    if not execution.raised and monotonic() - execution.asked_at < limits.import_grace:
+        importer = importing_frame(frame)
+        if importer is not None:
+            raise_after_import(importer)
+            return
+    if sys.gettrace() is trace_import:
+        sys.settrace(None)
+    if execution.level == FORCE and execution.raised:
         state.tainted = True
         trace_user_frames(frame)
-        raise_with_bell("cancelled by force", True)
-    text = () if execution.interrupt and not execution.level else ("cancelled",)
+        raise_forced()
+    # The polite exception comes first in any case: it may be all that it takes.
+    text = ("cancelled",) if execution.level else ()
     execution.interrupted = execution.interrupted or execution.interrupt
     execution.interrupt = False
-    execution.raised = execution.level
+    if execution.level:
+        execution.raised = POLITE
     task = execution.task
     if task is not None and not task.done() and in_event_loop(frame):
         state.loop.call_soon_threadsafe(task.cancel)  # CancelledError at the await, so that clean-up can run
         return
+    if execution.level == FORCE:
+        raise_watched(execution)
     raise KeyboardInterrupt(*text)
 
 
@@ -1046,17 +1064,27 @@ def raise_if_due(frame):
 #         It never raises at an `exception` event: CPython unsets tracing there, and nothing would change.
 
 
-def raise_with_bell(text, insist):
-    error = KeyboardInterrupt(text)
+def raise_forced():
+    error = KeyboardInterrupt("cancelled by force")
     error.bell = new_bell()
     # Kept here and not in a local: a frame of the exception's own traceback that held it would make a cycle, and a
     # swallowed exception would not be freed.
     state.forced = error
     del error
-    if insist and sys.version_info >= (3, 10):
+    if sys.version_info >= (3, 10):
         bell = Bell()
         bell = None  # noqa: F841  rings now; nothing from here to the raise looks at signals
     raise state.forced
+
+
+def raise_watched(execution):
+    """Raises the polite exception so that swallowing it is noticed; for a cancel that insists already."""
+    error = KeyboardInterrupt("cancelled")
+    error.bell = new_bell()
+    execution.given = ref(error.bell)
+    holder = [error]
+    del error
+    raise holder.pop()  # nothing but the raise holds it
 
 
 def trace_user_frames(frame):
@@ -1075,7 +1103,7 @@ def trace_forced(frame, event, argument):
         return None
     if event not in ("line", "call"):
         return trace_forced
-    raise_with_bell("cancelled by force", True)
+    raise_forced()
 
 
 def clean_up_after_cancel():
@@ -1347,7 +1375,7 @@ def load(name):
     sys.path = list(state.clean_path)
     try:
         return __import__(name)
-    except ImportError:
+    except Exception:  # it is not there, or user code broke what it needs
         return None
     finally:
         sys.path = theirs
@@ -1849,8 +1877,8 @@ def describe(error, text=True, limit=None):
     """Returns the exception as the protocol tells it. User code runs here (`__str__`); the caller contains it."""
     strip_worker_frames(error)
     description = describe_one(error, set())
-    if text:
-        traceback = load("traceback")
+    traceback = load("traceback") if text else None
+    if traceback is not None:
         lines = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit))
         if len(lines) > TEXT_LIMIT:
             half = TEXT_LIMIT // 2
@@ -1910,7 +1938,8 @@ def frame_of(entry):
     line = entry.tb_lineno or 0
     name = getattr(code, "co_qualname", code.co_name)
     frame = {"file": shorten(code.co_filename, 4096), "line": line, "name": shorten(name, 512)}
-    source = load("linecache").getline(code.co_filename, line, entry.tb_frame.f_globals)
+    linecache = load("linecache")
+    source = linecache.getline(code.co_filename, line, entry.tb_frame.f_globals) if linecache is not None else ""
     if source.strip():
         frame["text"] = shorten(source.strip(), 4096)
     if hasattr(code, "co_positions") and entry.tb_lasti >= 0:
@@ -2698,13 +2727,22 @@ def main():
     try:
         announce(start())
         serve()
-    except BaseException:
+    except BaseException as error:
         try:
-            import traceback
-
-            os.write(2, ("ostler worker: internal error\n" + traceback.format_exc()).encode("utf-8", "replace"))
+            report_internal_error(error)
         finally:
             exit_now(EXIT_INTERNAL)
+
+
+def report_internal_error(error):
+    """By hand: whatever broke this file may have broken the traceback module too."""
+    lines = [f"ostler worker: internal error: {type(error).__name__}: {error}"]
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        lines.append(f"  {code.co_filename}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    os.write(2, "\n".join([*lines, ""]).encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

@@ -151,8 +151,8 @@ class Matrix(unittest.TestCase):
                     self.assertEqual(host.value("6 * 7"), 42)
         finally:
             host.close()
-        # A loaded machine may delay a few; more would be a fault of ours.
-        self.assertLessEqual(len(slow), 3, slow)
+        # A busy machine delays some; on an idle one more than a few would be a fault of ours.
+        self.assertLessEqual(len(slow), 3 if os.getloadavg()[0] < os.cpu_count() else len(MATRIX), slow)
 
     def test_everything_ends_over_a_socket(self):
         self.matrix("socket")
@@ -243,6 +243,29 @@ class Details(unittest.TestCase):
         self.host.send("cancel", id=id)
         self.assertEqual(self.host.finish(id).frame["value"], "finished")
 
+    def test_a_cancel_that_insists_from_the_start_is_polite_first(self):
+        id = self.begin("""
+            import time
+            try:
+                print('go')
+                time.sleep(60)
+            finally:
+                for i in range(1000): pass
+                print('cleaned up')
+        """)
+        self.host.send("cancel", id=id, force=True)
+        outcome = self.host.finish(id)
+        self.assertEqual((outcome.kind, outcome.text()), ("cancelled", "cleaned up\n"))
+        self.assertNotIn("tainted", outcome.frame)
+
+    def test_one_forced_cancel_is_enough_for_code_that_swallows(self):
+        for name in "a bare except around a sleep", "except BaseException around a loop", "contextlib.suppress":
+            with self.subTest(name), Host() as host:
+                id = host.arrive(MATRIX[name][1])
+                host.send("cancel", id=id, force=True)
+                self.assertEqual(host.finish(id).kind, "cancelled")
+                self.assertEqual(host.nudges, 0)
+
     def test_clean_up_runs_in_a_cancelled_coroutine(self):
         id = self.begin("""
             import asyncio
@@ -318,7 +341,7 @@ class Details(unittest.TestCase):
     def test_an_import_is_finished_first(self):
         folder = self.host.value("import sys, tempfile\nsys.path.append(tempfile.mkdtemp())\nsys.path[-1]")
         with open(os.path.join(folder, "slow.py"), "w") as file:
-            file.write("print('go')\nimport time\nfor _ in range(20): time.sleep(0.005)\nwhole = True\n")
+            file.write("print('go')\nimport time\nfor _ in range(5): time.sleep(0.005)\nwhole = True\n")
         with open(os.path.join(folder, "endless.py"), "w") as file:
             file.write("print('go')\nwhile True: pass\n")
         id = self.begin("import slow\nwhile True: pass")
@@ -335,7 +358,8 @@ class Details(unittest.TestCase):
         id = self.begin("import subprocess\np = subprocess.Popen(['sh', '-c', 'echo go; exec sleep 60'])\np.wait()")
         frame, rung, _ = cancel(self.host, id)
         self.assertEqual(frame["kind"], "cancelled")
-        self.assertEqual(self.host.value("p.wait()"), -signal.SIGINT)
+        child = self.host.value("p.pid")
+        eventually(lambda: not is_alive(child))
 
     def test_a_cancel_lands_although_sigint_was_ignored_from_the_start(self):
         ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
@@ -398,6 +422,7 @@ class Stress(unittest.TestCase):
                 endings[outcome.kind] = endings.get(outcome.kind, 0) + 1
                 self.assertIn(outcome.kind, ("ok", "cancelled"), outcome)
                 self.assertEqual(host.value(f"{number} + 1"), number + 1)
+            self.assertLessEqual(host.nudges, 2, "doorbells were lost")
         self.assertEqual(set(endings), {"ok", "cancelled"})  # the moments were early and late enough
 
     def test_over_a_socket(self):

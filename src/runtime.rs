@@ -13,7 +13,10 @@ use std::{
 
 use bytes::BytesMut;
 use ractor::ActorRef;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
 use crate::{
     actor::{
@@ -98,22 +101,23 @@ impl Runtime {
     }
 
     /// Runs many requests over the pool, and returns their reports in the order of the requests. One that was not
-    /// accepted is an error in its place; it touches no other.
+    /// accepted is an error in its place; it touches no other. Waits until the last outcome; dropping the future cancels
+    /// those that have none.
     pub async fn run_all<R: Into<Request>>(
         &self,
         requests: impl IntoIterator<Item = R>,
     ) -> Vec<Result<Report, SubmitError>> {
-        let runs: Vec<_> = requests
-            .into_iter()
-            .map(|request| {
-                let (runtime, request) = (self.clone(), request.into());
-                tokio::spawn(async move { runtime.run(request).await })
-            })
-            .collect();
-        let mut reports = Vec::with_capacity(runs.len());
-        for run in runs {
-            // A task that does not end in its own way was ended with its tokio runtime.
-            reports.push(run.await.unwrap_or(Err(SubmitError::ShuttingDown)));
+        let mut runs = JoinSet::new();
+        for (place, request) in requests.into_iter().enumerate() {
+            let (runtime, request) = (self.clone(), request.into());
+            runs.spawn(async move { (place, runtime.run(request).await) });
+        }
+        // A task that does not end in its own way was ended with its tokio runtime.
+        let mut reports: Vec<_> = (0..runs.len()).map(|_| Err(SubmitError::ShuttingDown)).collect();
+        while let Some(run) = runs.join_next().await {
+            if let Ok((place, report)) = run {
+                reports[place] = report;
+            }
         }
         reports
     }
@@ -149,11 +153,11 @@ impl Runtime {
         let request = Box::new(LeaseRequest { lease, events, granted });
         let shared = &self.shared;
         shared.supervisor.cast(SupervisorMsg::Lease(request)).map_err(|_gone| SubmitError::ShuttingDown)?;
-        let waiting = Waiting { lease, shared, done: false };
+        let waiting = Retract::new(&shared.supervisor, SupervisorMsg::Release(lease));
         let after = shared.lease_timeout;
         match tokio::time::timeout(after, answer).await {
             Ok(Ok(answer)) => {
-                waiting.done();
+                waiting.answered();
                 Ok(Session::new(lease, answer?, background, Arc::clone(shared)))
             }
             Ok(Err(_gone)) => Err(SubmitError::ShuttingDown),
@@ -218,23 +222,26 @@ impl Runtime {
     }
 }
 
-/// Leaves the line when the caller does.
-struct Waiting<'a> {
-    lease: LeaseId,
-    shared: &'a Shared,
-    done: bool,
+/// Takes back what was asked for when the caller does not wait for the answer.
+struct Retract<'a> {
+    supervisor: &'a ActorRef<SupervisorMsg>,
+    retraction: Option<SupervisorMsg>,
 }
 
-impl Waiting<'_> {
-    fn done(mut self) {
-        self.done = true;
+impl<'a> Retract<'a> {
+    fn new(supervisor: &'a ActorRef<SupervisorMsg>, retraction: SupervisorMsg) -> Self {
+        Self { supervisor, retraction: Some(retraction) }
+    }
+
+    fn answered(mut self) {
+        self.retraction = None;
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Retract<'_> {
     fn drop(&mut self) {
-        if !self.done {
-            let _ = self.shared.supervisor.cast(SupervisorMsg::Release(self.lease));
+        if let Some(retraction) = self.retraction.take() {
+            let _ = self.supervisor.cast(retraction);
         }
     }
 }
@@ -286,9 +293,14 @@ impl Shared {
         sink: Sink,
     ) -> Result<ActorRef<crate::actor::messages::ExecutionMsg>, SubmitError> {
         let (accepted, answer) = oneshot::channel();
+        let reason = Some("its submission was dropped".to_owned());
+        let cancel = SupervisorMsg::Cancel { id: job.id, reason, found: oneshot::channel().0 };
         let submission = Box::new(Submission { job, lease, obligation, sink, accepted });
         self.supervisor.cast(SupervisorMsg::Submit(submission)).map_err(|_gone| SubmitError::ShuttingDown)?;
-        answer.await.unwrap_or(Err(SubmitError::ShuttingDown))
+        let waiting = Retract::new(&self.supervisor, cancel);
+        let answer = answer.await.unwrap_or(Err(SubmitError::ShuttingDown));
+        waiting.answered();
+        answer
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::debug;
 
 use crate::{
     actor::{
+        charge::Returning,
         credit::Credit,
         messages::{ExecutionMsg, Progress, SessionMsg, SupervisorMsg},
         obligation::{Ledger, Obligation},
@@ -21,7 +22,7 @@ use crate::{
         execution::{Effect, Execution as Machine, Input},
         session::Ending,
     },
-    outcome::{Event, LostCause, Outcome},
+    outcome::{Event, Failure, LostCause, Outcome},
     protocol::{ExecutionId, InputResponse, ToWorker},
     request::Label,
 };
@@ -169,8 +170,8 @@ impl State {
             Progress::Event(event, credit) => self.event(event, credit),
             Progress::Ended(ending) => {
                 self.place.at = match &ending {
-                    // The session cannot tell the supervisor that this one is over.
-                    Ending::Lost(_) => At::Line,
+                    // The session cannot tell the supervisor that this one is over, or may die before it can.
+                    Ending::Lost(_) | Ending::Failed(Failure::Protocol { .. }) => At::Line,
                     Ending::Completed(_) | Ending::Failed(_) | Ending::Stopped(_) => At::Left,
                 };
                 self.step(myself, Input::Ended(ending));
@@ -199,7 +200,8 @@ impl State {
                 Effect::Stop => self.to_session(SessionMsg::Cancel),
                 Effect::Requeue => {
                     self.ledger.requeued.fetch_add(1, Relaxed);
-                    self.to_supervisor(myself, SupervisorMsg::Requeue);
+                    let returning = Returning::new(self.id, myself.clone());
+                    let _ = self.place.supervisor.cast(SupervisorMsg::Requeue(returning));
                 }
                 Effect::Settle(outcome) => self.settle(outcome),
                 Effect::Finish => myself.stop(None),

@@ -16,13 +16,18 @@ use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    actor::{credit::Credit, obligation::Obligation, sink::Sink},
+    actor::{
+        charge::{Charge, Obituary, Returning},
+        credit::Credit,
+        obligation::Obligation,
+        sink::Sink,
+    },
     error::{SpawnError, SubmitError},
     machine::{
         session::{Broken, Ending, Timer},
         supervisor::LeaseId,
     },
-    outcome::{Death, DeathCause, Event, Exit, Generation, LostCause},
+    outcome::{Death, DeathCause, Event, Generation, LostCause},
     protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
     request::Label,
     session::SessionEvent,
@@ -44,7 +49,7 @@ pub(crate) enum SupervisorMsg {
     /// Execution: take me out of the line.
     Withdraw(ExecutionId),
     /// Execution: my worker died before it started me.
-    Requeue(ExecutionId),
+    Requeue(Returning),
     /// Execution: I am over, and no session will say so.
     Forget(ExecutionId),
     /// Helper task: the worker of this slot was started, or could not be.
@@ -123,11 +128,11 @@ pub(crate) enum SessionMsg {
     /// Reader: this came in one go.
     Read(Box<Batch>),
     /// Reader: the worker is dead and reaped. Its last message.
-    Exited(Exit),
+    Exited(Obituary),
     /// Writer: the worker has closed what it reads from, with more on its way.
     Unwritable,
     /// Supervisor: run this.
-    Assign(Box<Assignment>),
+    Assign(Box<Charge>),
     /// Supervisor: background output goes here from now on.
     Leased(mpsc::Sender<SessionEvent>),
     /// Execution: stop it, if it still runs.
@@ -142,14 +147,6 @@ pub(crate) enum SessionMsg {
     Stop,
     /// Supervisor: end it at once.
     Kill(DeathCause),
-}
-
-/// An execution, handed to a session.
-#[derive(Debug)]
-pub(crate) struct Assignment {
-    pub(crate) id: ExecutionId,
-    pub(crate) frame: Bytes,
-    pub(crate) execution: ActorRef<ExecutionMsg>,
 }
 
 /// What one turn of the reader brought, in order.

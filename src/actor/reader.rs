@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     actor::{
+        charge::Obituary,
         credit::{CHUNK, Credit, Credits},
         messages::{Batch, Item, SessionMsg},
     },
@@ -103,15 +104,15 @@ impl Reader {
     }
 
     /// Reads until the worker is dead, then what it left behind, and says so.
-    pub(crate) async fn run(mut self, mut exit: ExitNotice) {
-        let exit = tokio::select! {
+    pub(crate) async fn run(mut self, mut exit: ExitNotice, mut obituary: Obituary) {
+        obituary.exit = tokio::select! {
             biased;
             exit = &mut exit => exit,
             () = self.read() => exit.await,
         };
         self.drain().await;
-        // The session may be gone already; then nobody is left to be told.
-        let _ = self.session.cast(SessionMsg::Exited(exit));
+        // The session may be gone already; then the supervisor is told.
+        let _ = self.session.cast(SessionMsg::Exited(obituary));
     }
 
     /// Reads until nothing is left to read. Cancel safe: what was read is in `self`.

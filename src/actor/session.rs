@@ -10,11 +10,10 @@ use tracing::{debug, info, warn};
 
 use crate::{
     actor::{
+        charge::{Charge, Obituary},
         credit::{Credit, Window, window},
         gauge::Gauge,
-        messages::{
-            Assignment, Batch, ExecutionMsg, Item, Progress, SessionMsg, SessionNotice, SupervisorMsg,
-        },
+        messages::{Batch, Item, Progress, SessionMsg, SessionNotice, SupervisorMsg},
         obligation::Ledger,
         reader::Reader,
         tail::Tail,
@@ -74,32 +73,6 @@ pub(crate) struct State {
     partial_writes: u64,
 }
 
-/// The execution in this session's charge. If the session ends without a word, dropping this is the word.
-#[derive(Debug)]
-struct Charge {
-    id: ExecutionId,
-    frame: Bytes,
-    execution: ActorRef<ExecutionMsg>,
-    started: bool,
-    discharged: bool,
-}
-
-impl Charge {
-    fn tell(&self, progress: SmallVec<[Progress; 2]>) {
-        // An execution that is gone has given its outcome.
-        let _ = self.execution.cast(ExecutionMsg::Progress(progress));
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        if !self.discharged {
-            let lost = Lost { started: self.started, cause: LostCause::ActorGone("session") };
-            self.tell(SmallVec::from_iter([Progress::Ended(Ending::Lost(lost))]));
-        }
-    }
-}
-
 #[cfg_attr(feature = "async-trait", ractor::async_trait)]
 impl Actor for Session {
     type Msg = SessionMsg;
@@ -122,12 +95,13 @@ impl Actor for Session {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SessionMsg::Read(batch) => state.read(&myself, *batch),
-            SessionMsg::Exited(exit) => {
+            SessionMsg::Exited(obituary) => {
+                let exit = obituary.read();
                 let stderr = state.tail.text();
                 state.step(&myself, Input::Exited { exit, stderr }, Credit::free());
             }
             SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed), Credit::free()),
-            SessionMsg::Assign(assignment) => state.assign(&myself, *assignment),
+            SessionMsg::Assign(charge) => state.assign(&myself, *charge),
             SessionMsg::Leased(events) => state.background = Some(events),
             SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id), Credit::free()),
             SessionMsg::Interrupt(id) => state.step(&myself, Input::Interrupt(id), Credit::free()),
@@ -159,7 +133,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     let (window, credits) = window();
     let reader = Reader::new(myself.clone(), credits, codec, frames, stdout, stderr);
     // Not aborted with this actor: it ends by itself when the worker is dead, which dropping `control` sees to.
-    drop(tokio::spawn(reader.run(exit)));
+    drop(tokio::spawn(reader.run(exit, Obituary::new(slot, generation, supervisor.clone()))));
     let writers = myself.clone();
     let mut effects = Vec::new();
     let machine = Machine::new(limits, init, warmup.as_ref().map(|(id, _)| *id), &mut effects);
@@ -203,13 +177,12 @@ impl State {
         }
     }
 
-    fn assign(&mut self, myself: &ActorRef<SessionMsg>, assignment: Assignment) {
-        let Assignment { id, frame, execution } = assignment;
-        let charge = Charge { id, frame, execution, started: false, discharged: false };
+    fn assign(&mut self, myself: &ActorRef<SessionMsg>, charge: Charge) {
         if self.current.is_some() {
             // The supervisor never does this; if it did, dropping the charge hands the execution back unstarted.
             return drop(charge);
         }
+        let id = charge.id;
         self.current = Some(charge);
         self.step(myself, Input::Assign(id), Credit::free());
     }
@@ -305,7 +278,7 @@ impl State {
 
     fn started(&mut self, myself: &ActorRef<SessionMsg>, id: ExecutionId) {
         let Some(charge) = self.current.as_mut().filter(|charge| charge.id == id) else { return };
-        charge.started = true;
+        charge.started();
         let (pid, generation) = (self.pid, self.generation);
         self.progress.push(Progress::Started { session: myself.clone(), pid, generation });
     }
@@ -323,8 +296,8 @@ impl State {
         }
         self.progress.push(Progress::Ended(ending));
         self.report();
-        if let Some(mut charge) = self.current.take() {
-            charge.discharged = true;
+        if let Some(charge) = self.current.take() {
+            charge.discharge();
         }
     }
 

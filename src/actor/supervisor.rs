@@ -16,7 +16,7 @@ use crate::{
             ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, Submission, SupervisorMsg, Wait,
         },
         obligation::Ledger,
-        timers::Timers,
+        timers::{Task, Timers},
     },
     config::PoolConfig,
     error::StartError,
@@ -57,6 +57,8 @@ pub(crate) struct State {
     ledger: Arc<Ledger>,
     warmup: Option<(ExecutionId, Bytes)>,
     tag: String,
+    /// Starts of workers that have no session yet.
+    starts: HashMap<usize, Task>,
     sessions: HashMap<usize, Live>,
     tickets: HashMap<ExecutionId, Ticket>,
     leases: HashMap<LeaseId, LeaseRequest>,
@@ -65,6 +67,8 @@ pub(crate) struct State {
     effects: Vec<Effect>,
     started: Option<oneshot::Sender<Result<(), StartError>>>,
     start_failure: Option<StartError>,
+    /// No worker is left, and none will be started.
+    stopped: bool,
     done: Vec<oneshot::Sender<()>>,
     jitter: Jitter,
 }
@@ -125,6 +129,7 @@ impl Actor for Supervisor {
             tag,
             jitter: Jitter(seed),
             spawner,
+            starts: HashMap::new(),
             sessions: HashMap::new(),
             tickets: HashMap::new(),
             leases: HashMap::new(),
@@ -133,6 +138,7 @@ impl Actor for Supervisor {
             effects: Vec::new(),
             started: Some(started),
             start_failure: None,
+            stopped: false,
             done: Vec::new(),
         };
         state.step(&myself, Input::Begin).await;
@@ -164,11 +170,12 @@ impl Actor for Supervisor {
                 let _ = found.send(told);
             }
             SupervisorMsg::Withdraw(id) => state.step(&myself, Input::Withdraw(id)).await,
-            SupervisorMsg::Requeue(id) => {
-                if let Some(ticket) = state.tickets.get_mut(&id) {
+            SupervisorMsg::Requeue(returning) => {
+                if let Some(ticket) = state.tickets.get_mut(&returning.id) {
                     ticket.waits = true;
+                    let id = returning.take();
+                    state.step(&myself, Input::Requeue(id)).await;
                 }
-                state.step(&myself, Input::Requeue(id)).await;
             }
             SupervisorMsg::Forget(id) => {
                 state.forget(id);
@@ -183,7 +190,7 @@ impl Actor for Supervisor {
             SupervisorMsg::SessionGone { slot, generation, why } => {
                 state.sessions.retain(|at, live| *at != slot || live.generation != generation);
                 let why = format!("its session actor ended before its time: {why}");
-                state.step(&myself, Input::NotSpawned { slot, generation, why }).await;
+                state.step(&myself, Input::Abandoned { slot, generation, why }).await;
             }
             SupervisorMsg::Elapsed(Wait::Tick) => state.step(&myself, Input::Tick).await,
             SupervisorMsg::Elapsed(Wait::Lease(lease)) => {
@@ -197,6 +204,7 @@ impl Actor for Supervisor {
                 state.step(&myself, Input::Shutdown { grace }).await;
             }
         }
+        state.end_when_all_are_told(&myself);
         Ok(())
     }
 
@@ -287,7 +295,8 @@ impl State {
                 Input::Idle { slot, generation, execution }
             }
             SessionNotice::Terminated(death) => {
-                self.sessions.remove(&slot);
+                self.starts.remove(&slot);
+                self.sessions.retain(|at, live| *at != slot || live.generation != generation);
                 if self.started.is_some() {
                     self.start_failure = Some(StartError::Worker(death.clone()));
                 }
@@ -324,6 +333,7 @@ impl State {
             Effect::Lose(id, cause) => self.dismiss(id, ExecutionMsg::Refused(cause)),
             // Done before the effects are performed.
             Effect::Accept(_) | Effect::Refuse(..) => {}
+            Effect::Cancel { slot, execution } => self.tell(slot, SessionMsg::Cancel(execution)),
             Effect::Grant { lease, slot } => self.grant(myself, lease, slot),
             Effect::Deny(lease, error) => {
                 if let Some(request) = self.leases.remove(&lease) {
@@ -336,14 +346,19 @@ impl State {
                 }
             }
             Effect::Stop { slot } => self.tell(slot, SessionMsg::Stop),
-            Effect::Kill { slot, cause } => self.tell(slot, SessionMsg::Kill(cause)),
+            Effect::Kill { slot, cause } => self.kill(myself, slot, cause),
+            Effect::Desert { slot } => {
+                if let Some(live) = self.sessions.remove(&slot) {
+                    live.session.kill();
+                }
+            }
             Effect::Tick(wait) => self.arm(myself, Wait::Tick, wait),
             Effect::ArmLease(lease, wait) => self.arm(myself, Wait::Lease(lease), wait),
             Effect::DisarmLease(lease) => self.timers.disarm(&Wait::Lease(lease)),
             Effect::ArmShutdown(wait) => self.arm(myself, Wait::Shutdown, wait),
             Effect::Started => self.answer_start(Ok(())),
             Effect::Failed(why) => self.failed(myself, why),
-            Effect::Stopped => self.stopped(myself),
+            Effect::Stopped => self.stopped = true,
         }
     }
 
@@ -352,7 +367,11 @@ impl State {
         self.timers.arm(kind, wait, move || drop(myself.cast(SupervisorMsg::Elapsed(kind))));
     }
 
-    fn stopped(&mut self, myself: &ActorRef<SupervisorMsg>) {
+    /// No worker is left. An execution may still be on its way back into the line: it is heard before the end.
+    fn end_when_all_are_told(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        if !self.stopped || !self.tickets.is_empty() {
+            return;
+        }
         info!("the pool has ended");
         for done in self.done.drain(..) {
             let _ = done.send(());

@@ -16,6 +16,18 @@ pub(crate) struct Restarts {
     policy: RestartPolicy,
     deaths: VecDeque<Instant>,
     in_a_row: u32,
+    /// Workers that were born by the last death that counts.
+    counted: u64,
+}
+
+/// A worker that died without having answered an execution.
+#[derive(Debug)]
+pub(crate) struct Victim {
+    /// How many were born before it, and it.
+    pub(crate) birth: u64,
+    /// How many were born by now.
+    pub(crate) births: u64,
+    pub(crate) lived: Duration,
 }
 
 /// What follows a death.
@@ -29,7 +41,7 @@ pub(crate) enum Verdict {
 
 impl Restarts {
     pub(crate) fn new(policy: RestartPolicy) -> Self {
-        Self { policy, deaths: VecDeque::new(), in_a_row: 0 }
+        Self { policy, deaths: VecDeque::new(), in_a_row: 0, counted: 0 }
     }
 
     /// A worker answered an execution: whatever was wrong with starting is over.
@@ -38,12 +50,17 @@ impl Restarts {
         self.deaths.clear();
     }
 
-    /// A worker died that had not answered an execution. `jitter` is in 0..=1.
-    pub(crate) fn died(&mut self, lived: Duration, now: Instant, jitter: f64) -> Verdict {
-        if lived >= self.policy.stable_after {
+    /// A worker died that had not answered an execution. Those that were alive together and die together count once:
+    /// they had one reason, and a wide pool must not give up where a narrow one would try again. `jitter` is in 0..=1.
+    pub(crate) fn died(&mut self, victim: &Victim, now: Instant, jitter: f64) -> Verdict {
+        if victim.lived >= self.policy.stable_after {
             self.worked();
             return Verdict::Wait(Duration::ZERO);
         }
+        if victim.birth <= self.counted {
+            return Verdict::Wait(backoff(self.in_a_row, &self.policy, jitter));
+        }
+        self.counted = victim.births;
         self.deaths.push_back(now);
         while self.deaths.front().is_some_and(|death| now.duration_since(*death) > self.policy.window) {
             self.deaths.pop_front();
@@ -95,38 +112,67 @@ mod tests {
         }
     }
 
+    /// The deaths of workers that live one after another, for no time or for this long.
+    struct Line(Restarts, u64);
+
+    impl Line {
+        fn new() -> Self {
+            Self(Restarts::new(policy()), 0)
+        }
+
+        fn next_dies(&mut self, lived: Duration, now: Instant) -> Verdict {
+            self.1 += 1;
+            self.0.died(&Victim { birth: self.1, births: self.1, lived }, now, 0.0)
+        }
+    }
+
     /// Fault 54.
     #[test]
     fn more_deaths_than_the_intensity_within_the_window_give_up() {
-        let mut restarts = Restarts::new(policy());
+        let mut line = Line::new();
         let now = Instant::now();
         for _ in 0..3 {
-            assert!(matches!(restarts.died(Duration::ZERO, now, 0.0), Verdict::Wait(_)));
+            assert!(matches!(line.next_dies(Duration::ZERO, now), Verdict::Wait(_)));
         }
-        assert_eq!(restarts.died(Duration::ZERO, now, 0.0), Verdict::GiveUp);
+        assert_eq!(line.next_dies(Duration::ZERO, now), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn those_that_die_together_count_once() {
+        let mut restarts = Restarts::new(policy());
+        let now = Instant::now();
+        for (round, expected_ms) in [(1, 0), (2, 100), (3, 200)] {
+            for birth in 8 * round - 7..=8 * round {
+                let victim = Victim { birth, births: 8 * round, lived: Duration::ZERO };
+                let verdict = restarts.died(&victim, now, 0.0);
+                assert_eq!(verdict, Verdict::Wait(Duration::from_millis(expected_ms)), "{victim:?}");
+            }
+        }
+        let victim = Victim { birth: 25, births: 32, lived: Duration::ZERO };
+        assert_eq!(restarts.died(&victim, now, 0.0), Verdict::GiveUp);
     }
 
     /// Fault 55.
     #[test]
     fn slow_flapping_below_the_intensity_goes_on() {
-        let mut restarts = Restarts::new(policy());
+        let mut line = Line::new();
         let mut now = Instant::now();
         for _ in 0..100 {
             now += Duration::from_secs(21);
-            assert!(matches!(restarts.died(Duration::ZERO, now, 0.0), Verdict::Wait(_)));
+            assert!(matches!(line.next_dies(Duration::ZERO, now), Verdict::Wait(_)));
         }
     }
 
     #[test]
     fn a_worker_that_answered_or_lived_long_clears_the_count() {
-        let mut restarts = Restarts::new(policy());
+        let mut line = Line::new();
         let now = Instant::now();
         for _ in 0..3 {
-            restarts.died(Duration::ZERO, now, 0.0);
+            line.next_dies(Duration::ZERO, now);
         }
-        restarts.worked();
-        assert_eq!(restarts.died(Duration::ZERO, now, 0.0), Verdict::Wait(Duration::ZERO));
-        assert_eq!(restarts.died(Duration::from_secs(10), now, 0.0), Verdict::Wait(Duration::ZERO));
-        assert_eq!(restarts.died(Duration::ZERO, now, 0.0), Verdict::Wait(Duration::ZERO));
+        line.0.worked();
+        assert_eq!(line.next_dies(Duration::ZERO, now), Verdict::Wait(Duration::ZERO));
+        assert_eq!(line.next_dies(Duration::from_secs(10), now), Verdict::Wait(Duration::ZERO));
+        assert_eq!(line.next_dies(Duration::ZERO, now), Verdict::Wait(Duration::ZERO));
     }
 }

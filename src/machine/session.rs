@@ -289,7 +289,8 @@ impl Session {
 
     fn cancel(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
         let grace = self.limits.grace;
-        let Some(run) = self.run().filter(|run| run.id == id && run.ladder.is_none()) else { return };
+        let runs = |run: &&mut Run| run.id == id && run.ladder.is_none() && run.told == Told::Running;
+        let Some(run) = self.run().filter(runs) else { return };
         let (ladder, step) = Ladder::new(grace);
         run.ladder = Some(ladder);
         effects.push(Effect::Shed);

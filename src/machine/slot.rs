@@ -1,6 +1,6 @@
 //! One place in the pool.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{machine::supervisor::LeaseId, outcome::Generation, protocol::ExecutionId};
 
@@ -8,6 +8,8 @@ use crate::{machine::supervisor::LeaseId, outcome::Generation, protocol::Executi
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) generation: Generation,
+    /// How many workers the pool had had when this one was started, with it.
+    pub(crate) birth: u64,
     pub(crate) place: Place,
 }
 
@@ -35,6 +37,13 @@ pub(crate) enum Place {
     },
     /// Its worker is ending.
     Retiring,
+    /// Its session is gone, and its worker is being killed. `ran`: with code in it.
+    Doomed {
+        since: Instant,
+        proven: bool,
+        ran: bool,
+        why: String,
+    },
     BackingOff {
         until: Instant,
     },
@@ -42,7 +51,7 @@ pub(crate) enum Place {
 
 impl Slot {
     pub(crate) fn new() -> Self {
-        Self { generation: Generation(0), place: Place::Empty }
+        Self { generation: Generation(0), birth: 0, place: Place::Empty }
     }
 
     /// Whether a worker of it is alive, or about to be, or not yet reaped.
@@ -52,18 +61,20 @@ impl Slot {
             | Place::Idle { .. }
             | Place::Busy { .. }
             | Place::Leased { .. }
-            | Place::Retiring => true,
+            | Place::Retiring
+            | Place::Doomed { .. } => true,
             Place::Empty | Place::BackingOff { .. } => false,
         }
     }
 
-    /// How long its worker has lived, and whether it has answered an execution; `None` if it was asked to end.
-    pub(crate) fn record(&self, now: Instant) -> Option<(Duration, bool)> {
+    /// Since when its worker has lived, and whether it has answered an execution; `None` if it was asked to end.
+    pub(crate) fn history(&self) -> Option<(Instant, bool)> {
         match self.place {
-            Place::Starting { since } => Some((now.duration_since(since), false)),
+            Place::Starting { since } => Some((since, false)),
             Place::Idle { since, proven }
             | Place::Busy { since, proven, .. }
-            | Place::Leased { since, proven, .. } => Some((now.duration_since(since), proven)),
+            | Place::Leased { since, proven, .. }
+            | Place::Doomed { since, proven, .. } => Some((since, proven)),
             Place::Empty | Place::Retiring | Place::BackingOff { .. } => None,
         }
     }

@@ -17,13 +17,14 @@ use crate::{
     error::SubmitError,
     machine::{
         line::{Line, Waiter},
-        restart::{Restarts, Verdict},
+        restart::Restarts,
         slot::{Place, Slot},
     },
     outcome::{Death, DeathCause, Generation, LostCause},
     protocol::ExecutionId,
 };
 
+mod death;
 mod lease;
 mod look;
 mod serve;
@@ -54,6 +55,8 @@ pub(crate) enum Input {
     Release(LeaseId),
     /// A leased session ran nothing for as long as it may.
     LeaseExpired(LeaseId),
+    /// The session of a worker ended without it: the worker is being killed, and `Terminated` follows.
+    Abandoned { slot: usize, generation: Generation, why: String },
     /// A worker could not be started.
     NotSpawned { slot: usize, generation: Generation, why: String },
     /// A worker is warmed and free.
@@ -96,6 +99,11 @@ pub(crate) enum Effect {
     Accept(ExecutionId),
     /// It was not accepted.
     Refuse(ExecutionId, SubmitError),
+    /// Stop this execution, which nobody waits for any more.
+    Cancel {
+        slot: usize,
+        execution: ExecutionId,
+    },
     /// Hand the session in this slot to this lease.
     Grant {
         lease: LeaseId,
@@ -112,6 +120,10 @@ pub(crate) enum Effect {
     Kill {
         slot: usize,
         cause: DeathCause,
+    },
+    /// End the session in this slot without its worker, which cannot be killed.
+    Desert {
+        slot: usize,
     },
     /// Call with `Tick` after this wait.
     Tick(Duration),
@@ -140,8 +152,6 @@ pub(crate) struct Pool {
     life: Life,
     spawned: u64,
     crashed: u64,
-    /// Worker deaths since the last one that became ready, for the text of a failure.
-    last_death: Option<String>,
 }
 
 /// A lease that was granted.
@@ -169,7 +179,11 @@ enum Life {
     Serving,
     /// Starts no more workers; those that live still serve.
     Failed(String),
-    Stopping,
+    /// What runs has until then; `killed`: that is over.
+    Stopping {
+        until: Instant,
+        killed: bool,
+    },
     Stopped,
 }
 
@@ -187,7 +201,6 @@ impl Pool {
             life: Life::Beginning,
             spawned: 0,
             crashed: 0,
-            last_death: None,
         }
     }
 
@@ -204,9 +217,7 @@ impl Pool {
             Input::Submit(execution, Some(lease)) => self.submit_leased(execution, lease, effects),
             Input::Withdraw(execution) => self.withdraw(execution, effects),
             Input::Requeue(execution) => self.requeue(execution, effects),
-            Input::Forget(execution) => {
-                self.line.remove(Waiter::Execution(execution));
-            }
+            Input::Forget(execution) => self.forget(execution, effects),
             Input::Lease(lease) => self.lease(lease, effects),
             Input::Release(lease) => self.release(lease, effects),
             Input::LeaseExpired(lease) => self.lease_expired(lease, effects),
@@ -225,9 +236,14 @@ impl Pool {
                     self.gone(slot, Some(&death.cause), why, now, jitter, effects);
                 }
             }
-            Input::Tick => {}
-            Input::Shutdown { grace } => self.shutdown(grace, effects),
-            Input::ShutdownElapsed => self.shutdown_elapsed(effects),
+            Input::Abandoned { slot, generation, why } => {
+                if self.is_current(slot, generation) {
+                    self.abandoned(slot, why, effects);
+                }
+            }
+            Input::Tick => self.tick(now, effects),
+            Input::Shutdown { grace } => self.shutdown(grace, now, effects),
+            Input::ShutdownElapsed => self.shutdown_elapsed(now, effects),
         }
         self.serve(effects);
         self.replenish(now, effects);
@@ -244,16 +260,17 @@ impl Pool {
             Life::Beginning | Life::Serving => None,
             Life::Failed(_) if self.slots.iter().any(Slot::has_worker) => None,
             Life::Failed(why) => Some((SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed)),
-            Life::Stopping | Life::Stopped => Some((SubmitError::ShuttingDown, LostCause::ShuttingDown)),
+            Life::Stopping { .. } | Life::Stopped => {
+                Some((SubmitError::ShuttingDown, LostCause::ShuttingDown))
+            }
         }
     }
 
     fn submit(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
         let limit = self.config.queue;
-        let idle = self.slots.iter().any(|slot| matches!(slot.place, Place::Idle { .. }));
         if let Some((error, _)) = self.closed() {
             effects.push(Effect::Refuse(execution, error));
-        } else if !idle && self.line.len() >= limit && !self.could_start() {
+        } else if !self.has_room() {
             effects.push(Effect::Refuse(execution, SubmitError::QueueFull { limit }));
         } else {
             effects.push(Effect::Accept(execution));
@@ -261,11 +278,14 @@ impl Pool {
         }
     }
 
-    /// A queue of 0 still lets a request wait for a worker that can be started for it.
-    fn could_start(&self) -> bool {
-        let starting = self.slots.iter().filter(|slot| matches!(slot.place, Place::Starting { .. })).count();
-        let empty = self.slots.iter().filter(|slot| matches!(slot.place, Place::Empty)).count();
-        self.line.len() < starting + empty && matches!(self.life, Life::Beginning | Life::Serving)
+    /// Whether one more may wait. A queue of 0 still lets a request have an idle session, or wait for a worker that
+    /// can be started for it.
+    fn has_room(&self) -> bool {
+        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
+        let idle = count(|place| matches!(place, Place::Idle { .. })) > 0;
+        let coming = count(|place| matches!(place, Place::Starting { .. } | Place::Empty));
+        let may_start = matches!(self.life, Life::Beginning | Life::Serving);
+        idle || self.line.len() < self.config.queue || may_start && self.line.len() < coming
     }
 
     fn withdraw(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
@@ -273,6 +293,23 @@ impl Pool {
             effects.push(Effect::Withdrawn(execution));
         } else if let Some(&slot) = self.placed.get(&execution) {
             effects.push(Effect::AlreadyAssigned { slot, execution });
+        }
+    }
+
+    /// It has its outcome. If a session still works on it, it does so in vain.
+    fn forget(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
+        if self.line.remove(Waiter::Execution(execution)) || self.leave_lease_line(execution) {
+            return;
+        }
+        if let Some(&slot) = self.placed.get(&execution) {
+            effects.push(Effect::Cancel { slot, execution });
+        }
+    }
+
+    /// `slot` has nothing to do with `execution` any more, which may be in another one by now.
+    fn displace(&mut self, execution: ExecutionId, slot: usize) {
+        if self.placed.get(&execution) == Some(&slot) {
+            self.placed.remove(&execution);
         }
     }
 
@@ -294,7 +331,7 @@ impl Pool {
                 self.life = Life::Serving;
                 effects.push(Effect::Started);
             }
-            if matches!(self.life, Life::Stopping) {
+            if matches!(self.life, Life::Stopping { .. }) {
                 self.retire(slot, effects);
             }
         }
@@ -307,7 +344,7 @@ impl Pool {
         execution: ExecutionId,
         effects: &mut Vec<Effect>,
     ) {
-        self.placed.remove(&execution);
+        self.displace(execution, slot);
         if !self.is_current(slot, generation) {
             return;
         }
@@ -315,7 +352,7 @@ impl Pool {
         match &mut self.slots[slot].place {
             Place::Busy { since, .. } => {
                 self.slots[slot].place = Place::Idle { since: *since, proven: true };
-                if matches!(self.life, Life::Stopping) {
+                if matches!(self.life, Life::Stopping { .. }) {
                     self.retire(slot, effects);
                 }
             }
@@ -328,63 +365,8 @@ impl Pool {
             | Place::Starting { .. }
             | Place::Idle { .. }
             | Place::Retiring
+            | Place::Doomed { .. }
             | Place::BackingOff { .. } => {}
         }
-    }
-
-    /// The worker of `slot` is no more. Its place is filled again, unless too many have died.
-    fn gone(
-        &mut self,
-        slot: usize,
-        cause: Option<&DeathCause>,
-        why: String,
-        now: Instant,
-        jitter: f64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let record = self.slots[slot].record(now);
-        let place = std::mem::replace(&mut self.slots[slot].place, Place::Empty);
-        let ran = match place {
-            Place::Busy { execution, .. } => {
-                self.placed.remove(&execution);
-                true
-            }
-            Place::Leased { lease, .. } => self.lease_lost(lease, &why, effects),
-            Place::Retiring => return,
-            Place::Empty | Place::Starting { .. } | Place::Idle { .. } | Place::BackingOff { .. } => false,
-        };
-        self.crashed += 1;
-        if matches!(self.life, Life::Beginning) {
-            return self.fail(why, effects);
-        }
-        if matches!(cause, Some(DeathCause::Version { .. })) {
-            return self.fail(why, effects);
-        }
-        // A worker that dies with code in it says nothing about the next one.
-        let Some((lived, proven)) = record.filter(|_| !ran) else { return };
-        if proven {
-            self.restarts.worked();
-        }
-        self.last_death = Some(why.clone());
-        match self.restarts.died(lived, now, jitter) {
-            Verdict::Wait(wait) if wait.is_zero() => {}
-            Verdict::Wait(wait) => {
-                self.slots[slot].place = Place::BackingOff { until: now + wait };
-                effects.push(Effect::Tick(wait));
-            }
-            Verdict::GiveUp => self.fail(why, effects),
-        }
-    }
-
-    fn fail(&mut self, why: String, effects: &mut Vec<Effect>) {
-        if matches!(self.life, Life::Beginning | Life::Serving) {
-            self.life = Life::Failed(why.clone());
-            effects.push(Effect::Failed(why));
-        }
-    }
-
-    fn retire(&mut self, slot: usize, effects: &mut Vec<Effect>) {
-        self.slots[slot].place = Place::Retiring;
-        effects.push(Effect::Stop { slot });
     }
 }

@@ -4,12 +4,17 @@
 //! streams, an exit and a way to end it. [`Spawner`] is the seam: the scripted in-memory worker of the tests
 //! stands behind the same trait as a real process.
 
+mod environment;
 mod pipes;
 mod process;
 mod program;
 mod python;
+mod scratch;
 mod spawner;
-mod undertaker;
+mod sweep;
+mod threads;
+mod unsettled;
+mod watch;
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, task};
 
@@ -18,8 +23,8 @@ use tokio::io::AsyncRead;
 
 use crate::{error::SpawnError, outcome::Exit, protocol::Codec};
 
+pub use python::{PythonInfo, python_info};
 pub(crate) use spawner::ProcessSpawner;
-pub use spawner::{PythonInfo, python_info};
 
 /// Starts workers.
 pub trait Spawner: Send + Sync + fmt::Debug + 'static {
@@ -94,3 +99,6 @@ pub trait Control: Send {
     /// Ends the worker and its process group at once. May be called again.
     fn kill(&self);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,230 +1,238 @@
-//! Processes: the only file that starts, signals and reaps them.
+//! Worker processes: how they are started, signalled and collected. No other file names `Command`, signals or `wait`.
 //!
-//! One long-lived thread starts every worker of this host, because a worker's parent-death signal is tied to the
-//! thread that started it. The same thread buries what was dropped before it was reaped, and sweeps up children that
-//! left their worker's group. There is no `pre_exec`: that would make the host fork, which costs tens of milliseconds
-//! in a large host; `posix_spawn` does not.
+//! A worker leads its own process group. The group is signalled only while the worker is not yet collected: until
+//! then its id cannot have become a stranger's.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
-    io,
+    fs, io, mem,
     os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::CommandExt,
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::{
-    io::Errno,
-    process::{
-        Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
-        pidfd_send_signal, prlimit, waitid,
-    },
-};
-use tokio::{io::unix::AsyncFd, sync::oneshot};
-
-use crate::{
-    outcome::Exit,
-    worker::{
-        Control,
-        undertaker::{self, Remains, Task},
-    },
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group,
+    pidfd_open, pidfd_send_signal, prlimit, waitid,
 };
 
-/// A process to be started.
+use super::unsettled::{Pending, Unsettled};
+use crate::outcome::Exit;
+
+/// Threads of a worker that are asked for children before an interrupt. The first is the one that runs the code.
+const THREADS_ASKED: usize = 32;
+
+/// A process to start. Nothing in it is looked up any more: the program is a path.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) args: Vec<OsString>,
-    pub(super) env: Vec<(OsString, OsString)>,
+    /// All of it; nothing is inherited.
+    pub(super) env: BTreeMap<OsString, OsString>,
     pub(super) cwd: PathBuf,
-    /// Given to the process as fd 0; a pipe otherwise.
-    pub(super) stdin: Option<OwnedFd>,
-    /// What it leaves behind in the environment and on disk.
-    pub(super) traces: Traces,
+    /// Whether fd 0 is a socket, which the process also writes to, or a pipe.
+    pub(super) socket: bool,
 }
 
-/// How the children of a process are found, and what is removed behind it.
-#[derive(Clone, Debug)]
-pub(super) struct Traces {
-    pub(super) tag: String,
-    pub(super) scratch: Option<PathBuf>,
-}
-
-/// A started process and our ends of its pipes.
+/// Our ends of a process's three descriptors.
 #[derive(Debug)]
-pub(super) struct Started {
-    pub(super) process: Arc<Process>,
-    pub(super) stdin: Option<OwnedFd>,
-    pub(super) stdout: Option<OwnedFd>,
-    pub(super) stderr: Option<OwnedFd>,
+pub(super) struct Ends {
+    pub(super) stdin: Stdin,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
 }
 
-/// One process, the leader of its own group. The last one to drop it buries it.
+/// Our end of a process's fd 0.
+#[derive(Debug)]
+pub(super) enum Stdin {
+    Socket(UnixStream),
+    Pipe(OwnedFd),
+}
+
+impl Launch {
+    /// Starts the process in a group of its own, with three descriptors and no core dumps.
+    ///
+    /// It takes `posix_spawn`'s way, which costs the same whatever the memory of this process is; a `pre_exec` would
+    /// make that a fork.
+    pub(super) fn start(&self, unsettled: &Unsettled) -> io::Result<(Process, Ends)> {
+        let (socket, stdin) = match self.socket {
+            true => {
+                let (ours, theirs) = UnixStream::pair()?;
+                (Some(ours), Stdio::from(OwnedFd::from(theirs)))
+            }
+            false => (None, Stdio::piped()),
+        };
+        #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
+        let mut child = Command::new(&self.program)
+            .args(&self.args)
+            .env_clear()
+            .envs(&self.env)
+            .current_dir(&self.cwd)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let process = match Process::adopt(child.id(), unsettled.clone()) {
+            Ok(process) => process,
+            Err(error) => {
+                // It cannot be watched, so it cannot stay. It was started just now: its id is still its own.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        let stdin = match (socket, child.stdin.take()) {
+            (Some(socket), _) => Stdin::Socket(socket),
+            (None, stdin) => Stdin::Pipe(stdin.expect("stdin was set to piped above").into()),
+        };
+        let stdout = child.stdout.take().expect("stdout was set to piped above").into();
+        let stderr = child.stderr.take().expect("stderr was set to piped above").into();
+        Ok((process, Ends { stdin, stdout, stderr }))
+    }
+}
+
+/// A started process that leads its own group.
 #[derive(Debug)]
 pub(super) struct Process {
     pid: Pid,
-    pidfd: Arc<OwnedFd>,
-    /// Held while the group is signalled: after the reaping its id may be a stranger's.
-    reaped: Mutex<bool>,
-    traces: Traces,
+    pidfd: OwnedFd,
+    /// Locked while its group is signalled, so that nobody collects it meanwhile.
+    life: Mutex<Life>,
+    unsettled: Unsettled,
 }
 
-/// Starts a process on the thread that outlives all others.
-pub(super) async fn start(order: Order) -> io::Result<Started> {
-    let (reply, started) = oneshot::channel();
-    undertaker::send(Task::Start(Box::new(order), reply));
-    started.await.unwrap_or_else(|_gone| Err(io::Error::other("the thread that starts processes has ended")))
-}
-
-/// Runs on that thread.
-pub(super) fn start_now(order: Order) -> io::Result<Started> {
-    let Order { program, args, env, cwd, stdin, traces } = order;
-    #[expect(clippy::disallowed_methods, reason = "this is the file that starts processes")]
-    let mut command = Command::new(program);
-    command.args(args).env_clear().envs(env).current_dir(cwd).process_group(0);
-    command.stdin(stdin.map_or_else(Stdio::piped, Stdio::from)).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let pid = Pid::from_child(&child);
-    let pidfd = Arc::new(pidfd_open(pid, PidfdFlags::empty())?);
-    // No core dumps: they would hold what the code worked on. A process that is dead already needs none.
-    let _ = prlimit(Some(pid), Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-    Ok(Started {
-        process: Arc::new(Process { pid, pidfd, reaped: Mutex::new(false), traces }),
-        stdin: stdin.map(OwnedFd::from),
-        stdout: stdout.map(OwnedFd::from),
-        stderr: stderr.map(OwnedFd::from),
-    })
+#[derive(Debug)]
+enum Life {
+    Alive,
+    /// Killed by us, and not collected yet.
+    Dying(Pending),
+    Collected,
 }
 
 impl Process {
+    fn adopt(id: u32, unsettled: Unsettled) -> io::Result<Self> {
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        // Refused only if it is dead already.
+        let _ = prlimit(Some(pid), Resource::Core, none);
+        Ok(Self { pid, pidfd, life: Mutex::new(Life::Alive), unsettled })
+    }
+
+    /// Its process id.
     pub(super) fn id(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
+        self.pid.as_raw_pid().unsigned_abs()
     }
 
-    fn reaped(&self) -> MutexGuard<'_, bool> {
-        self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Readable once it is dead.
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
-    /// Resolves when the process is dead, its group killed and its status collected.
-    pub(super) async fn exit(self: Arc<Self>) -> Exit {
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe; an OwnedFd keeps to one descriptor, which is all it asks"
-        )]
-        let watch = AsyncFd::with_interest(Arc::clone(&self.pidfd), tokio::io::Interest::READABLE);
-        match watch {
-            // Readable means dead.
-            Ok(dead) => drop(dead.readable().await),
-            Err(error) => {
-                tracing::warn!(pid = self.id(), %error, "the end of the worker cannot be waited for");
+    /// Ends it and its group. Does nothing once it is collected.
+    pub(super) fn kill(&self) {
+        let mut life = self.life();
+        match *life {
+            Life::Alive => *life = Life::Dying(self.unsettled.one_more()),
+            Life::Dying(_) => {}
+            Life::Collected => return,
+        }
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        // It may have moved itself to another group.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Rings the process, and interrupts its group if it has children: what waits for a child does not hear the bell.
+    pub(super) fn interrupt(&self) {
+        let life = self.life();
+        if matches!(*life, Life::Collected) {
+            return;
+        }
+        // Ignored by default, so harmless to a program that does not know it.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::URG);
+        if has_children(self.id()) {
+            let _ = kill_process_group(self.pid, Signal::INT);
+        }
+    }
+
+    /// Once the process is dead: kills what is left of its group, then collects it. `None` while it lives.
+    ///
+    /// The order matters: as long as the process is not collected, its group's id is its own.
+    pub(super) fn collect(&self) -> Option<(Exit, Pending)> {
+        let mut life = self.life();
+        let id = || WaitId::PidFd(self.pidfd.as_fd());
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let exit = match waitid(id(), look) {
+            Ok(None) => return None,
+            Ok(Some(status)) => {
+                let _ = kill_process_group(self.pid, Signal::KILL);
+                let _ = waitid(id(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+                exit(&status)
             }
-        }
-        let exit = bury(self.pid, self.pidfd.as_fd());
-        *self.reaped() = true;
-        undertaker::send(Task::Sweep(self.traces.clone()));
-        exit.unwrap_or(Exit::Unknown)
+            // Another part of this program collects every child. The group's id may be free by now, so what was in
+            // the group is left to the sweep.
+            Err(_) => Exit::Unknown,
+        };
+        let pending = match mem::replace(&mut *life, Life::Collected) {
+            Life::Dying(pending) => pending,
+            Life::Alive | Life::Collected => self.unsettled.one_more(),
+        };
+        Some((exit, pending))
     }
 
-    /// Signals the group and, should it have left its group, the leader.
-    fn signal(&self, signal: Signal) {
-        let reaped = self.reaped();
-        if !*reaped {
-            // Errors mean that it is dead already.
-            let _ = kill_process_group(self.pid, signal);
-            let _ = pidfd_send_signal(&*self.pidfd, signal);
-        }
-    }
-
-    fn has_children(&self) -> bool {
-        let pid = self.id();
-        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
-            .is_ok_and(|children| !children.is_empty())
-    }
-}
-
-/// Kills what is left of a dead leader's group while its id is still taken, and collects its status.
-pub(super) fn bury(pid: Pid, pidfd: impl AsFd) -> Option<Exit> {
-    let _ = kill_process_group(pid, Signal::KILL);
-    match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
-        Ok(None) => None,
-        Ok(Some(status)) => Some(match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, Some(signal)) => Exit::Signal(signal),
-            (None, None) => Exit::Unknown,
-        }),
-        // Somebody else in this process reaps every child.
-        Err(Errno::CHILD) => Some(Exit::Unknown),
-        Err(_) => None,
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if !*self.reaped() {
-            let remains =
-                Remains { pid: self.pid, pidfd: Arc::clone(&self.pidfd), traces: self.traces.clone() };
-            undertaker::send(Task::Bury(remains));
-        }
-    }
-}
-
-/// Power over a process; see [`Control`].
-#[derive(Debug)]
-pub(super) struct Handle(pub(super) Arc<Process>);
-
-impl Control for Handle {
-    fn interrupt(&self) {
-        // The doorbell: ignored by default, so it is harmless to a worker that does not know it.
-        let _ = pidfd_send_signal(&*self.0.pidfd, Signal::URG);
-        if self.0.has_children() {
-            let reaped = self.0.reaped();
-            if !*reaped {
-                let _ = kill_process_group(self.0.pid, Signal::INT);
-            }
-        }
-    }
-
-    fn kill(&self) {
-        self.0.signal(Signal::KILL);
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
+    /// Ends it and waits until it is collected. For a process that nobody watches.
+    pub(super) fn end(&self) {
         self.kill();
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        self.collect();
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Runs a short-lived helper to its end, on the calling thread, for at most `limit`: its output and its stderr.
-pub(super) fn run(
-    program: &std::path::Path,
-    args: &[&str],
-    input: &[u8],
-    limit: std::time::Duration,
-) -> io::Result<(Vec<u8>, String, bool)> {
-    use std::io::{Read, Write};
-    #[expect(clippy::disallowed_methods, reason = "this is the file that starts processes")]
-    let mut command = Command::new(program);
-    command.args(args).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
-    let pid = Pid::from_child(&child);
-    let (stdin, mut stdout, mut stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (mut output, mut errors) = (Vec::new(), Vec::new());
-    std::thread::scope(|scope| {
-        // What it does not read it does not need.
-        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
-        scope.spawn(|| stderr.as_mut().map(|stderr| stderr.read_to_end(&mut errors)));
-        scope.spawn(|| stdout.as_mut().map(|stdout| stdout.read_to_end(&mut output)));
-        if !undertaker::wait_dead(&pidfd, limit) {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    });
-    let status = child.wait()?;
-    Ok((output, String::from_utf8_lossy(&errors).into_owned(), status.success()))
+fn exit(status: &WaitIdStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Unknown,
+    }
+}
+
+/// Whether any thread of the process has children.
+fn has_children(pid: u32) -> bool {
+    let children = |task: &Path| fs::read(task.join("children")).is_ok_and(|children| !children.is_empty());
+    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+    children(&tasks.join(pid.to_string()))
+        || fs::read_dir(&tasks)
+            .is_ok_and(|tasks| tasks.take(THREADS_ASKED).flatten().any(|task| children(&task.path())))
+}
+
+/// A process that is not a child of ours, held so that its id cannot become another's meanwhile.
+#[derive(Debug)]
+pub(super) struct Stray(OwnedFd);
+
+impl Stray {
+    /// `None` if there is no such process any more.
+    pub(super) fn hold(pid: u32) -> Option<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+        pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
+    }
+
+    /// Ends it.
+    pub(super) fn kill(&self) {
+        let _ = pidfd_send_signal(&self.0, Signal::KILL);
+    }
+
+    /// Readable once it is dead.
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }

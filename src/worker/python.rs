@@ -1,198 +1,211 @@
-//! The shipped worker and the interpreters that run it.
+//! The shipped Python worker: which interpreter runs it, and what that interpreter is given to run.
 //!
-//! Compiling the worker costs 10 to 20 ms a start, so each interpreter compiles it once, and the result is kept: in
-//! memory, and on disk in a private folder, under a name that covers the interpreter and the worker's source.
+//! An interpreter compiles the worker once; what comes of it is kept in memory and on disk, and is the first thing that
+//! each worker reads from its fd 0. Compiling anew would double the time of a start.
+
+mod cache;
+mod probe;
 
 use std::{
-    collections::HashMap,
-    env, fs,
-    hash::{DefaultHasher, Hash, Hasher},
-    io::Write,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    thread,
 };
 
-use serde::Deserialize;
+use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::{
-    error::SpawnError,
-    worker::{process, program},
+use super::{
+    program::{self, FileId},
+    spawner::on_spawn_thread,
 };
+use crate::{config::WorkerSpec, error::SpawnError};
 
-/// The worker, its bootstrap (given to `python -c`), and what compiles the worker for an interpreter.
-pub(super) const WORKER: &str = include_str!("../../python/ostler_worker.py");
-pub(super) const BOOTSTRAP: &str = include_str!("../../python/bootstrap.py");
-const PROBE: &str = include_str!("../../python/probe.py");
+const WORKER: &str = include_str!("../../python/ostler_worker.py");
+const BOOTSTRAP: &str = include_str!("../../python/bootstrap.py");
 
-/// How long an interpreter may take to say what it is.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// The oldest version that the worker runs on.
-const OLDEST: (u32, u32) = (3, 9);
+/// What the bootstrap calls marshalled code.
+const MARSHAL: u8 = b'M';
 
-/// An interpreter, and the worker compiled for it.
+/// An interpreter that can run the worker.
 #[derive(Debug)]
-pub(super) struct Python {
-    pub(super) executable: PathBuf,
-    pub(super) version: String,
-    /// What the bootstrap takes: a kind, a length, and marshalled code.
-    pub(super) payload: Vec<u8>,
-    /// Whether the name that was given is a script that only leads to the interpreter.
-    pub(super) shim: bool,
+pub(super) struct Interpreter {
+    /// The file that the asked name led to; a version manager's shim, perhaps.
+    found: PathBuf,
+    found_id: FileId,
+    executable_id: FileId,
+    facts: Facts,
+    /// The compiled worker, as the bootstrap reads it.
+    bootstrap: Bytes,
+    /// Whether the compiled worker was found on disk.
+    cached: bool,
 }
 
 /// What an interpreter says of itself.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Facts {
+    /// The interpreter proper: behind a shim, but inside a virtual environment.
     executable: PathBuf,
     version: String,
-    hexversion: u32,
+    implementation: String,
     marshal_len: usize,
 }
 
-/// A file, as far as it matters whether it is still the same.
-type Identity = (PathBuf, i64, i64, u64);
+/// What has been learned, by the name that was asked for and the variables that steer version managers. Each is held
+/// while it is being learned, so that workers that start together ask once.
+type Known = BTreeMap<(PathBuf, BTreeMap<OsString, OsString>), Arc<Slot>>;
+type Slot = tokio::sync::Mutex<Option<Arc<Interpreter>>>;
 
-/// The interpreters that were asked, by the name that leads to them.
-type Known = HashMap<(PathBuf, Identity), Arc<Python>>;
-
-fn identity(file: &Path) -> Option<Identity> {
-    let real = fs::canonicalize(file).ok()?;
-    let found = fs::metadata(&real).ok()?;
-    Some((real, found.mtime(), found.mtime_nsec(), found.size()))
-}
-
-/// The interpreter that `name` leads to. Blocks while it is asked, the first time.
-pub(super) fn resolve(name: &Path) -> Result<Arc<Python>, SpawnError> {
-    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
-    let file = program::find(name)?;
-    let Some(key) = identity(&file).map(|identity| (file.clone(), identity)) else {
-        return Err(SpawnError::NotFound { program: file, path_searched: None });
-    };
-    // Held while an interpreter is asked: a pool that starts asks once.
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    if let Some(python) = known.get(&key) {
-        return Ok(Arc::clone(python));
-    }
-    let python = Arc::new(learn(&file)?);
-    known.insert(key, Arc::clone(&python));
-    Ok(python)
-}
-
-fn learn(file: &Path) -> Result<Python, SpawnError> {
-    let shim = is_script(file);
-    let executable = if shim { behind_shim(file)? } else { file.to_owned() };
-    let cache = cache_file(&executable);
-    if let Some(python) = cache.as_deref().and_then(|cache| load(cache, shim)) {
-        return Ok(python);
-    }
-    let output = ask(&executable, PROBE, WORKER.as_bytes())?;
-    let python = understand(&executable, &output, shim)?;
-    if let Some(cache) = cache {
-        // A cache that cannot be written costs time, and nothing else.
-        if let Err(error) = store(&cache, &output) {
-            tracing::debug!(file = %cache.display(), %error, "compiled worker not cached");
+/// The interpreter that `asked` leads to now. `tag` marks the processes that ask it, should that be needed.
+pub(super) async fn find(asked: &Path, spec: &WorkerSpec, tag: &str) -> Result<Arc<Interpreter>, SpawnError> {
+    static KNOWN: Mutex<Known> = Mutex::new(Known::new());
+    let key = (asked.to_owned(), spec.env.clone());
+    let slot = Arc::clone(KNOWN.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+    let mut known = slot.lock().await;
+    let look = {
+        // Where its workers would find it.
+        let name = OsStr::new("PATH");
+        let path = spec.env.get(name).cloned().or_else(|| env::var_os(name));
+        let (asked, last) = (asked.to_owned(), known.clone());
+        move || {
+            let found = program::find(&asked, path.as_deref())?;
+            Ok((last.filter(|last| last.is_still(&found)), found))
         }
-    }
-    Ok(python)
+    };
+    let (last, found) = on_spawn_thread(asked, look).await??;
+    let interpreter = match last {
+        Some(last) => last,
+        None => Arc::new(learn(found, spec, tag).await?),
+    };
+    *known = Some(Arc::clone(&interpreter));
+    Ok(interpreter)
+}
+
+/// Asks the interpreter at `found` who it is, unless that is kept on disk.
+async fn learn(found: PathBuf, spec: &WorkerSpec, tag: &str) -> Result<Interpreter, SpawnError> {
+    let shim = {
+        let found = found.clone();
+        on_spawn_thread(&found.clone(), move || is_script(&found)).await?
+    };
+    // A shim costs 50 ms and more at each start; what it leads to does not. That may change from one run of the host to
+    // the next, so it is asked each time.
+    let executable = match shim {
+        true => probe::executable(&found, spec, tag).await?,
+        false => found.clone(),
+    };
+    let kept = {
+        let executable = executable.clone();
+        on_spawn_thread(&found, move || cache::load(&executable)).await?
+    };
+    let cached = kept.is_some();
+    let (facts, payload) = match kept {
+        Some(kept) => kept,
+        None => probe::ask(&executable, spec, tag).await?,
+    };
+    let asked = found.clone();
+    let keep = move || {
+        let interpreter = Interpreter::new(found, facts, &payload, cached)?;
+        if !cached {
+            cache::store(&executable, &interpreter, &payload);
+        }
+        Ok(interpreter)
+    };
+    let examine = |error: io::Error| program::system("examine a file", &asked, error);
+    on_spawn_thread(&asked, keep).await?.map_err(examine)
 }
 
 fn is_script(file: &Path) -> bool {
-    fs::File::open(file).is_ok_and(|mut file| {
-        let mut start = [0; 2];
-        std::io::Read::read_exact(&mut file, &mut start).is_ok() && &start == b"#!"
-    })
+    let mut start = [0; 2];
+    File::open(file).and_then(|mut file| file.read_exact(&mut start)).is_ok_and(|()| &start == b"#!")
 }
 
-/// A version manager's shim costs 50 ms and more at each start; what it leads to does not.
-fn behind_shim(shim: &Path) -> Result<PathBuf, SpawnError> {
-    let output = ask(shim, "import os, sys; sys.stdout.write(os.path.abspath(sys.executable))", b"")?;
-    let executable = PathBuf::from(String::from_utf8_lossy(&output).trim_end());
-    program::find(&executable)
-}
+impl Interpreter {
+    fn new(found: PathBuf, facts: Facts, payload: &[u8], cached: bool) -> io::Result<Self> {
+        let (found_id, executable_id) = (FileId::of(&found)?, FileId::of(&facts.executable)?);
+        Ok(Self { found, found_id, executable_id, facts, bootstrap: bootstrap(payload), cached })
+    }
 
-fn ask(executable: &Path, code: &str, input: &[u8]) -> Result<Vec<u8>, SpawnError> {
-    let asked = process::run(executable, &["-I", "-c", code], input, PROBE_LIMIT);
-    let (output, stderr, success) = asked.map_err(|source| SpawnError::System {
-        action: "start the interpreter",
-        program: executable.to_owned(),
-        source,
-    })?;
-    if success {
-        Ok(output)
-    } else {
-        Err(refuse(executable, format!("it failed a first call: {}", stderr.trim_end())))
+    /// Whether all that is known holds for the file at `found`, as it is now.
+    fn is_still(&self, found: &Path) -> bool {
+        self.found == found && self.found_id.is_still(found) && self.executable_id.is_still(self.executable())
+    }
+
+    /// The interpreter proper.
+    pub(super) fn executable(&self) -> &Path {
+        &self.facts.executable
+    }
+
+    /// What makes it take the worker from its fd 0. `-I`: a `struct.py` in the working folder must not break it.
+    pub(super) fn args(&self) -> Vec<OsString> {
+        ["-I", "-X", "faulthandler", "-c", BOOTSTRAP].map(OsString::from).into()
+    }
+
+    /// What must be written to its fd 0 before the first frame.
+    pub(super) fn bootstrap(&self) -> Bytes {
+        self.bootstrap.clone()
     }
 }
 
-fn refuse(executable: &Path, why: String) -> SpawnError {
-    SpawnError::Interpreter { program: executable.to_owned(), why }
+fn bootstrap(payload: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(1 + size_of::<u32>() + payload.len());
+    bytes.put_u8(MARSHAL);
+    bytes.put_u32(u32::try_from(payload.len()).expect("the probe's answer is bounded"));
+    bytes.put_slice(payload);
+    bytes.freeze()
 }
 
-/// Reads what the probe wrote: a line of JSON, then the payload.
-fn understand(executable: &Path, output: &[u8], shim: bool) -> Result<Python, SpawnError> {
-    let strange = || refuse(executable, "its answer to a first call is not the expected one".into());
-    let end = output.iter().position(|byte| *byte == b'\n').ok_or_else(strange)?;
-    let facts: Facts = serde_json::from_slice(&output[..end]).map_err(|_| strange())?;
-    let code = &output[end + 1..];
-    let (major, minor) = (facts.hexversion >> 24, facts.hexversion >> 16 & 0xFF);
-    if (major, minor) < OLDEST {
-        let (version, oldest) = (&facts.version, OLDEST);
-        let why = format!("expected Python {}.{} or newer, got {version}", oldest.0, oldest.1);
-        return Err(refuse(executable, why));
-    }
-    let Some(len) = u32::try_from(code.len()).ok().filter(|_| code.len() == facts.marshal_len) else {
-        return Err(strange());
+/// What the interpreter of the shipped worker is, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PythonInfo {
+    /// What was asked for.
+    pub requested: PathBuf,
+    /// The interpreter proper: what a version manager's shim leads to.
+    pub executable: PathBuf,
+    /// Its version, as `3.11.7`.
+    pub version: String,
+    /// `cpython`, `pypy`…
+    pub implementation: String,
+    /// Whether the name leads to a shim that stands before the interpreter.
+    pub shim: bool,
+    /// Whether its compiled worker was found on disk.
+    pub cached: bool,
+}
+
+/// Finds out what the interpreter of the shipped worker is (a path, or a name that is looked up in `PATH`), and makes
+/// sure that it can run the worker. Blocks: for up to ten seconds the first time an interpreter is asked.
+///
+/// # Errors
+/// It was not found, is no program, or cannot run the worker.
+pub fn python_info(interpreter: impl AsRef<Path>) -> Result<PythonInfo, SpawnError> {
+    let requested = interpreter.as_ref();
+    let ask = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(info(requested, &WorkerSpec::python_at(requested))))
     };
-    let mut payload = Vec::with_capacity(code.len() + 5);
-    payload.push(b'M');
-    payload.extend_from_slice(&len.to_be_bytes());
-    payload.extend_from_slice(code);
-    Ok(Python { executable: facts.executable, version: facts.version, payload, shim })
-}
-
-/// Where the compiled worker of this interpreter is kept, if there is a private place for it.
-fn cache_file(executable: &Path) -> Option<PathBuf> {
-    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|base| base.is_absolute());
-    let folder = base.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?.join("ostler");
-    let mut hasher = DefaultHasher::new();
-    (identity(executable)?, executable, WORKER, PROBE, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
-    Some(folder.join(format!("worker-{:016x}", hasher.finish())))
-}
-
-fn digest(bytes: &[u8]) -> [u8; 8] {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish().to_be_bytes()
-}
-
-/// What was stored, if it is whole, and if nobody else can have written it: it is code that will run.
-fn load(cache: &Path, shim: bool) -> Option<Python> {
-    let folder = fs::symlink_metadata(cache.parent()?).ok()?;
-    let file = fs::symlink_metadata(cache).ok()?;
-    let user = rustix::process::geteuid().as_raw();
-    let private = |found: &fs::Metadata| found.uid() == user && found.permissions().mode() & 0o022 == 0;
-    if !folder.is_dir() || !file.is_file() || !private(&folder) || !private(&file) {
-        return None;
-    }
-    let stored = fs::read(cache).ok()?;
-    let (output, check) = stored.split_last_chunk::<8>()?;
-    if digest(output) != *check {
-        return None;
-    }
-    understand(cache, output, shim).ok()
-}
-
-fn store(cache: &Path, output: &[u8]) -> std::io::Result<()> {
-    let folder = cache.parent().unwrap_or(cache);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let unfinished = cache.with_extension(format!("{}.tmp", std::process::id()));
-    let mut file = fs::File::create_new(&unfinished)?;
-    let written = file.set_permissions(fs::Permissions::from_mode(0o600)).and_then(|()| {
-        file.write_all(output)?;
-        file.write_all(&digest(output))
+    // The caller may be in a runtime, where another cannot wait.
+    let panicked = |_| Err(io::Error::other("the thread that asks it panicked"));
+    let asked = thread::scope(|scope| {
+        thread::Builder::new()
+            .spawn_scoped(scope, ask)
+            .and_then(|asking| asking.join().unwrap_or_else(panicked))
     });
-    written.and_then(|()| fs::rename(&unfinished, cache)).inspect_err(|_| drop(fs::remove_file(&unfinished)))
+    asked.map_err(|error| program::system("ask who it is", requested, error))?
+}
+
+/// The interpreter that `requested` leads to for workers of `spec`.
+pub(super) async fn info(requested: &Path, spec: &WorkerSpec) -> Result<PythonInfo, SpawnError> {
+    let interpreter = find(requested, spec, &format!("{}-info", std::process::id())).await?;
+    Ok(PythonInfo {
+        requested: requested.to_owned(),
+        executable: interpreter.facts.executable.clone(),
+        version: interpreter.facts.version.clone(),
+        implementation: interpreter.facts.implementation.clone(),
+        shim: interpreter.found_id != interpreter.executable_id,
+        cached: interpreter.cached,
+    })
 }

@@ -1,218 +1,176 @@
-//! Starts real workers, as their [`WorkerSpec`] says.
+//! Turns a [`WorkerSpec`] into worker processes.
 
 use std::{
     env,
-    ffi::OsString,
-    fs, io,
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt, unix::net::UnixStream as StdUnixStream},
+    ffi::{OsStr, OsString},
+    fs,
+    future::Future,
+    io,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::{
-    io::AsyncWriteExt,
-    net::{UnixStream, unix::pipe::Receiver},
-};
+use bytes::Bytes;
+use tokio::{sync::oneshot, time::timeout};
 
+use super::{
+    Control, Spawner, Worker, environment, pipes,
+    process::{Ends, Launch, Process},
+    program, python,
+    scratch::Scratch,
+    sweep::Estate,
+    threads::Threads,
+    unsettled::{Pending, Unsettled},
+};
 use crate::{
     config::{Program, Transport, WorkerSpec},
     error::SpawnError,
-    protocol::Codec,
-    worker::{
-        Outbox, Pipe, Spawner, Worker,
-        pipes::{OutputPipe, SocketOutbox, StdinOutbox},
-        process::{self, Handle, Order, Started, Traces},
-        program, python, undertaker,
-    },
+    outcome::Exit,
 };
 
-/// Starts a process for each worker.
-#[derive(Clone, Debug)]
+/// How long a spawner may take to settle. A process in an uninterruptible wait of the kernel does not die.
+const SETTLED_LIMIT: Duration = Duration::from_secs(1);
+
+/// Starts real processes.
+#[derive(Debug)]
 pub(crate) struct ProcessSpawner {
     spec: Arc<WorkerSpec>,
+    unsettled: Unsettled,
 }
 
 impl ProcessSpawner {
-    /// Nothing is started or looked at yet.
+    /// Nothing is looked up yet: each start finds the program anew, so that one that was replaced is used by the next
+    /// worker.
     pub(crate) fn new(spec: WorkerSpec) -> Self {
-        Self { spec: Arc::new(spec) }
+        Self { spec: Arc::new(spec), unsettled: Unsettled::default() }
+    }
+
+    /// Resolves when nothing is left of the workers that have ended, however long that takes.
+    pub(super) fn cleared(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.unsettled.clone().settled()
     }
 }
 
 impl Spawner for ProcessSpawner {
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> {
-        let (spec, tag) = (Arc::clone(&self.spec), tag.to_owned());
-        Box::pin(async move { spawn(&spec, tag).await })
+        let (spec, tag, unsettled) = (Arc::clone(&self.spec), tag.to_owned(), self.unsettled.clone());
+        Box::pin(async move { spawn(spec, tag, unsettled).await })
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(undertaker::settled())
+        let cleared = self.cleared();
+        Box::pin(async move { timeout(SETTLED_LIMIT, cleared).await.unwrap_or_default() })
     }
 }
 
-/// What is started: a file, its arguments, and the first bytes that it is sent.
-struct Plan {
-    program: PathBuf,
-    args: Vec<OsString>,
-    first: Option<Arc<python::Python>>,
-}
-
-async fn spawn(spec: &WorkerSpec, tag: String) -> Result<Worker, SpawnError> {
-    let Plan { program, args, first } = plan(spec).await?;
-    let refuse = |action| {
-        let program = program.clone();
-        move |source| SpawnError::System { action, program, source }
-    };
-    let (cwd, scratch) = folder(spec, &tag).map_err(refuse("make a scratch folder"))?;
-    let (ours, stdin) = match spec.transport {
-        Transport::Socket => {
-            pair().map(|(ours, theirs)| (Some(ours), Some(theirs))).map_err(refuse("make a socket"))?
-        }
-        Transport::Stdio => (None, None),
-    };
-    let env = environment(spec, &tag);
-    let traces = Traces { tag, scratch: scratch.clone() };
-    let order = Order { program: program.clone(), args, env, cwd, stdin, traces };
-    let started = process::start(order).await.map_err(refuse("start a process")).inspect_err(|_| {
-        // Nothing ran in it; an error means that it is gone already.
-        let _ = scratch.map(fs::remove_dir);
-    })?;
-    let mut worker = assemble(started, ours, spec.codec).map_err(refuse("open the pipes"))?;
-    if let (Some(python), Some(socket)) = (first, worker.bootstrap.as_mut()) {
-        socket.write_all(&python.payload).await.map_err(refuse("send the worker its code"))?;
-    }
-    worker.finish()
-}
-
-async fn plan(spec: &WorkerSpec) -> Result<Plan, SpawnError> {
-    match &spec.program {
-        Program::Command { program, args } => {
-            Ok(Plan { program: program::find(program)?, args: args.clone(), first: None })
-        }
+async fn spawn(spec: Arc<WorkerSpec>, tag: String, unsettled: Unsettled) -> Result<Worker, SpawnError> {
+    let codec = spec.codec;
+    let (program, args, first) = match &spec.program {
+        Program::Command { program, args } => (program.clone(), args.clone(), Bytes::new()),
         Program::Python { interpreter } => {
-            let name = interpreter.clone();
-            let asked = tokio::task::spawn_blocking(move || python::resolve(&name)).await;
-            let python = asked.map_err(|stopped| SpawnError::System {
-                action: "ask the interpreter what it is",
-                program: interpreter.clone(),
-                source: io::Error::other(stopped),
-            })??;
-            let code = match spec.transport {
-                Transport::Socket => python::BOOTSTRAP,
-                Transport::Stdio => python::WORKER,
-            };
-            let args = ["-I", "-X", "faulthandler", "-c", code].map(OsString::from).to_vec();
-            let first = (spec.transport == Transport::Socket).then(|| Arc::clone(&python));
-            Ok(Plan { program: python.executable.clone(), args, first })
+            let python = python::find(interpreter, &spec, &tag).await?;
+            (python.executable().to_owned(), python.args(), python.bootstrap())
+        }
+    };
+    let asked = program.clone();
+    let start = move || {
+        let env = environment::of_worker(&spec, &tag, env::vars_os());
+        let program = program::find(&program, env.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
+        let (cwd, scratch) = working_folder(&spec, &tag, &program)?;
+        let socket = spec.transport == Transport::Socket;
+        start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &unsettled)
+    };
+    let Started { ends, exit, power, starting: _starting } = on_spawn_thread(&asked, start).await??;
+    let connect = |error| program::system("connect to a process", &asked, error);
+    let frames = pipes::connect(ends.stdin, ends.stdout, first).map_err(connect)?;
+    let stderr = pipes::OutputPipe::new(ends.stderr).map_err(connect)?;
+    Ok(Worker {
+        pid: Some(power.0.id()),
+        codec,
+        frames: frames.reader,
+        outbox: frames.outbox,
+        stdout: frames.stdout.map(|pipe| Box::new(pipe) as _),
+        stderr: Some(Box::new(stderr)),
+        exit: Box::pin(async move { exit.await.unwrap_or(Exit::Unknown) }),
+        control: Box::new(power),
+    })
+}
+
+/// A process that is watched, and ends with `power`.
+pub(super) struct Started {
+    pub(super) ends: Ends,
+    pub(super) exit: oneshot::Receiver<Exit>,
+    pub(super) power: Power,
+    /// Dropped after `power`: a process that nobody waits for any more is killed before it ceases to count as starting.
+    pub(super) starting: Pending,
+}
+
+/// Performs `start` on the thread that starts processes.
+pub(super) async fn on_spawn_thread<T: Send + 'static>(
+    program: &Path,
+    start: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SpawnError> {
+    let threads = Threads::get().map_err(|error| program::system("start a thread", program, error))?;
+    threads.on_spawn_thread(start).await.map_err(|error| program::system("start a process", program, error))
+}
+
+/// Starts a process and has it watched. Called on the thread that starts processes.
+pub(super) fn start(launch: &Launch, estate: Estate, unsettled: &Unsettled) -> Result<Started, SpawnError> {
+    let starting = unsettled.one_more();
+    let (process, ends) =
+        launch.start(unsettled).map_err(|error| program::not_started(&launch.program, error))?;
+    let process = Arc::new(process);
+    let watched = Threads::get().and_then(|threads| threads.watch().add(Arc::clone(&process), estate));
+    match watched {
+        Ok(exit) => Ok(Started { ends, exit, power: Power(process), starting }),
+        Err(error) => {
+            process.end();
+            Err(program::system("watch a process", &launch.program, error))
         }
     }
 }
 
-/// The working folder, and the scratch folder if one was made for it.
-fn folder(spec: &WorkerSpec, tag: &str) -> io::Result<(PathBuf, Option<PathBuf>)> {
-    if let Some(cwd) = &spec.cwd {
-        return Ok((cwd.clone(), None));
-    }
-    let scratch = env::temp_dir().join(format!("ostler-{tag}"));
-    fs::DirBuilder::new().mode(0o700).create(&scratch)?;
-    Ok((scratch.clone(), Some(scratch)))
-}
-
-fn pair() -> io::Result<(StdUnixStream, OwnedFd)> {
-    let (ours, theirs) = StdUnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    Ok((ours, theirs.into()))
-}
-
-fn environment(spec: &WorkerSpec, tag: &str) -> Vec<(OsString, OsString)> {
-    let mut env = program::environment(spec.inherit_env);
-    env.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-    let transport = match spec.transport {
-        Transport::Socket => "socket",
-        Transport::Stdio => "stdio",
+/// The folder that a worker starts in, and whether it is ours to remove.
+fn working_folder(
+    spec: &WorkerSpec,
+    tag: &str,
+    program: &Path,
+) -> Result<(PathBuf, Option<Scratch>), SpawnError> {
+    let named = |folder: &Path, error: io::Error| {
+        io::Error::new(error.kind(), format!("folder `{}`: {error}", folder.display()))
     };
-    for (name, value) in
-        [("OSTLER_CODEC", spec.codec.as_str()), ("OSTLER_TRANSPORT", transport), ("OSTLER_TAG", tag)]
-    {
-        env.push((name.into(), value.into()));
-    }
-    env
-}
-
-/// A worker whose socket is still whole, for the bootstrap.
-struct Assembled {
-    process: Arc<process::Process>,
-    codec: Codec,
-    bootstrap: Option<UnixStream>,
-    stdio: Option<(OwnedFd, OwnedFd)>,
-    stdout: Option<Box<dyn Pipe>>,
-    stderr: Option<Box<dyn Pipe>>,
-}
-
-fn assemble(started: Started, ours: Option<StdUnixStream>, codec: Codec) -> io::Result<Assembled> {
-    let Started { process, stdin, stdout, stderr } = started;
-    let pipe = |fd: Option<OwnedFd>| -> io::Result<Option<Box<dyn Pipe>>> {
-        Ok(match fd {
-            Some(fd) => Some(Box::new(OutputPipe::new(fd)?)),
-            None => None,
-        })
+    let Some(cwd) = &spec.cwd else {
+        let scratch = Scratch::new(tag).map_err(|error| {
+            program::system("make a scratch folder", program, named(&env::temp_dir(), error))
+        })?;
+        return Ok((scratch.path().to_owned(), Some(scratch)));
     };
-    let stderr = pipe(stderr)?;
-    Ok(match ours {
-        Some(socket) => {
-            let bootstrap = Some(UnixStream::from_std(socket)?);
-            Assembled { process, codec, bootstrap, stdio: None, stdout: pipe(stdout)?, stderr }
-        }
-        None => Assembled { process, codec, bootstrap: None, stdio: stdin.zip(stdout), stdout: None, stderr },
-    })
+    let is_folder = fs::metadata(cwd).and_then(|metadata| match metadata.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    });
+    is_folder.map_err(|error| program::system("enter the working folder", program, named(cwd, error)))?;
+    Ok((cwd.clone(), None))
 }
 
-impl Assembled {
-    fn finish(self) -> Result<Worker, SpawnError> {
-        let Self { process, codec, bootstrap, stdio, stdout, stderr } = self;
-        let broken =
-            |source| SpawnError::System { action: "open the pipes", program: PathBuf::new(), source };
-        let (frames, outbox): (Box<dyn tokio::io::AsyncRead + Send + Unpin>, Arc<dyn Outbox>) =
-            match (bootstrap, stdio) {
-                (Some(socket), _) => {
-                    let (read, write) = socket.into_split();
-                    (Box::new(read), Arc::new(SocketOutbox(write)))
-                }
-                (None, Some((stdin, stdout))) => {
-                    let frames = Receiver::from_owned_fd(stdout).map_err(broken)?;
-                    (Box::new(frames), Arc::new(StdinOutbox::new(stdin).map_err(broken)?))
-                }
-                (None, None) => return Err(broken(io::Error::other("the process has no channel"))),
-            };
-        let exit = Box::pin(Arc::clone(&process).exit());
-        let pid = Some(process.id());
-        Ok(Worker { pid, codec, frames, outbox, stdout, stderr, exit, control: Box::new(Handle(process)) })
+/// Power over a process and its group, which end with it.
+#[derive(Debug)]
+pub(super) struct Power(Arc<Process>);
+
+impl Control for Power {
+    fn interrupt(&self) {
+        self.0.interrupt();
+    }
+
+    fn kill(&self) {
+        self.0.kill();
     }
 }
 
-/// What the interpreter of the shipped worker is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PythonInfo {
-    /// The file that is started.
-    pub executable: PathBuf,
-    /// Its version.
-    pub version: String,
-    /// Whether the name that was given is a script (of a version manager) that only leads to it.
-    pub shim: bool,
-}
-
-/// Finds out what the interpreter of the shipped worker is: a path, or a name that is looked up in `PATH`. Blocks for
-/// up to ten seconds the first time an interpreter is asked; later calls answer from memory.
-///
-/// # Errors
-/// It was not found, is no program, or cannot run the worker.
-pub fn python_info(interpreter: impl AsRef<Path>) -> Result<PythonInfo, SpawnError> {
-    let python = python::resolve(interpreter.as_ref())?;
-    Ok(PythonInfo {
-        executable: python.executable.clone(),
-        version: python.version.clone(),
-        shim: python.shim,
-    })
+impl Drop for Power {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
 }

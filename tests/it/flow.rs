@@ -161,7 +161,7 @@ async fn a_cancel_gets_through_a_full_window_and_what_is_dropped_is_counted() {
         }
         assert!(matches!(execution.outcome().await, Outcome::Cancelled(_)));
         assert!(begun.elapsed() <= Duration::from_secs(2));
-        assert!(taken >= WINDOW && taken <= 3 * WINDOW, "{taken}");
+        assert!((WINDOW..=3 * WINDOW).contains(&taken), "{taken}");
         assert!(dropped > 0, "it printed for a second without a reader");
         let totals = pool.eventually("the worker is replaced", |status| status.idle == 1).await.totals;
         assert!(totals.dropped_bytes >= dropped, "{totals:?}");
@@ -260,7 +260,7 @@ async fn background_output_that_nobody_takes_is_counted() {
 async fn on_stdio_a_full_window_hides_neither_the_end_of_the_worker_nor_its_last_output() {
     guarded(async {
         let workers = first_does(|mut stage: Stage, id| async move {
-            let end = tokio::time::Instant::now() + Duration::from_secs(1);
+            let end = Instant::now() + Duration::from_secs(1);
             let flood = async {
                 loop {
                     stage.output(id, Stream::Stdout, vec![b'x'; PIECE]).await;

@@ -1,10 +1,15 @@
 //! Real actors, scripted workers in memory, a paused clock; and the rules of the house.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it is about")]
 
 mod channel_faults;
 mod death_faults;
 mod flow;
 mod hello;
+mod killed_actors;
+mod leases;
+mod restarts;
+mod shutdown;
 mod start_faults;
 mod support;
 mod tidy;

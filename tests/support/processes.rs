@@ -46,7 +46,10 @@ pub(crate) fn tagged(tag: &str) -> Vec<u32> {
 pub(crate) fn scratch_folders(tag: &str) -> Vec<PathBuf> {
     let name = format!("ostler-{tag}");
     let entries = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name)).map(|entry| entry.path()).collect()
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&name))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// Waits until nothing carries this tag, and returns how long that took.

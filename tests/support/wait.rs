@@ -5,12 +5,14 @@ use std::time::Duration;
 use ostler::{PoolStatus, Runtime};
 use tokio::time::Instant;
 
+use crate::support::log;
+
 /// Ends a test that hangs, on however busy a machine.
-const GUARD: Duration = Duration::from_secs(60);
+const GUARD: Duration = Duration::from_secs(120);
 /// How often a fact is looked at again.
 const AGAIN_AFTER: Duration = Duration::from_millis(2);
 /// How long a fact may take that should come at once.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Runs a test, and fails it when it hangs.
 pub(crate) async fn guarded<T>(test: impl Future<Output = T>) -> T {
@@ -19,6 +21,7 @@ pub(crate) async fn guarded<T>(test: impl Future<Output = T>) -> T {
 
 /// As [`guarded`], for a test that does a lot.
 pub(crate) async fn guarded_for<T>(limit: Duration, test: impl Future<Output = T>) -> T {
+    log::show();
     match tokio::time::timeout(limit, test).await {
         Ok(done) => done,
         Err(_elapsed) => panic!("the test hung: its guard of {limit:?} went off"),
@@ -36,7 +39,11 @@ pub(crate) async fn eventually(what: &str, limit: Duration, mut holds: impl FnMu
 }
 
 /// Waits until the pool is as `holds` wants it.
-pub(crate) async fn pool_is(runtime: &Runtime, what: &str, holds: impl Fn(&PoolStatus) -> bool) -> PoolStatus {
+pub(crate) async fn pool_is(
+    runtime: &Runtime,
+    what: &str,
+    holds: impl Fn(&PoolStatus) -> bool,
+) -> PoolStatus {
     let begun = Instant::now();
     loop {
         let status = runtime.status().await;

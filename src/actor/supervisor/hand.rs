@@ -4,27 +4,21 @@ use ractor::ActorRef;
 
 use crate::{
     actor::{
-        messages::{Assignment, ExecutionMsg, Granted, Progress, SessionMsg, SupervisorMsg},
+        charge::Charge,
+        messages::{ExecutionMsg, Granted, SessionMsg, SupervisorMsg},
         supervisor::State,
     },
-    machine::{session::Ending, supervisor::LeaseId},
-    outcome::{Lost, LostCause},
+    machine::supervisor::LeaseId,
     protocol::ExecutionId,
 };
 
 impl State {
+    /// A session that is gone, or goes before it reads this, drops the charge: that hands the execution back.
     pub(super) fn assign(&mut self, slot: usize, id: ExecutionId) {
-        let (Some(ticket), Some(live)) = (self.tickets.get_mut(&id), self.sessions.get(&slot)) else {
-            return;
-        };
+        let Some(ticket) = self.tickets.get_mut(&id) else { return };
         ticket.waits = false;
-        let execution = ticket.execution.clone();
-        let assignment = Assignment { id, frame: ticket.job.frame.clone(), execution: execution.clone() };
-        if live.session.cast(SessionMsg::Assign(Box::new(assignment))).is_err() {
-            // The session has just ended; its end, which is on its way, frees the slot.
-            ticket.waits = true;
-            let _ = execution.cast(ExecutionMsg::lost_unstarted());
-        }
+        let charge = Charge::new(id, ticket.job.frame.clone(), ticket.execution.clone());
+        self.tell(slot, SessionMsg::Assign(Box::new(charge)));
     }
 
     /// Tells an execution that waits its last word.
@@ -54,13 +48,5 @@ impl State {
             // A session that is gone has nothing left to end.
             let _ = live.session.cast(message);
         }
-    }
-}
-
-impl ExecutionMsg {
-    /// For an execution whose session ended before it was told of it.
-    fn lost_unstarted() -> Self {
-        let lost = Lost { started: false, cause: LostCause::SessionEnded };
-        Self::Progress(smallvec::smallvec![Progress::Ended(Ending::Lost(lost))])
     }
 }

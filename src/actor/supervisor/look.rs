@@ -23,6 +23,7 @@ impl State {
                     | Place::Starting { .. }
                     | Place::Idle { .. }
                     | Place::Retiring
+                    | Place::Doomed { .. }
                     | Place::BackingOff { .. } => None,
                 };
                 let leased = matches!(place, Place::Leased { .. });

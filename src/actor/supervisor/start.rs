@@ -8,27 +8,41 @@ use tracing::warn;
 use crate::{
     actor::{
         gauge::Gauge,
-        messages::{SupervisorMsg, spawn_failure},
+        messages::{SessionMsg, SessionNotice, SupervisorMsg, spawn_failure},
         session::{self, Session},
         supervisor::{Live, State},
+        timers::Task,
     },
     error::{SpawnError, StartError},
     machine::{session::Limits, slot::Place, supervisor::Input},
-    outcome::Generation,
+    outcome::{Death, DeathCause, Exit, Generation},
     protocol::{Init, VERSION},
     worker::Worker,
 };
 
 impl State {
-    /// Starts a worker in a task of its own: a slow start keeps nobody waiting.
+    /// Starts a worker in a task of its own: a slow start keeps nobody waiting, and one that hangs is given up.
     pub(super) fn start(&mut self, myself: &ActorRef<SupervisorMsg>, slot: usize, generation: Generation) {
         let starting = self.spawner.spawn(&format!("{}.{slot}.{generation}", self.tag));
-        let myself = myself.clone();
-        drop(tokio::spawn(async move {
-            let result = Box::new(starting.await);
+        let (myself, after) = (myself.clone(), self.config.ready_timeout);
+        let task = Task::spawn(async move {
+            let message = match tokio::time::timeout(after, starting).await {
+                Ok(result) => SupervisorMsg::Spawned { slot, generation, result: Box::new(result) },
+                Err(_elapsed) => ended(slot, generation, DeathCause::NotReady { after }, Exit::Unknown),
+            };
             // A supervisor that is gone needs no worker; dropping it here kills it.
-            let _ = myself.cast(SupervisorMsg::Spawned { slot, generation, result });
-        }));
+            let _ = myself.cast(message);
+        });
+        self.starts.insert(slot, task);
+    }
+
+    /// Kills what is in this slot, or gives up the start of it.
+    pub(super) fn kill(&mut self, myself: &ActorRef<SupervisorMsg>, slot: usize, cause: DeathCause) {
+        if self.sessions.contains_key(&slot) {
+            self.tell(slot, SessionMsg::Kill(cause));
+        } else if self.starts.remove(&slot).is_some() {
+            let _ = myself.cast(ended(slot, self.pool.generation(slot), cause, Exit::Unknown));
+        }
     }
 
     pub(super) async fn spawned(
@@ -38,6 +52,7 @@ impl State {
         generation: Generation,
         result: Result<Worker, SpawnError>,
     ) {
+        self.starts.remove(&slot);
         let wanted = self.pool.generation(slot) == generation
             && self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Starting { .. }));
         let failure = match result {
@@ -45,7 +60,7 @@ impl State {
                 Ok(()) => return,
                 Err(why) => why,
             },
-            Ok(_unwanted) => "it was not needed any more".into(),
+            Ok(unwanted) => return bury(myself.clone(), slot, generation, unwanted),
             Err(error) => {
                 let text = spawn_failure(&error);
                 warn!(slot, %generation, error = text, "worker not started");
@@ -103,4 +118,20 @@ impl State {
             let _ = myself.cast(SupervisorMsg::Shutdown { grace: Duration::ZERO, done: None });
         }
     }
+}
+
+/// What a session would say of the end of its worker, for one that has no session.
+fn ended(slot: usize, generation: Generation, cause: DeathCause, exit: Exit) -> SupervisorMsg {
+    let death = Box::new(Death { cause, exit, stderr: String::new() });
+    SupervisorMsg::FromSession { slot, generation, notice: SessionNotice::Terminated(death) }
+}
+
+/// Ends a worker that came when it was not needed any more. Its slot is free when it is reaped.
+fn bury(supervisor: ActorRef<SupervisorMsg>, slot: usize, generation: Generation, worker: Worker) {
+    let Worker { exit, control, .. } = worker;
+    drop(tokio::spawn(async move {
+        drop(control);
+        let exit = exit.await;
+        let _ = supervisor.cast(ended(slot, generation, DeathCause::Retired, exit));
+    }));
 }

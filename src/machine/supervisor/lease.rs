@@ -17,7 +17,7 @@ impl Pool {
     pub(super) fn lease(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
         match self.closed() {
             Some((error, _)) => effects.push(Effect::Deny(lease, error)),
-            None if self.line.len() >= self.config.queue && !self.could_start() => {
+            None if !self.has_room() => {
                 effects.push(Effect::Deny(lease, SubmitError::QueueFull { limit: self.config.queue }));
             }
             None => self.line.push_back(Waiter::Lease(lease)),

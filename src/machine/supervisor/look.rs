@@ -19,7 +19,7 @@ impl Pool {
             busy: count(|place| matches!(place, Place::Busy { .. })),
             leased: count(|place| matches!(place, Place::Leased { .. })),
             starting: count(|place| matches!(place, Place::Starting { .. })),
-            retiring: count(|place| matches!(place, Place::Retiring)),
+            retiring: count(|place| matches!(place, Place::Retiring | Place::Doomed { .. })),
             backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
             max_sessions: self.config.max_sessions,
             queued: self.line.len() + self.leases.values().map(|lease| lease.line.len()).sum::<usize>(),
@@ -27,9 +27,9 @@ impl Pool {
             crashed: self.crashed,
             failed: match &self.life {
                 Life::Failed(why) => Some(why.clone()),
-                Life::Beginning | Life::Serving | Life::Stopping | Life::Stopped => None,
+                Life::Beginning | Life::Serving | Life::Stopping { .. } | Life::Stopped => None,
             },
-            shutting_down: matches!(self.life, Life::Stopping | Life::Stopped),
+            shutting_down: matches!(self.life, Life::Stopping { .. } | Life::Stopped),
             ..PoolStatus::default()
         }
     }

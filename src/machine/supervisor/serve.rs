@@ -53,6 +53,16 @@ impl Pool {
         }
     }
 
+    /// A wait may be over.
+    pub(super) fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for slot in &mut self.slots {
+            if matches!(slot.place, Place::BackingOff { until } if until <= now) {
+                slot.place = Place::Empty;
+            }
+        }
+        self.arm_tick(now, effects);
+    }
+
     /// Starts workers until those who wait and the reserve are provided for.
     pub(super) fn replenish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
@@ -60,20 +70,20 @@ impl Pool {
         let wanted = match self.life {
             Life::Beginning => self.config.min_idle,
             Life::Serving => self.config.min_idle + self.line.len(),
-            Life::Failed(_) | Life::Stopping | Life::Stopped => 0,
+            Life::Failed(_) | Life::Stopping { .. } | Life::Stopped => 0,
         };
-        for slot in &mut self.slots {
-            if matches!(slot.place, Place::BackingOff { until } if until <= now) {
-                slot.place = Place::Empty;
-            }
+        // Whatever keeps one worker from starting keeps the others from it too: the whole pool waits.
+        if count(|place| matches!(place, Place::BackingOff { .. })) > 0 {
+            return;
         }
         for _ in coming..wanted {
             let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else {
                 return;
             };
             let generation = Generation(self.slots[slot].generation.0 + 1);
-            self.slots[slot] = Slot { generation, place: Place::Starting { since: now } };
             self.spawned += 1;
+            self.slots[slot] =
+                Slot { generation, birth: self.spawned, place: Place::Starting { since: now } };
             effects.push(Effect::Start { slot, generation });
         }
     }

@@ -1,6 +1,6 @@
 //! How a pool ends: what waits is told, what runs is served for the grace, and then nothing is left.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     machine::{
@@ -10,28 +10,38 @@ use crate::{
     outcome::{DeathCause, LostCause},
 };
 
+/// For a killed worker to be reaped, before the pool ends without it.
+const LAST_WAIT: Duration = Duration::from_millis(900);
+
+/// More than any clock can count further.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+
 impl Pool {
     pub(super) fn stopping(&self) -> bool {
-        matches!(self.life, Life::Stopping | Life::Stopped)
+        matches!(self.life, Life::Stopping { .. } | Life::Stopped)
     }
 
     /// May be called again: a shorter grace then counts.
-    pub(super) fn shutdown(&mut self, grace: Duration, effects: &mut Vec<Effect>) {
-        if matches!(self.life, Life::Stopped) {
-            return;
+    pub(super) fn shutdown(&mut self, grace: Duration, now: Instant, effects: &mut Vec<Effect>) {
+        let ends = now.checked_add(grace).unwrap_or(now + FOR_EVER);
+        match &mut self.life {
+            Life::Stopped | Life::Stopping { killed: true, .. } => return,
+            Life::Stopping { until, .. } if *until <= ends => return,
+            Life::Stopping { until, .. } => {
+                *until = ends;
+                return effects.push(Effect::ArmShutdown(grace));
+            }
+            Life::Beginning | Life::Serving | Life::Failed(_) => {}
         }
+        self.life = Life::Stopping { until: ends, killed: false };
         effects.push(Effect::ArmShutdown(grace));
-        if self.stopping() {
-            return;
-        }
-        self.life = Life::Stopping;
         self.empty_lease_lines(effects);
         for slot in 0..self.slots.len() {
             match self.slots[slot].place {
                 Place::Idle { .. } | Place::Starting { .. } => self.retire(slot, effects),
                 Place::Leased { lease, .. } => self.stop_lease(lease, effects),
                 Place::BackingOff { .. } => self.slots[slot].place = Place::Empty,
-                Place::Empty | Place::Busy { .. } | Place::Retiring => {}
+                Place::Empty | Place::Busy { .. } | Place::Retiring | Place::Doomed { .. } => {}
             }
         }
     }
@@ -52,20 +62,28 @@ impl Pool {
         }
     }
 
-    /// What has not ended by now is killed.
-    pub(super) fn shutdown_elapsed(&mut self, effects: &mut Vec<Effect>) {
-        if !matches!(self.life, Life::Stopping) {
-            return;
-        }
-        for slot in 0..self.slots.len() {
-            if self.slots[slot].has_worker() {
-                effects.push(Effect::Kill { slot, cause: DeathCause::ShuttingDown });
+    /// What has not ended by now is killed; what cannot be killed is not waited for.
+    pub(super) fn shutdown_elapsed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        match &mut self.life {
+            Life::Stopping { until, .. } if *until > now => {}
+            Life::Stopping { until, killed: killed @ false } => {
+                (*until, *killed) = (now + LAST_WAIT, true);
+                effects.push(Effect::ArmShutdown(LAST_WAIT));
+                let alive = (0..self.slots.len()).filter(|slot| self.slots[*slot].has_worker());
+                effects.extend(alive.map(|slot| Effect::Kill { slot, cause: DeathCause::ShuttingDown }));
             }
+            Life::Stopping { killed: true, .. } => {
+                self.life = Life::Stopped;
+                let alive = (0..self.slots.len()).filter(|slot| self.slots[*slot].has_worker());
+                effects.extend(alive.map(|slot| Effect::Desert { slot }));
+                effects.push(Effect::Stopped);
+            }
+            Life::Beginning | Life::Serving | Life::Failed(_) | Life::Stopped => {}
         }
     }
 
     pub(super) fn finish(&mut self, effects: &mut Vec<Effect>) {
-        if matches!(self.life, Life::Stopping) && self.slots.iter().all(|slot| !slot.has_worker()) {
+        if matches!(self.life, Life::Stopping { .. }) && self.slots.iter().all(|slot| !slot.has_worker()) {
             self.life = Life::Stopped;
             effects.push(Effect::Stopped);
         }

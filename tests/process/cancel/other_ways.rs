@@ -57,7 +57,10 @@ async fn a_deadline_is_told_at_once_and_the_worker_is_replaced_if_it_must_be() {
         println!("a deadline of {after:?} was told after {took:?}");
         assert_eq!(outcome, Outcome::TimedOut(TimedOut { after, phase: Phase::Running }));
         assert!(took >= after && took < after + SOON, "{took:?}");
-        pool_is(&runtime, "the worker was killed and replaced", |pool| pool.spawned == 2 || pool.crashed == 1).await;
+        pool_is(&runtime, "the worker was killed and replaced", |pool| {
+            pool.spawned == 2 || pool.crashed == 1
+        })
+        .await;
         replaced(&runtime, session).await;
     })
     .await;

@@ -1,22 +1,17 @@
 //! The matrix: where code can be when it is cancelled, and what it takes to stop it there.
 
-use ostler::Rung;
+use ostler::Rung::{self, Force as FORCE, Interrupt as INTERRUPT, Kill as KILL};
 
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) code: &'static str,
-    /// What it may take. Two where it depends on the moment.
-    pub(super) rungs: &'static [Rung],
+    /// What it takes.
+    pub(super) rung: Rung,
     pub(super) on_stdio_too: bool,
 }
 
-const INTERRUPT: &[Rung] = &[Rung::Interrupt];
-const FORCE: &[Rung] = &[Rung::Force];
-const EITHER: &[Rung] = &[Rung::Interrupt, Rung::Force];
-const KILL: &[Rung] = &[Rung::Kill];
-
-const fn row(name: &'static str, rungs: &'static [Rung], code: &'static str) -> Row {
-    Row { name, code, rungs, on_stdio_too: false }
+const fn row(name: &'static str, rung: Rung, code: &'static str) -> Row {
+    Row { name, code, rung, on_stdio_too: false }
 }
 
 const fn on_both(row: Row) -> Row {
@@ -26,12 +21,20 @@ const fn on_both(row: Row) -> Row {
 pub(super) const ROWS: [Row; 20] = [
     on_both(row("busy loop", INTERRUPT, "print('ready')\nwhile True: pass")),
     on_both(row("time.sleep", INTERRUPT, "import time\nprint('ready')\ntime.sleep(600)")),
-    row("lock.acquire", INTERRUPT, "import threading\nlock = threading.Lock()\nlock.acquire()\nprint('ready')\nlock.acquire()"),
+    row(
+        "lock.acquire",
+        INTERRUPT,
+        "import threading\nlock = threading.Lock()\nlock.acquire()\nprint('ready')\nlock.acquire()",
+    ),
     row("os.read on a pipe", INTERRUPT, "import os\nend, other = os.pipe()\nprint('ready')\nos.read(end, 1)"),
     row("catastrophic regex", INTERRUPT, "import re\nprint('ready')\nre.match('(a+)+b', 'a' * 64)"),
-    on_both(row("subprocess.run", INTERRUPT, "import subprocess\nprint('ready')\nsubprocess.run(['sleep', '600'])")),
+    on_both(row(
+        "subprocess.run",
+        INTERRUPT,
+        "import subprocess\nprint('ready')\nsubprocess.run(['sleep', '600'])",
+    )),
     row("os.system", INTERRUPT, "import os\nprint('ready')\nos.system('sleep 600')"),
-    row("os.system in a loop", EITHER, "import os\nprint('ready')\nwhile True: os.system('sleep 600')"),
+    row("os.system in a loop", INTERRUPT, "import os\nprint('ready')\nwhile True: os.system('sleep 600')"),
     // The marker is written from inside the loop in C: from then on Python does not look at signals.
     on_both(row(
         "sum over a range, in C",
@@ -50,11 +53,19 @@ pub(super) const ROWS: [Row; 20] = [
         "import time\nsaid = False\nwhile True:\n    try:\n        if not said:\n            said = True\n            \
          print('ready')\n        time.sleep(600)\n    except BaseException: pass",
     ),
-    row("a finally that goes on", FORCE, "import time\ntry:\n    print('ready')\n    time.sleep(600)\nfinally:\n    time.sleep(600)"),
+    row(
+        "a finally that goes on",
+        FORCE,
+        "import time\ntry:\n    print('ready')\n    time.sleep(600)\nfinally:\n    time.sleep(600)",
+    ),
     on_both(row("input", INTERRUPT, "input('ready? ')")),
     row("sys.stdin.read", INTERRUPT, "import sys\nsys.stdin.read()"),
     on_both(row("top-level await", INTERRUPT, "import asyncio\nprint('ready')\nawait asyncio.sleep(600)")),
-    row("asyncio.run", INTERRUPT, "import asyncio\nasync def main():\n    print('ready')\n    await asyncio.sleep(600)\nasyncio.run(main())"),
+    row(
+        "asyncio.run",
+        INTERRUPT,
+        "import asyncio\nasync def main():\n    print('ready')\n    await asyncio.sleep(600)\nasyncio.run(main())",
+    ),
     row(
         "threading join",
         INTERRUPT,
@@ -70,9 +81,13 @@ pub(super) const ROWS: [Row; 20] = [
     // Its `with` waits for the thread again, while the first interrupt is under way.
     row(
         "ThreadPoolExecutor join",
-        EITHER,
+        FORCE,
         "import concurrent.futures, time\nwith concurrent.futures.ThreadPoolExecutor() as pool:\n    \
          future = pool.submit(time.sleep, 600)\n    print('ready')\n    future.result()",
     ),
-    row("native sleep", INTERRUPT, "import ctypes\nlibc = ctypes.CDLL(None)\nprint('ready')\nlibc.sleep(600)"),
+    row(
+        "native sleep",
+        INTERRUPT,
+        "import ctypes\nlibc = ctypes.CDLL(None)\nprint('ready')\nlibc.sleep(600)",
+    ),
 ];

@@ -9,7 +9,9 @@ const CHAIN: &str = "def inner(n):\n    return 1 / n\n\ndef outer():\n    try:\n
                      except ZeroDivisionError as error:\n        raise ValueError('no good') from error\n\nouter()";
 
 fn exception(outcome: Outcome) -> Exception {
-    let Outcome::Failed(Failure::Exception(exception)) = outcome else { panic!("not an exception: {outcome:?}") };
+    let Outcome::Failed(Failure::Exception(exception)) = outcome else {
+        panic!("not an exception: {outcome:?}")
+    };
     *exception
 }
 
@@ -20,7 +22,10 @@ async fn an_exception_has_a_structure_and_reads_like_a_python_traceback() {
         let report = runtime.run(Request::python(CHAIN).filename("chain.py")).await.unwrap();
         let text = report.outcome.to_string();
         assert!(text.starts_with("Traceback (most recent call last):\n  File \"chain.py\", line "), "{text}");
-        assert!(text.contains("\nThe above exception was the direct cause of the following exception:\n"), "{text}");
+        assert!(
+            text.contains("\nThe above exception was the direct cause of the following exception:\n"),
+            "{text}"
+        );
         assert!(text.contains("    return 1 / n\n"), "the source is shown: {text}");
         assert!(text.ends_with("\nValueError: no good"), "{text}");
         assert!(!text.contains("ostler"), "the worker's own frames are left out: {text}");
@@ -70,7 +75,11 @@ async fn a_session_survives_every_kind_of_error() {
         session.run("kept = 41").await.unwrap();
         for code in ERRORS {
             let report = session.run(code).await.unwrap();
-            assert!(matches!(report.outcome, Outcome::Failed(Failure::Exception(_))), "{code}: {:?}", report.outcome);
+            assert!(
+                matches!(report.outcome, Outcome::Failed(Failure::Exception(_))),
+                "{code}: {:?}",
+                report.outcome
+            );
             assert_eq!(shows(&session, "kept + 1").await, "42", "after {code}");
         }
     })
@@ -90,7 +99,9 @@ async fn exit_codes_are_told_and_end_no_session() {
             [("sys.exit(3)", 3, None), ("exit(-1)", -1, None), ("sys.exit('no luck')", 1, Some("no luck"))]
         {
             let outcome = session.run(format!("import sys\n{code}")).await.unwrap().outcome;
-            let Outcome::Failed(Failure::Exit { code, message }) = outcome else { panic!("{code}: {outcome:?}") };
+            let Outcome::Failed(Failure::Exit { code, message }) = outcome else {
+                panic!("{code}: {outcome:?}")
+            };
             assert_eq!(code, expected);
             assert_eq!(message.as_deref().filter(|_| text.is_some()), text);
         }

@@ -102,8 +102,7 @@ async fn a_wait_for_input_can_be_cancelled_and_interrupted() {
         question(&mut execution).await;
         execution.cancel();
         let outcome = execution.outcome().await;
-        let Outcome::Cancelled(cancelled) = outcome else { panic!("{outcome}") };
-        assert_eq!(cancelled.rung, Rung::Interrupt);
+        assert!(matches!(&outcome, Outcome::Cancelled(it) if it.rung != Rung::Kill), "{outcome}");
 
         let code = "try: input()\nexcept KeyboardInterrupt: print('interrupted')";
         let mut execution = session.execute(code).await.unwrap();

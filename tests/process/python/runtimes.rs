@@ -103,9 +103,14 @@ async fn f57_a_start_that_is_given_up_leaves_nothing() {
         let spec = ostler::WorkerSpec::python().env("MARK", &mark);
         let workers = || {
             let processes = std::fs::read_dir("/proc").unwrap().flatten();
-            processes.filter(|it| std::fs::read(it.path().join("environ")).is_ok_and(|env| {
-                env.split(|byte| *byte == 0).any(|variable| variable == format!("MARK={mark}").as_bytes())
-            })).count()
+            processes
+                .filter(|it| {
+                    std::fs::read(it.path().join("environ")).is_ok_and(|env| {
+                        env.split(|byte| *byte == 0)
+                            .any(|variable| variable == format!("MARK={mark}").as_bytes())
+                    })
+                })
+                .count()
         };
         for wait in [0, 1, 5, 10, 20, 50] {
             let builder = ostler::Runtime::builder(spec.clone()).warmup("import time; time.sleep(60)");

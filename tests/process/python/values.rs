@@ -42,11 +42,14 @@ fn values() -> Vec<(&'static str, Value)> {
         ("''", "".into()),
         ("'ä ∑ 🐍 \\n \\0'", "ä ∑ 🐍 \n \0".into()),
         ("bytes(range(256))", (0..=255).collect::<Vec<u8>>().as_slice().into()),
-        ("[1, 'two', [3.0, None]]", Value::List(vec![1.into(), "two".into(), Value::List(vec![3.0.into(), Value::None])])),
-        ("{'a': 1, 'b': {'c': [b'd']}}", map(vec![
-            ("a", 1.into()),
-            ("b", map(vec![("c", Value::List(vec![b"d".as_slice().into()]))])),
-        ])),
+        (
+            "[1, 'two', [3.0, None]]",
+            Value::List(vec![1.into(), "two".into(), Value::List(vec![3.0.into(), Value::None])]),
+        ),
+        (
+            "{'a': 1, 'b': {'c': [b'd']}}",
+            map(vec![("a", 1.into()), ("b", map(vec![("c", Value::List(vec![b"d".as_slice().into()]))]))]),
+        ),
         ("[]", Value::List(vec![])),
         ("{}", map(vec![])),
     ]
@@ -74,7 +77,9 @@ async fn values_come_back_as_they_went_in() {
 async fn what_cannot_be_expressed_is_shown_by_its_repr() {
     guarded(async {
         let runtime = one().start().await.unwrap();
-        for (code, shown) in [("{1, 2}", "{1, 2}"), ("object", "<class 'object'>"), ("2**64", "18446744073709551616")] {
+        for (code, shown) in
+            [("{1, 2}", "{1, 2}"), ("object", "<class 'object'>"), ("2**64", "18446744073709551616")]
+        {
             let report = runtime.run(code).await.unwrap();
             assert_eq!(report.value(), None, "{code}");
             assert_eq!(report.outcome.to_string(), shown);

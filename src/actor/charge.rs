@@ -1,0 +1,125 @@
+//! What must not get lost on its way: an execution in a session's charge, one that goes back into the line, the end of
+//! a worker. Whoever drops one of these has said the word that it owed, so that an actor that dies, or a mailbox that
+//! is never read, loses none.
+
+use std::fmt;
+
+use bytes::Bytes;
+use ractor::ActorRef;
+use smallvec::SmallVec;
+
+use crate::{
+    actor::messages::{ExecutionMsg, Progress, SessionNotice, SupervisorMsg},
+    machine::session::Ending,
+    outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause},
+    protocol::ExecutionId,
+};
+
+/// An execution in the charge of a session: from the moment the supervisor hands it over.
+#[derive(Debug)]
+#[must_use = "dropping a charge tells its execution that it is lost"]
+pub(crate) struct Charge {
+    pub(crate) id: ExecutionId,
+    pub(crate) frame: Bytes,
+    execution: ActorRef<ExecutionMsg>,
+    started: bool,
+    discharged: bool,
+}
+
+impl Charge {
+    pub(crate) fn new(id: ExecutionId, frame: Bytes, execution: ActorRef<ExecutionMsg>) -> Self {
+        Self { id, frame, execution, started: false, discharged: false }
+    }
+
+    /// From here on its code may have run.
+    pub(crate) fn started(&mut self) {
+        self.started = true;
+    }
+
+    pub(crate) fn tell(&self, progress: SmallVec<[Progress; 2]>) {
+        // An execution that is gone has given its outcome.
+        let _ = self.execution.cast(ExecutionMsg::Progress(progress));
+    }
+
+    /// It was told its end.
+    pub(crate) fn discharge(mut self) {
+        self.discharged = true;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if !self.discharged {
+            let lost = Lost { started: self.started, cause: LostCause::ActorGone("session") };
+            self.tell(SmallVec::from_iter([Progress::Ended(Ending::Lost(lost))]));
+        }
+    }
+}
+
+/// An execution on its way back into the waiting line.
+#[derive(Debug)]
+#[must_use = "dropping this tells its execution that nobody took it back"]
+pub(crate) struct Returning {
+    pub(crate) id: ExecutionId,
+    execution: ActorRef<ExecutionMsg>,
+    taken: bool,
+}
+
+impl Returning {
+    pub(crate) fn new(id: ExecutionId, execution: ActorRef<ExecutionMsg>) -> Self {
+        Self { id, execution, taken: false }
+    }
+
+    /// The supervisor has it.
+    pub(crate) fn take(mut self) -> ExecutionId {
+        self.taken = true;
+        self.id
+    }
+}
+
+impl Drop for Returning {
+    fn drop(&mut self) {
+        if !self.taken {
+            let _ = self.execution.cast(ExecutionMsg::Refused(LostCause::ActorGone("supervisor")));
+        }
+    }
+}
+
+/// The end of a worker, on its way to its session.
+#[must_use = "dropping this tells the supervisor what the session did not"]
+pub(crate) struct Obituary {
+    pub(crate) exit: Exit,
+    slot: usize,
+    generation: Generation,
+    supervisor: ActorRef<SupervisorMsg>,
+    read: bool,
+}
+
+impl Obituary {
+    pub(crate) fn new(slot: usize, generation: Generation, supervisor: ActorRef<SupervisorMsg>) -> Self {
+        Self { exit: Exit::Unknown, slot, generation, supervisor, read: false }
+    }
+
+    /// The session knows it, and tells the supervisor.
+    pub(crate) fn read(mut self) -> Exit {
+        self.read = true;
+        self.exit
+    }
+}
+
+impl fmt::Debug for Obituary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Obituary").field("exit", &self.exit).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
+        if !self.read {
+            let death = Death { cause: DeathCause::Itself, exit: self.exit, stderr: String::new() };
+            let notice = SessionNotice::Terminated(Box::new(death));
+            let (slot, generation) = (self.slot, self.generation);
+            let _ = self.supervisor.cast(SupervisorMsg::FromSession { slot, generation, notice });
+        }
+    }
+}

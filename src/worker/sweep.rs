@@ -1,0 +1,156 @@
+//! What a dead worker leaves behind: processes that left its group, and its scratch folder.
+//!
+//! Processes are known by the tag in their environment, which children inherit. One that cleared its environment and
+//! left the group is not found; only a PID namespace would hold it.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{environment::TAG, process::Stray, scratch::Scratch, unsettled::Pending};
+
+/// Scans for one batch of dead workers. A process may fork while it is being looked for.
+const SCANS_MAX: u32 = 8;
+/// How long killed processes may take to be gone before the next scan.
+const DYING: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// A process that is being replaced by `execve` shows no environment for a moment; then it is asked again.
+const UNDECIDED_AFTER: Duration = Duration::from_millis(5);
+
+/// What is left to be cleared once a worker is dead.
+#[derive(Debug)]
+pub(super) struct Estate {
+    /// In the environment of the worker and of its children.
+    pub(super) tag: String,
+    /// The worker's own folder.
+    pub(super) scratch: Option<Scratch>,
+}
+
+/// Clears estates until nobody can send any. One scan serves all that have come meanwhile.
+pub(super) fn run(estates: &mpsc::Receiver<(Estate, Pending)>) {
+    while let Ok(first) = estates.recv() {
+        let mut batch = vec![first];
+        batch.extend(estates.try_iter());
+        let tags: Vec<_> = batch.iter().map(|(estate, _)| estate.tag.as_bytes()).collect();
+        kill_tagged(&tags);
+        // Nothing writes to the folders any more.
+        for (estate, pending) in batch {
+            if let Some(scratch) = estate.scratch {
+                scratch.remove(pending);
+            }
+        }
+    }
+}
+
+/// Kills every process that has one of `tags` in its environment.
+fn kill_tagged(tags: &[&[u8]]) {
+    let mut scan = Scan { tags, environ: Vec::new() };
+    for _ in 0..SCANS_MAX {
+        let killed = scan.kill();
+        if killed.is_empty() {
+            return;
+        }
+        wait(&killed);
+    }
+    tracing::warn!(scans = SCANS_MAX, "processes of dead workers are still being found");
+}
+
+struct Scan<'a> {
+    tags: &'a [&'a [u8]],
+    environ: Vec<u8>,
+}
+
+impl Scan<'_> {
+    /// Looks at every process once, and at those that are just being replaced twice.
+    fn kill(&mut self) -> Vec<Stray> {
+        let mut killed = Vec::new();
+        let mut undecided = Vec::new();
+        for pid in pids() {
+            match self.is_tagged(pid) {
+                Some(true) => killed.extend(self.hold(pid)),
+                Some(false) => {}
+                None => undecided.push(pid),
+            }
+        }
+        if !undecided.is_empty() {
+            thread::sleep(UNDECIDED_AFTER);
+            let tagged =
+                undecided.into_iter().filter(|pid| self.is_tagged(*pid) == Some(true)).collect::<Vec<_>>();
+            killed.extend(tagged.into_iter().filter_map(|pid| self.hold(pid)));
+        }
+        killed.iter().for_each(Stray::kill);
+        killed
+    }
+
+    /// Holds a process that was seen to be tagged, if it still is: its id could have become a stranger's.
+    fn hold(&mut self, pid: u32) -> Option<Stray> {
+        let stray = Stray::hold(pid)?;
+        (self.is_tagged(pid) == Some(true)).then_some(stray)
+    }
+
+    /// `None`: it shows no environment, but has a program.
+    fn is_tagged(&mut self, pid: u32) -> Option<bool> {
+        self.environ.clear();
+        // Not ours to read, or gone.
+        let Ok(mut file) = File::open(format!("/proc/{pid}/environ")) else { return Some(false) };
+        if file.read_to_end(&mut self.environ).is_err() {
+            return Some(false);
+        }
+        match self.environ.is_empty() {
+            // A zombie or a thread of the kernel has no program.
+            true => fs::read_link(format!("/proc/{pid}/exe")).is_err().then_some(false),
+            false => Some(has_tag(&self.environ, self.tags)),
+        }
+    }
+}
+
+/// Whether an environment, as the kernel shows it, has one of `tags`.
+fn has_tag(environ: &[u8], tags: &[&[u8]]) -> bool {
+    environ
+        .split(|byte| *byte == 0)
+        .filter_map(|variable| variable.strip_prefix(TAG.as_bytes())?.strip_prefix(b"="))
+        .any(|tag| tags.contains(&tag))
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").inspect_err(|error| tracing::warn!(%error, "no /proc to sweep"));
+    entries.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Waits until all of them are dead, within `DYING`.
+fn wait(killed: &[Stray]) {
+    let mut alive: Vec<_> =
+        killed.iter().map(|stray| PollFd::from_borrowed_fd(stray.pidfd(), PollFlags::IN)).collect();
+    while !alive.is_empty() {
+        match poll(&mut alive, Some(&DYING)) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => alive.retain(|stray| stray.revents().is_empty()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_as_a_whole_and_at_the_start_of_a_variable_only() {
+        let tags = [b"7-a.0.1".as_slice(), b"7-a.0.2".as_slice()];
+        for (environ, expected) in [
+            (b"PATH=/bin\0OSTLER_TAG=7-a.0.1\0HOME=/\0".as_slice(), true),
+            (b"OSTLER_TAG=7-a.0.2", true),
+            (b"OSTLER_TAG=7-a.0.11\0", false),
+            (b"OSTLER_TAG=7-a.0\0", false),
+            (b"OSTLER_TAG\0OSTLER_TAGS=7-a.0.1\0", false),
+            (b"X=OSTLER_TAG=7-a.0.1\0", false),
+            (b"", false),
+        ] {
+            assert_eq!(has_tag(environ, &tags), expected, "{}", environ.escape_ascii());
+        }
+    }
+}

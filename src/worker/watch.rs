@@ -1,0 +1,97 @@
+//! Sees every worker die, and collects it, whether or not anybody still asks.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use rustix::{buffer::spare_capacity, event::epoll};
+use tokio::sync::oneshot;
+
+use super::{process::Process, sweep::Estate, unsettled::Pending};
+use crate::outcome::Exit;
+
+/// Deaths that are taken up in one turn.
+const DEATHS_PER_TURN: usize = 64;
+/// Between two attempts to collect a dead process that cannot be collected yet.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The living workers of this process, and the thread that waits for their ends.
+#[derive(Debug)]
+pub(super) struct Watch {
+    epoll: OwnedFd,
+    /// By the number of the pidfd: it is open, so unique, as long as its entry is here.
+    living: Mutex<HashMap<u64, Living>>,
+    sweep: mpsc::Sender<(Estate, Pending)>,
+}
+
+#[derive(Debug)]
+struct Living {
+    process: Arc<Process>,
+    exit: oneshot::Sender<Exit>,
+    estate: Estate,
+}
+
+impl Watch {
+    /// Watches nothing yet. What dead workers leave behind is sent to `sweep`.
+    pub(super) fn new(sweep: mpsc::Sender<(Estate, Pending)>) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Self { epoll, living: Mutex::default(), sweep })
+    }
+
+    /// Watches `process` until it is collected. The receiver resolves then.
+    pub(super) fn add(&self, process: Arc<Process>, estate: Estate) -> io::Result<oneshot::Receiver<Exit>> {
+        let (exit, receiver) = oneshot::channel();
+        let key = key(&process);
+        let pidfd = Arc::clone(&process);
+        self.living().insert(key, Living { process, exit, estate });
+        let added =
+            epoll::add(&self.epoll, pidfd.pidfd(), epoll::EventData::new_u64(key), epoll::EventFlags::IN);
+        if let Err(error) = added {
+            self.living().remove(&key);
+            return Err(error.into());
+        }
+        Ok(receiver)
+    }
+
+    /// Runs for ever.
+    pub(super) fn run(&self) {
+        let mut events = Vec::<epoll::Event>::with_capacity(DEATHS_PER_TURN);
+        loop {
+            events.clear();
+            // Interrupted by a signal of the host: nothing was missed.
+            let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), None);
+            for event in &events {
+                self.on_death(event.data.u64());
+            }
+        }
+    }
+
+    fn on_death(&self, key: u64) {
+        let Some(process) = self.living().get(&key).map(|living| Arc::clone(&living.process)) else { return };
+        let Some((exit, pending)) = process.collect() else {
+            // Dead, but a debugger has not let go of it. It is reported again at once; that must not keep a core busy.
+            return thread::sleep(PAUSE);
+        };
+        // Others may hold the pidfd open; it would be reported again and again.
+        let _ = epoll::delete(&self.epoll, process.pidfd());
+        let Some(living) = self.living().remove(&key) else { return };
+        let Living { process: watched, exit: notice, estate } = living;
+        // Whoever hears of the end, or of the clearing, may count descriptors.
+        drop((process, watched));
+        let _ = notice.send(exit);
+        let _ = self.sweep.send((estate, pending));
+    }
+
+    fn living(&self) -> MutexGuard<'_, HashMap<u64, Living>> {
+        self.living.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(process: &Process) -> u64 {
+    u64::from(process.pidfd().as_raw_fd().unsigned_abs())
+}
