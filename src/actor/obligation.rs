@@ -141,7 +141,6 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Completion;
 
     fn obligation(ledger: &Arc<Ledger>) -> (Obligation, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
