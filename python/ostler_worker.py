@@ -1316,6 +1316,7 @@ class HostInput(io.TextIOBase):
 
     def __init__(self):
         self.rest = ""  # of a line that was read in part
+        self.bytes = None
 
     def readable(self):
         return True
@@ -1341,6 +1342,33 @@ class HostInput(io.TextIOBase):
         if size is not None and size >= 0:
             return self.readline(size)
         return "".join(iter(self.readline, ""))
+
+    @property
+    def buffer(self):
+        if self.bytes is None:
+            self.bytes = io.BufferedReader(HostBytes(self))
+        return self.bytes
+
+
+class HostBytes(io.RawIOBase):
+    """sys.stdin.buffer: the same lines, for code that reads bytes."""
+
+    def __init__(self, lines):
+        self.lines = lines
+        self.rest = b""
+
+    def readable(self):
+        return True
+
+    def fileno(self):
+        return 0
+
+    def readinto(self, into):
+        self.rest = self.rest or self.lines.readline().encode("utf-8", "surrogatepass")
+        count = min(len(into), len(self.rest))
+        into[:count] = self.rest[:count]
+        self.rest = self.rest[count:]
+        return count
 
 
 class GetpassFinder:
