@@ -23,9 +23,11 @@ fn pids(running: &mut Running) -> [String; 2] {
 fn ctrl_c_cancels_and_lets_the_code_clean_up() {
     let scratch = Scratch::new();
     // Longer than a forced interrupt would wait, and shorter than the grace.
-    let code = with_a_child("try: time.sleep(1000)\nfinally: time.sleep(0.4); print('cleaned up')");
+    let code =
+        with_a_child("try: print('tries'); time.sleep(1000)\nfinally: time.sleep(0.4); print('cleaned up')");
     let mut running = scratch.ostler(&["run", "-c", &code, "--grace", "30s"]).start();
     let pids = pids(&mut running);
+    assert_eq!(running.line(), "tries");
     running.signal(Signal::INT);
     assert_eq!(running.line(), "cleaned up");
     let ended = running.end().expect(130);
@@ -169,8 +171,8 @@ fn a_reader_that_does_not_read_does_not_hold_a_ctrl_c() {
 fn a_reader_that_does_not_read_does_not_hold_a_second_ctrl_c() {
     let scratch = Scratch::new();
     let code = "
-print('begun', flush=True)
 try:
+    print('begun', flush=True)
     while True: print('y' * 1000)
 except KeyboardInterrupt:
     open('heard', 'w').close()
