@@ -109,9 +109,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 for _ in 0..CALLS {
                     let start = Instant::now();
                     if host == 0 {
-                        limit.call(code)?
+                        limit.call(code)?;
                     } else {
-                        ours(&session, code).await?
+                        ours(&session, code).await?;
                     }
                     // The first round warms both up.
                     if round > 0 {

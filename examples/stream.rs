@@ -3,6 +3,10 @@
 //! `cargo run --example stream`
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "events that this example does not expect are shown as they are"
+)]
 
 use std::time::Duration;
 

@@ -25,28 +25,6 @@ async fn f38_a_daemonised_grandchild_is_swept_by_its_tag() {
     has_ended(&tag, worker.pid.unwrap()).await;
 }
 
-/// f38: one that forks all the time, each child in a session of its own, is caught in the end.
-#[tokio::test]
-async fn f38_a_daemon_that_keeps_forking_is_swept() {
-    let script = "
-import os, time
-if os.fork() == 0:
-    os.setsid()
-    os.write(1, b'away\\n')
-    while True:
-        if os.fork() != 0: os._exit(0)
-        os.setsid()
-        time.sleep(0.001)
-os.read(0, 1)
-";
-    let tag = tag();
-    let mut worker = start_tagged(WorkerSpec::command("python3").arg("-c").arg(script), &tag).await;
-    assert_eq!(line(&mut worker).await, "away");
-    worker.control.kill();
-    soon("exit", &mut worker.exit).await;
-    has_ended(&tag, worker.pid.unwrap()).await;
-}
-
 #[tokio::test]
 async fn others_are_not_swept() {
     let tag = tag();
