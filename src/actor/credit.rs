@@ -93,6 +93,7 @@ impl Credits {
                 return None;
             }
             tokio::select! {
+                biased;
                 permit = view.room.acquire_many_owned(permits) => {
                     return permit.ok().map(|permit| Credit(Some(permit)));
                 }

@@ -71,9 +71,9 @@ enum At {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        match &self.at {
-            At::Line => drop(self.supervisor.cast(SupervisorMsg::Forget(self.id))),
-            At::Session(session) => drop(session.cast(SessionMsg::Cancel(self.id))),
+        match self.at {
+            // The supervisor sees to it that no session goes on with it.
+            At::Line | At::Session(_) => drop(self.supervisor.cast(SupervisorMsg::Forget(self.id))),
             At::Left => {}
         }
     }

@@ -15,6 +15,7 @@ mod messages;
 mod races;
 mod restarts;
 mod shutdown;
+mod simulation;
 mod start_faults;
 mod support;
 mod tidy;
