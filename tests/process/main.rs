@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
 mod cancel;
+mod deaths;
 mod python;
 
 #[path = "../support/mod.rs"]
