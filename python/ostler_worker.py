@@ -1316,6 +1316,7 @@ class HostInput(io.TextIOBase):
 
     def __init__(self):
         self.rest = ""  # of a line that was read in part
+        self.bytes = None
 
     def readable(self):
         return True
@@ -1341,6 +1342,33 @@ class HostInput(io.TextIOBase):
         if size is not None and size >= 0:
             return self.readline(size)
         return "".join(iter(self.readline, ""))
+
+    @property
+    def buffer(self):
+        if self.bytes is None:
+            self.bytes = io.BufferedReader(HostBytes(self))
+        return self.bytes
+
+
+class HostBytes(io.RawIOBase):
+    """sys.stdin.buffer: the same lines, for code that reads bytes."""
+
+    def __init__(self, lines):
+        self.lines = lines
+        self.rest = b""
+
+    def readable(self):
+        return True
+
+    def fileno(self):
+        return 0
+
+    def readinto(self, into):
+        self.rest = self.rest or self.lines.readline().encode("utf-8", "surrogatepass")
+        count = min(len(into), len(self.rest))
+        into[:count] = self.rest[:count]
+        self.rest = self.rest[count:]
+        return count
 
 
 class GetpassFinder:
@@ -2650,6 +2678,7 @@ def start():
     environment = os.environ
     codec_name = environment.get("OSTLER_CODEC", "msgpack")
     transport = environment.get("OSTLER_TRANSPORT", "stdio")
+    user_site = environment.get("OSTLER_USER_SITE") == "1"
     for name in [name for name in environment if name.startswith("OSTLER_") and name != "OSTLER_TAG"]:
         del environment[name]
     if codec_name not in ("msgpack", "json") or transport not in ("socket", "stdio"):
@@ -2674,11 +2703,31 @@ def start():
     for name, function in OUR_BUILTINS.items():
         setattr(builtins, name, function)
     sys.argv = [""]
+    add_folders_of_the_user(user_site)
     use_new_module()
     sys.meta_path.insert(0, GetpassFinder())
     os.register_at_fork(before=before_fork, after_in_child=in_child)
     idle_work = chores()
     return doorbell
+
+
+def add_folders_of_the_user(user_site):
+    """Adds to sys.path what isolation left out: PYTHONPATH, which is there only if the host gave it, and the user's own
+    packages, if the host asked for them. Our own imports never look there, see `load`."""
+    if sys.flags.ignore_environment:
+        entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        sys.path[:0] = dict.fromkeys(os.path.abspath(entry) for entry in entries if entry)
+    if not (user_site and sys.flags.no_user_site) or os.environ.get("PYTHONNOUSERSITE") or sys.prefix != sys.base_prefix:
+        return
+    site = load("site")
+    folder = site.getusersitepackages()
+    if os.path.isdir(folder):
+        # Where Python has them: before the packages of the system.
+        places = [at for at, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages"))]
+        rest = sys.path[places[0] :] if places else []
+        del sys.path[len(sys.path) - len(rest) :]
+        site.addsitedir(folder)
+        sys.path.extend(rest)
 
 
 def install_signals():

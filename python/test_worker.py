@@ -219,6 +219,11 @@ class Conversation:
         frame = self.host.run("input()", allow_stdin=False).frame
         self.assertEqual(frame["exception"]["type"], "EOFError")
 
+    def test_sys_stdin_has_bytes_too(self):
+        lines = iter([{"value": "é"}, {"value": "b"}, {"eof": True}])
+        outcome = self.host.run("import sys\nsys.stdin.buffer.read()", on_input=lambda _: next(lines))
+        self.assertEqual(outcome.frame["repr"], repr("é\nb\n".encode()))
+
     def test_sys_stdin_reads_lines(self):
         lines = iter([{"value": "one"}, {"value": "two"}, {"eof": True}])
         outcome = self.host.run("import sys\nlist(sys.stdin)", on_input=lambda _: next(lines))

@@ -109,7 +109,8 @@ impl WorkerSpec {
     }
 
     /// Gives the worker the whole environment of this process. Default: only `PATH`, `HOME`, `LANG`, `LC_*`, `TZ`,
-    /// `TMPDIR` and `VIRTUAL_ENV`, so that secrets in the host's environment stay there.
+    /// `TMPDIR` and `VIRTUAL_ENV`, so that secrets in the host's environment stay there. The shipped Python worker also
+    /// finds what the user's own `python` would: the folders of `PYTHONPATH`, and packages installed for this user only.
     #[must_use]
     pub fn inherit_env(mut self) -> Self {
         self.inherit_env = true;

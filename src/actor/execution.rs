@@ -93,6 +93,7 @@ impl Actor for Execution {
         let Arguments { id, label, deadline, may_requeue, obligation, sink, supervisor, ledger } = arguments;
         let timer =
             deadline.map(|after| Task::after(after, move || drop(myself.cast(ExecutionMsg::Deadline))));
+        debug!(execution = %id, label = label.as_deref(), "execution accepted");
         Ok(State {
             id,
             label,
@@ -160,6 +161,7 @@ impl State {
     fn progress(&mut self, myself: &ActorRef<ExecutionMsg>, progress: Progress) {
         match progress {
             Progress::Started { session, pid, generation } => {
+                debug!(execution = %self.id, label = self.label.as_deref(), pid, "execution started");
                 self.place.at = At::Session(session);
                 if let Some(obligation) = &mut self.obligation {
                     obligation.started();

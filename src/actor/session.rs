@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{debug, info, trace, warn};
 
 use crate::{
     actor::{
@@ -52,6 +52,8 @@ pub(crate) struct Arguments {
 pub(crate) struct State {
     machine: Machine,
     shown: SessionState,
+    /// What the last step was about.
+    cause: &'static str,
     slot: usize,
     generation: Generation,
     pid: Option<u32>,
@@ -140,6 +142,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     info!(slot, %generation, pid, "worker started");
     let mut state = State {
         shown: machine.state(),
+        cause: "start",
         machine,
         slot,
         generation,
@@ -169,7 +172,10 @@ impl State {
     fn read(&mut self, myself: &ActorRef<SessionMsg>, batch: Batch) {
         for item in batch {
             match item {
-                Item::Frame(frame, credit) => self.step(myself, Input::Frame(frame), credit),
+                Item::Frame(frame, credit) => {
+                    trace!(slot = self.slot, pid = self.pid, message = frame.type_name(), "from the worker");
+                    self.step(myself, Input::Frame(frame), credit);
+                }
                 Item::Output(event, credit) => self.step(myself, Input::Output(event), credit),
                 Item::Undecodable(error) => self.step(myself, Input::Undecodable(error), Credit::free()),
                 Item::Broken(broken) => self.step(myself, Input::Broken(broken), Credit::free()),
@@ -188,6 +194,7 @@ impl State {
     }
 
     fn step(&mut self, myself: &ActorRef<SessionMsg>, input: Input, credit: Credit) {
+        self.cause = input.name();
         self.machine.step(input, &mut self.effects);
         self.perform_all(myself, credit);
     }
@@ -237,6 +244,7 @@ impl State {
     }
 
     fn write_message(&mut self, message: &ToWorker) {
+        trace!(slot = self.slot, pid = self.pid, message = message.type_name(), "to the worker");
         match self.codec.encode(message, &mut self.scratch) {
             Ok(()) => {
                 let frame = self.scratch.split().freeze();
@@ -255,6 +263,13 @@ impl State {
             self.window.open();
         }
         if let Some(frame) = frame {
+            trace!(
+                slot = self.slot,
+                pid = self.pid,
+                execution = id.get(),
+                message = "execute",
+                "to the worker"
+            );
             self.write(frame);
         }
     }
@@ -367,7 +382,7 @@ impl State {
             self.gauge.set(state, self.pid);
             let (slot, generation, pid) = (self.slot, self.generation, self.pid);
             let execution = self.current.as_ref().map(|charge| charge.id.get());
-            debug!(slot, %generation, pid, execution, "session {old} -> {state}");
+            debug!(slot, %generation, pid, execution, cause = self.cause, "session {old} -> {state}");
         }
     }
 }

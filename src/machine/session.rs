@@ -58,6 +58,29 @@ pub(crate) enum Input {
     Kill(DeathCause),
 }
 
+impl Input {
+    /// Names it, as the cause of a transition.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Frame(frame) => frame.type_name(),
+            Self::Output(_) => "output",
+            Self::Undecodable(_) => "undecodable frame",
+            Self::Broken(_) => "broken channel",
+            Self::Exited { .. } => "exit",
+            Self::Assign(_) => "assignment",
+            Self::Cancel(_) => "cancel",
+            Self::Interrupt(_) => "interrupt",
+            Self::Send(..) => "message",
+            Self::Elapsed(Timer::Start) => "start timeout",
+            Self::Elapsed(Timer::Ladder) => "end of grace",
+            Self::Elapsed(Timer::Proof) => "no proof",
+            Self::Elapsed(Timer::Exit) => "no exit",
+            Self::Stop => "stop",
+            Self::Kill(_) => "kill",
+        }
+    }
+}
+
 /// Why a channel is of no use any more.
 #[derive(Debug)]
 pub(crate) enum Broken {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStrExt};
 
 use crate::{
-    config::{Transport, WorkerSpec},
+    config::{Program, Transport, WorkerSpec},
     protocol::Codec,
 };
 
@@ -11,6 +11,8 @@ use crate::{
 pub(super) const TAG: &str = "OSTLER_TAG";
 const CODEC: &str = "OSTLER_CODEC";
 const TRANSPORT: &str = "OSTLER_TRANSPORT";
+/// Whoever gets the user's environment gets the packages that the user installed, too.
+const USER_SITE: &str = "OSTLER_USER_SITE";
 
 const OURS: &[u8] = b"OSTLER_";
 const ALLOWED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"];
@@ -33,6 +35,9 @@ pub(super) fn of_worker(
     };
     for (name, value) in [(CODEC, codec), (TRANSPORT, transport), (TAG, tag)] {
         environment.insert(name.into(), value.into());
+    }
+    if spec.inherit_env && matches!(spec.program, Program::Python { .. }) {
+        environment.insert(USER_SITE.into(), "1".into());
     }
     environment
 }

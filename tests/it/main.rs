@@ -4,14 +4,20 @@
 
 mod channel_faults;
 mod death_faults;
+mod endings;
 mod flow;
 mod hello;
+mod hosts;
+mod input;
 mod killed_actors;
 mod leases;
+mod messages;
+mod races;
 mod restarts;
 mod shutdown;
 mod start_faults;
 mod support;
 mod tidy;
+mod traces;
 mod vectors;
 mod workers;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ostler::{Outcome, PoolStatus, Runtime, RuntimeBuilder, WorkerSpec, testing::ScriptedSpawner};
+use tokio::time::Instant;
 
 /// Virtual time that no test needs. With a paused clock it passes at once when nothing else can happen.
 const VIRTUAL_LIMIT: Duration = Duration::from_secs(24 * 3_600);
@@ -75,16 +76,26 @@ impl Pool {
         assert_eq!(outcome.value(), Some(&(number as u64).into()), "the request after the fault: {outcome}");
     }
 
-    /// Waits, in virtual time, until `condition` holds.
+    /// Waits, for up to 10 s of virtual time, until `condition` holds.
     pub(crate) async fn eventually(&self, what: &str, condition: impl Fn(&PoolStatus) -> bool) -> PoolStatus {
-        for _ in 0..10_000 {
+        self.eventually_within(Duration::from_secs(10), what, condition).await
+    }
+
+    pub(crate) async fn eventually_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        condition: impl Fn(&PoolStatus) -> bool,
+    ) -> PoolStatus {
+        let begun = Instant::now();
+        loop {
             let status = self.status().await;
             if condition(&status) {
                 return status;
             }
+            assert!(begun.elapsed() <= limit, "not within {limit:?}: {what}; {status:?}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        panic!("not within 10 s: {what}; {:?}", self.status().await);
     }
 
     /// The counters add up, and after the shutdown nothing is left.

@@ -225,7 +225,7 @@ impl Repl {
             Outcome::Completed(completion) if completion.exited => return Flow::Leave(Exit::Completed),
             Outcome::Completed(completion) => {
                 if let Some(repr) = completion.repr {
-                    self.screen.write(Stream::Stdout, format!("{repr}\n")).await;
+                    self.write(Stream::Stdout, format!("{repr}\n")).await;
                 }
             }
             // The text given to `sys.exit` was printed where Python prints it.
@@ -234,8 +234,10 @@ impl Repl {
             }
             Outcome::Failed(failure @ Failure::Exception(_)) => {
                 self.note_failure();
-                self.screen.begin_line().await;
-                self.screen.write(Stream::Stderr, format!("{failure}\n")).await;
+                if !self.prompting {
+                    self.screen.begin_line().await;
+                }
+                self.write(Stream::Stderr, format!("{failure}\n")).await;
             }
             Outcome::Lost(lost) => {
                 return self.renew(&format!("the statement was {}", words::lost(&lost))).await;
@@ -245,7 +247,7 @@ impl Repl {
             }
             outcome @ (Outcome::Failed(_) | Outcome::TimedOut(_) | Outcome::Cancelled(_)) => {
                 self.note_failure();
-                self.screen.say(&outcome.to_string()).await;
+                self.tell(&outcome.to_string()).await;
             }
         }
         Flow::Go

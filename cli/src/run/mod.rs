@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What is yet to run, with the place where it shows, and what runs.
 #[derive(Debug)]
 struct Line {
-    waiting: VecDeque<(Source, Outlet)>,
+    waiting: VecDeque<(usize, Source, Outlet)>,
     running: Vec<String>,
 }
 
@@ -106,31 +106,35 @@ fn workers(args: &RunArgs, sources: usize) -> usize {
 async fn run_all(sources: Vec<Source>, workers: usize, show: Show, around: &Arc<Surroundings>) -> Vec<Ended> {
     let labels: Vec<String> = sources.iter().map(Source::label).collect();
     let outlets = outlets(&labels, around);
-    let line = Line { waiting: sources.into_iter().zip(outlets).collect(), running: Vec::new() };
-    let line = Arc::new(Mutex::new(line));
+    let waiting = sources.into_iter().zip(outlets).enumerate();
+    let waiting = waiting.map(|(place, (source, outlet))| (place, source, outlet)).collect();
+    let line = Arc::new(Mutex::new(Line { waiting, running: Vec::new() }));
     let mut turns = JoinSet::new();
     for _ in 0..workers {
         turns.spawn(take_turns(Arc::clone(&line), show, Arc::clone(around)));
     }
     let mut ended = turns.join_all().await.concat();
     // By the order of the command line, not of their ends.
-    ended.sort_by_key(|ended| labels.iter().position(|label| *label == ended.label));
-    ended
+    ended.sort_by_key(|(place, _)| *place);
+    ended.into_iter().map(|(_, ended)| ended).collect()
 }
 
-async fn take_turns(line: Arc<Mutex<Line>>, show: Show, around: Arc<Surroundings>) -> Vec<Ended> {
+/// Runs one source after another; returns how they ended, with their places.
+async fn take_turns(line: Arc<Mutex<Line>>, show: Show, around: Arc<Surroundings>) -> Vec<(usize, Ended)> {
     let mut ended = Vec::new();
     while around.stop.now() == Stop::No {
-        let Some((source, mut outlet)) = line.lock().await.waiting.pop_front() else { break };
+        let Some((place, source, mut outlet)) = line.lock().await.waiting.pop_front() else { break };
         line.lock().await.show(show, 0, |running| running.push(source.label()), &around).await;
-        ended.push(job::run(&source, &mut outlet, &around).await);
+        ended.push((place, job::run(&source, &mut outlet, &around).await));
         line.lock().await.show(show, 1, |running| remove(running, &source.label()), &around).await;
     }
     ended
 }
 
 fn remove(running: &mut Vec<String>, label: &str) {
-    running.iter().position(|name| name == label).map(|at| running.remove(at));
+    if let Some(at) = running.iter().position(|name| name == label) {
+        running.remove(at);
+    }
 }
 
 fn outlets(labels: &[String], around: &Surroundings) -> Vec<Outlet> {
@@ -184,7 +188,14 @@ async fn until_the_end(around: &Surroundings, work: impl Future<Output = Vec<End
     tokio::select! {
         ended = work => ended,
         () = after_stop(around, around.args.pool.grace + PATIENCE) => Vec::new(),
+        () = after_kill(around, PATIENCE) => Vec::new(),
     }
+}
+
+/// Resolves so long after the program was told to kill.
+async fn after_kill(around: &Surroundings, patience: Duration) {
+    around.stop.when(|stop| matches!(stop, Stop::Kill(_))).await;
+    tokio::time::sleep(patience).await;
 }
 
 /// Resolves so long after the program was told to stop.

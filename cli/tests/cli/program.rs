@@ -47,6 +47,11 @@ impl Scratch {
 
     /// The program, to be run in this folder.
     pub(crate) fn ostler(&self, args: &[&str]) -> Program {
+        if cfg!(target_os = "linux") {
+            // A test that runs in the background was started with SIGINT ignored, which the program would keep.
+            let through = [&["--default-signal=INT,HUP", env!("CARGO_BIN_EXE_ostler")], args].concat();
+            return Program::new("env", &through, &self.0);
+        }
         Program::new(env!("CARGO_BIN_EXE_ostler"), args, &self.0)
     }
 }

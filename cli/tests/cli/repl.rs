@@ -78,7 +78,7 @@ mod in_a_terminal {
     /// The program in a terminal of its own, which `script` makes. What is typed is shown too: look for what only an
     /// answer can contain.
     fn start(scratch: &Scratch) -> Running {
-        let command = format!("{} repl", env!("CARGO_BIN_EXE_ostler"));
+        let command = format!("exec env --default-signal=INT {} repl", env!("CARGO_BIN_EXE_ostler"));
         let program =
             Program::new("script", &["-qfec", &command, "/dev/null"], scratch.path()).env("TERM", "xterm");
         let mut running = program.start();

@@ -120,6 +120,23 @@ fn code_and_standard_input_find_what_python_would_give_them() {
 }
 
 #[test]
+fn modules_are_found_where_python_finds_them() {
+    let scratch = Scratch::new();
+    let version = ostler::python_info("python3").unwrap().version;
+    let (version, _patch) = version.rsplit_once('.').unwrap();
+    scratch.file(&format!("base/lib/python{version}/site-packages/mine.py"), "");
+    scratch.file("lib/beside.py", "");
+    scratch.file("script.py", "import sys; print('\\n'.join(sys.path))");
+    let base = scratch.path().join("base");
+    let set = |program: Program| {
+        program.env("PYTHONPATH", "lib:/else/where").env("PYTHONUSERBASE", base.to_str().unwrap())
+    };
+    let python = set(Program::new("python3", &["script.py"], scratch.path())).run("").expect(0);
+    let ours = set(scratch.ostler(&["run", "script.py"])).run("").expect(0);
+    assert_eq!(ours.out(), python.out());
+}
+
+#[test]
 fn a_traceback_is_the_one_of_python() {
     let scratch = Scratch::new();
     scratch.file("bad.py", "def f():\n    return 1 / 0\n\nf()\n");

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::program::{Program, Running, Scratch, gone};
+use crate::program::{Program, Running, Scratch, eventually, gone};
 
 /// Prints its own process id and that of a child, says so, and then does this.
 fn with_a_child(then: &str) -> String {
@@ -23,9 +23,11 @@ fn pids(running: &mut Running) -> [String; 2] {
 fn ctrl_c_cancels_and_lets_the_code_clean_up() {
     let scratch = Scratch::new();
     // Longer than a forced interrupt would wait, and shorter than the grace.
-    let code = with_a_child("try: time.sleep(1000)\nfinally: time.sleep(0.4); print('cleaned up')");
+    let code =
+        with_a_child("try: print('tries'); time.sleep(1000)\nfinally: time.sleep(0.4); print('cleaned up')");
     let mut running = scratch.ostler(&["run", "-c", &code, "--grace", "30s"]).start();
     let pids = pids(&mut running);
+    assert_eq!(running.line(), "tries");
     running.signal(Signal::INT);
     assert_eq!(running.line(), "cleaned up");
     let ended = running.end().expect(130);
@@ -161,6 +163,25 @@ fn a_reader_that_does_not_read_does_not_hold_a_ctrl_c() {
     let mut running = scratch.ostler(&["run", "-c", "print('begun')\nwhile True: print('y' * 1000)"]).start();
     assert_eq!(running.line(), "begun");
     // From here on the pipe fills: nobody takes another line.
+    running.signal(Signal::INT);
+    running.ended_by_itself(130);
+}
+
+#[test]
+fn a_reader_that_does_not_read_does_not_hold_a_second_ctrl_c() {
+    let scratch = Scratch::new();
+    let code = "
+try:
+    print('begun', flush=True)
+    while True: print('y' * 1000)
+except KeyboardInterrupt:
+    open('heard', 'w').close()
+    raise";
+    let mut running = scratch.ostler(&["run", "-c", code, "--grace", "1h"]).start();
+    assert_eq!(running.line(), "begun");
+    running.signal(Signal::INT);
+    let heard = scratch.path().join("heard");
+    eventually("the interrupt", || heard.exists().then_some(()));
     running.signal(Signal::INT);
     running.ended_by_itself(130);
 }
