@@ -19,8 +19,11 @@ use super::{environment::TAG, process::Stray, scratch::Scratch, unsettled::Pendi
 const SCANS_MAX: u32 = 8;
 /// How long killed processes may take to be gone before the next scan.
 const DYING: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-/// A process that is being replaced by `execve` shows no environment for a moment; then it is asked again.
+/// A process that is being replaced by `execve` shows no environment for a moment, which is long on a busy machine: it
+/// is asked again this often …
 const UNDECIDED_AFTER: Duration = Duration::from_millis(5);
+/// … and this many times.
+const UNDECIDED_MAX: u32 = 100;
 
 /// What is left to be cleared once a worker is dead.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Looks at every process once, and at those that are just being replaced twice.
+    /// Looks at every process once, and at those that are just being replaced until they have been.
     fn kill(&mut self) -> Vec<Stray> {
         let mut killed = Vec::new();
         let mut undecided = Vec::new();
@@ -77,11 +80,18 @@ impl Scan<'_> {
                 None => undecided.push(pid),
             }
         }
-        if !undecided.is_empty() {
+        for _ in 0..UNDECIDED_MAX {
+            if undecided.is_empty() {
+                break;
+            }
             thread::sleep(UNDECIDED_AFTER);
-            let tagged =
-                undecided.into_iter().filter(|pid| self.is_tagged(*pid) == Some(true)).collect::<Vec<_>>();
-            killed.extend(tagged.into_iter().filter_map(|pid| self.hold(pid)));
+            undecided.retain(|pid| {
+                let tagged = self.is_tagged(*pid);
+                if tagged == Some(true) {
+                    killed.extend(self.hold(*pid));
+                }
+                tagged.is_none()
+            });
         }
         killed.iter().for_each(Stray::kill);
         killed
@@ -93,7 +103,7 @@ impl Scan<'_> {
         (self.is_tagged(pid) == Some(true)).then_some(stray)
     }
 
-    /// `None`: it shows no environment, but has a program.
+    /// `None`: it is just being replaced by another program.
     fn is_tagged(&mut self, pid: u32) -> Option<bool> {
         self.environ.clear();
         // Not ours to read, or gone.
@@ -102,11 +112,20 @@ impl Scan<'_> {
             return Some(false);
         }
         match self.environ.is_empty() {
-            // A zombie or a thread of the kernel has no program.
-            true => fs::read_link(format!("/proc/{pid}/exe")).is_err().then_some(false),
-            false => Some(has_tag(&self.environ, self.tags)),
+            true if is_being_replaced(pid) => None,
+            true | false => Some(has_tag(&self.environ, self.tags)),
         }
     }
+}
+
+/// Whether a process is within an `execve`: it has a program, and no place for its environment yet. A zombie or a thread
+/// of the kernel has neither; an environment that is empty has a place.
+fn is_being_replaced(pid: u32) -> bool {
+    /// The end of the environment, counted from the state, which follows the name in brackets.
+    const ENV_END: usize = 48;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let env_end = stat.rsplit(") ").next().and_then(|fields| fields.split_whitespace().nth(ENV_END));
+    env_end == Some("0") && fs::read_link(format!("/proc/{pid}/exe")).is_ok()
 }
 
 /// Whether an environment, as the kernel shows it, has one of `tags`.

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "the clock of real processes is the real one")]
 
 mod cancel;
+mod deaths;
 mod python;
 
 #[path = "../support/mod.rs"]

@@ -61,7 +61,7 @@ pub(super) async fn executable(found: &Path, spec: &WorkerSpec, tag: &str) -> Re
         return Err(refused(found, too_slow()));
     };
     let path = PathBuf::from(OsStr::from_bytes(&output.stdout));
-    match output.exit == Exit::Code(0) && path.is_absolute() {
+    match output.may_have_succeeded() && path.is_absolute() {
         true => Ok(path),
         false => Err(refused(found, output.told())),
     }
@@ -106,10 +106,15 @@ impl Output {
         let payload = self.stdout.slice(end + 1..);
         let answer = serde_json::from_slice(&self.stdout[..end]).ok()?;
         let is_whole = match &answer {
-            Answer::Facts(facts) => facts.marshal_len == payload.len() && self.exit == Exit::Code(0),
+            Answer::Facts(facts) => facts.marshal_len == payload.len() && self.may_have_succeeded(),
             Answer::TooOld { .. } => true,
         };
         is_whole.then_some((answer, payload))
+    }
+
+    /// A host that collects all of its children also collects this one, with its exit code.
+    fn may_have_succeeded(&self) -> bool {
+        matches!(self.exit, Exit::Code(0) | Exit::Unknown)
     }
 
     /// How it ended, with the end of its stderr.

@@ -1,0 +1,143 @@
+//! A host in a process of its own: this test binary once more, in another role.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use ostler::{Execution, Runtime, WorkerSpec};
+
+use super::{line, lost};
+use crate::{python::completed, support::wait::guarded};
+
+const ROLE: &str = "OSTLER_TEST_ROLE";
+const CODE: &str = "OSTLER_TEST_CODE";
+
+/// A running host. Dropping it ends it.
+pub(super) struct Host {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Host {
+    /// Starts a host, behind a line of `sh` that may prepare its surroundings.
+    pub(super) fn start(role: &str, code: &str, prepare: &str) -> Self {
+        let test = env::current_exe().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test needs a host that it can kill")]
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("{prepare}exec \"$0\" --exact deaths::subhost::a_host --nocapture"))
+            .arg(test);
+        command.env(ROLE, role).env(CODE, code).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap());
+        Self { process, lines }
+    }
+
+    /// What the host says next, behind this word.
+    pub(super) fn says(&mut self, word: &str) -> String {
+        let mut line = String::new();
+        while self.lines.read_line(&mut line).unwrap() > 0 {
+            if let Some((_, said)) = line.trim_end().split_once(&format!("host says {word} ")) {
+                return said.to_owned();
+            }
+            line.clear();
+        }
+        panic!("the host ended before it said {word}: {:?}", self.process.wait());
+    }
+
+    /// Kills it, at once and for good.
+    pub(super) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Waits until nobody can write to its output any more.
+    pub(super) fn output_ends(&mut self) {
+        while self.lines.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
+            let seen = self.lines.buffer().len();
+            self.lines.consume(seen);
+        }
+    }
+
+    pub(super) fn ended_well(mut self) -> bool {
+        self.output_ends();
+        self.process.wait().unwrap().success()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn say(word: &str, what: impl std::fmt::Display) {
+    println!("\nhost says {word} {what}");
+}
+
+/// No test of its own: what the others start, in a process of its own, to see what becomes of it.
+#[test]
+fn a_host() {
+    let Ok(role) = env::var(ROLE) else { return };
+    let code = env::var(CODE).unwrap();
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    tokio.block_on(guarded(async {
+        if role == "reaps" {
+            reap_everybody();
+        }
+        let builder = Runtime::builder(WorkerSpec::python()).max_sessions(1).grace(Duration::from_secs(30));
+        let runtime = builder.start().await.unwrap();
+        match &*role {
+            "runs" => {
+                let mut execution = runtime.execute(code).await.unwrap();
+                let said = line(&mut execution).await;
+                say("worker", runtime.status().await.sessions[0].pid.unwrap());
+                say("line", said);
+                execution.outcome().await;
+            }
+            "idles" => {
+                say("worker", runtime.status().await.sessions[0].pid.unwrap());
+                std::future::pending::<()>().await;
+            }
+            "cancels" => {
+                let mut execution = runtime.execute(code).await.unwrap();
+                line(&mut execution).await;
+                execution.cancel();
+                say("outcome", execution.outcome().await);
+            }
+            "prints" => {
+                let report = runtime.run(code).await.unwrap();
+                completed(&report);
+                say("value", &report.outcome);
+            }
+            "reaps" => lives_with_a_reaper(&runtime).await,
+            other => panic!("no such role: {other}"),
+        }
+    }));
+}
+
+/// f74: some hosts collect every child of theirs, also those that they do not know.
+fn reap_everybody() {
+    std::thread::spawn(|| {
+        loop {
+            let collected = rustix::process::wait(rustix::process::WaitOptions::empty());
+            if collected.is_err() {
+                std::thread::sleep(Duration::from_millis(1)); // Nobody to collect.
+            }
+        }
+    });
+}
+
+async fn lives_with_a_reaper(runtime: &Runtime) {
+    for _ in 0..20 {
+        let execution: Execution = runtime.execute("import os; os._exit(3)").await.unwrap();
+        say("death", lost(execution.outcome().await));
+        completed(&runtime.run("1").await.unwrap());
+    }
+    runtime.shutdown(Duration::from_secs(1)).await;
+}
