@@ -1,6 +1,7 @@
 # Given to `python -I -c`: takes the worker from fd 0 and runs it. One byte says how it comes (M: marshalled code, after
 # the magic number of the interpreter that compiled it; S: source), four bytes its length. Frames follow on the same fd.
 import marshal, os, sys
+os.closerange(3, 4096)  # what the host itself inherited is not for user code
 def take(size):
     data = b""
     while len(data) < size:

@@ -4,6 +4,8 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::support::wait::eventually;
 
 /// Whether the process lives; a zombie does not.
@@ -11,6 +13,13 @@ pub(crate) fn alive(pid: u32) -> bool {
     // The state follows the name, which is in brackets and may hold anything.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+/// Sends a signal to exactly this process.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).expect("a worker is not process 0");
+    // An error means that it is dead already.
+    let _ = kill_process(pid, signal);
 }
 
 /// The part of a worker's tag that all workers of its pool share.

@@ -63,26 +63,6 @@ async fn f72_an_idle_worker_does_not_outlive_a_killed_host() {
     .await;
 }
 
-/// P9: the whole group.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f72_children_of_a_worker_do_not_outlive_a_killed_host() {
-    const CHILD: &str =
-        "import itertools, os, subprocess, time\nprint(subprocess.Popen(['sleep', '600']).pid)\n";
-    for rest in ["while True: pass", "time.sleep(600)", "sum(range(10**12))"] {
-        guarded(async {
-            let mut host = Host::start("runs", &format!("{CHILD}{rest}"), "");
-            let worker: u32 = host.says("worker").parse().unwrap();
-            let child: u32 = host.says("line").parse().unwrap();
-            assert!(alive(child));
-            host.kill();
-            eventually("the worker is gone", SOON, || !alive(worker)).await;
-            let gone = eventually("its child is gone", SOON, || !alive(child)).await;
-            println!("host killed, worker in {rest}: its child was gone {gone:?} later");
-        })
-        .await;
-    }
-}
-
 /// A host that itself inherited a descriptor does not pass it on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f72_a_worker_inherits_three_descriptors_and_no_more() {
