@@ -46,7 +46,7 @@ import select
 import time
 from _collections import deque
 from _functools import partial
-from _struct import pack, unpack_from
+from _struct import Struct, pack, unpack_from
 from _thread import allocate_lock, get_ident, interrupt_main
 from _weakref import ref
 
@@ -93,21 +93,11 @@ def encode(value):
 def _encode(value, write, room):
     kind = type(value)
     if kind is str:
-        raw = utf8(value)
-        size = len(raw)
-        if size < 32:
-            write(b"%c" % (0xA0 | size))
-        elif size < 256:
-            write(b"\xd9%c" % size)
-        elif size < 65536:
-            write(b"\xda" + size.to_bytes(2, "big"))
-        else:
-            write(b"\xdb" + size.to_bytes(4, "big"))
-        write(raw)
+        _encode_text(value, write)
     elif kind is int:
         write(_encode_int(value))
     elif kind is float:
-        write(pack(">Bd", 0xCB, value))
+        write(b"\xcb" + pack_float(value))
     elif value is None:
         write(b"\xc0")
     elif kind is bool:
@@ -117,8 +107,20 @@ def _encode(value, write, room):
             raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
         write(_container_head(len(value), 0x80, b"\xde", b"\xdf"))
         for key, item in value.items():
-            _encode(key, write, room - 1)
-            _encode(item, write, room - 1)
+            known = KNOWN_KEYS.get(key)
+            if known is not None:
+                write(known)
+            else:
+                _encode(key, write, room - 1)
+            kind = type(item)  # the usual kinds here, which spares a call
+            if kind is str:
+                _encode_text(item, write)
+            elif kind is float:
+                write(b"\xcb" + pack_float(item))
+            elif kind is int:
+                write(_encode_int(item))
+            else:
+                _encode(item, write, room - 1)
     elif kind is list or kind is tuple:
         if not room:
             raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
@@ -138,10 +140,36 @@ def _encode(value, write, room):
         raise TypeError(f"a {kind.__name__} cannot be sent")
 
 
+def _encode_text(text, write):
+    raw = text.encode() if text.isascii() else utf8(text)
+    size = len(raw)
+    if size < 32:
+        write(SHORT_TEXT[size] + raw)
+        return
+    if size < 256:
+        write(b"\xd9%c" % size)
+    elif size < 65536:
+        write(b"\xda" + size.to_bytes(2, "big"))
+    else:
+        write(b"\xdb" + size.to_bytes(4, "big"))
+    write(raw)
+
+
+pack_float = Struct(">d").pack
+SHORT_TEXT = [b"%c" % (0xA0 | size) for size in range(32)]
+KNOWN_KEYS = {  # those of frequent messages, encoded once
+    key: SHORT_TEXT[len(key)] + key.encode()
+    for key in (
+        "type id execution_time value repr cpu_time memory_usage namespace_size new_names kind exception frames text "
+        "file line name end_line col end_col message module stream seq data cpu_percent running elapsed where"
+    ).split()
+}
+
+
 def _encode_int(value):
-    if 0 <= value < 128:
-        return b"%c" % value
-    if value > 0:
+    if value >= 0:
+        if value < 128:
+            return b"%c" % value
         if value < 1 << 8:
             return b"\xcc%c" % value
         if value < 1 << 16:
@@ -195,15 +223,15 @@ def decode(data):
 def _decode(data, at, room):
     head = data[at]
     at += 1
+    if 0xA0 <= head < 0xC0:
+        end = at + (head & 31)
+        return data[at:end].decode(), end
     if head < 0x80:
         return head, at
     if head < 0x90:
         return _decode_map(data, at, head & 15, room)
     if head < 0xA0:
         return _decode_array(data, at, head & 15, room)
-    if head < 0xC0:
-        end = at + (head & 31)
-        return data[at:end].decode(), end
     if head >= 0xE0:
         return head - 256, at
     if head == 0xC0:
@@ -260,9 +288,15 @@ def _decode_map(data, at, size, room):
         raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
     items = {}
     for _ in range(size):
-        key, at = _decode(data, at, room - 1)
-        if type(key) in (list, dict):
-            key = as_key(key)
+        head = data[at]
+        if 0xA0 <= head < 0xC0:  # a short text, as nearly every key; spares a call
+            end = at + 1 + (head & 31)
+            key = data[at + 1 : end].decode()
+            at = end
+        else:
+            key, at = _decode(data, at, room - 1)
+            if type(key) in (list, dict):
+                key = as_key(key)
         items[key], at = _decode(data, at, room - 1)
     return items, at
 
@@ -425,7 +459,7 @@ class SocketLink:
         """Waits for at most `size` bytes; b"" is the end."""
         try:
             return self.socket.recv(size)
-        except ConnectionResetError:  # how a unix socket tells that it was closed while our frames lay unread
+        except OSError:  # a reset, if the host closed it while our frames lay unread; or user code closed the descriptor
             return b""
 
     def receive_now(self, size):
@@ -434,7 +468,7 @@ class SocketLink:
             return self.socket.recv(size, _socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
-        except ConnectionResetError:
+        except OSError:
             return b""
 
     def send(self, data):
@@ -458,11 +492,14 @@ class PipeLink:
         self.readable.register(input, select.POLLIN)
 
     def receive(self, size):
-        return os.read(self.input, size)
+        try:
+            return os.read(self.input, size)
+        except OSError:
+            return b""
 
     def receive_now(self, size):
         # O_NONBLOCK belongs to the open file, which others may share; so ask first instead.
-        return os.read(self.input, size) if self.readable.poll(0) else None
+        return self.receive(size) if self.readable.poll(0) else None
 
     def send(self, data):
         return os.write(self.output, data)
@@ -515,8 +552,8 @@ class Channel:
             host_gone()
         # Into the buffer first: if the user's recursion limit stops the parsing below (in a signal handler, on top
         # of a deep stack), nothing is lost and the next look continues.
-        self.buffer += data
         buffer = self.buffer
+        buffer += data
         while len(buffer) >= 4:
             size = int.from_bytes(buffer[:4], "big")
             if not 0 < size <= FRAME_LIMIT:
@@ -524,8 +561,11 @@ class Channel:
             end = 4 + size
             if len(buffer) < end:
                 return
-            with memoryview(buffer) as view:
-                payload = bytes(view[4:end])
+            if len(data) == len(buffer) == end:
+                payload = data[4:]
+            else:
+                with memoryview(buffer) as view:
+                    payload = bytes(view[4:end])
             try:
                 message = decode(payload)
             except ValueError as problem:
@@ -558,10 +598,8 @@ class Channel:
                 data = self.unsent = self._next_frames()
             try:
                 sent = self.link.send(data)
-            except OSError as problem:
-                if isinstance(problem, (BrokenPipeError, ConnectionResetError)):
-                    host_gone()
-                raise
+            except OSError:
+                host_gone()
             if sent:
                 self.unsent = data[sent:]
             else:
@@ -572,15 +610,20 @@ class Channel:
     def _next_frames(self):
         """Joins queued frames; numbers the output among them, which only the one sender can do in the right order."""
         outgoing = self.outgoing
-        parts = []
-        size = 0
+        frame = outgoing.popleft()
+        if type(frame) is tuple:
+            frame = frame[0](*frame[1:])
+        if not outgoing:
+            return frame
+        parts = [frame]
+        size = len(frame)
         while outgoing and size < READ_SIZE:
             frame = outgoing.popleft()
             if type(frame) is tuple:
                 frame = frame[0](*frame[1:])
             parts.append(frame)
             size += len(frame)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     def finish(self):
         """Waits, for a second at most, until everything queued has been sent."""
@@ -664,31 +707,28 @@ class Limits:
 class Execution:
     """One request that runs user code, from `started` to its `result` or `error`."""
 
-    __slots__ = ("id", "filename", "allow_stdin", "fresh", "silent", "rich", "started_at", "cpu_at_start", "level",
-                 "raised", "asked_at", "interrupt", "interrupted", "framed_at", "task", "outputs", "closed", "script",
-                 "threads", "leaves_nothing", "companion", "insist", "given")  # fmt: skip
+    filename = None
+    allow_stdin = True
+    fresh = silent = rich = script = False
+    level = 0  # asked to stop: 0, POLITE or FORCE
+    raised = 0  # the level that user code has been given: 0 or POLITE, for FORCE is never used up
+    insist = False  # force was asked for after the polite exception had been given
+    given = None  # the Bell (weakly) of a polite exception; dead if the code has swallowed it
+    asked_at = 0.0
+    interrupt = False  # a KeyboardInterrupt is due
+    interrupted = False  # one was given
+    framed_at = 0.0  # when an `interrupt` frame asked for it
+    companion = False  # the SIGINT that goes with a cancel has arrived
+    task = None  # the asyncio task, for top-level await
+    outputs = 0  # `output` frames so far (stdio transport)
+    threads = ()  # those that ran before a script started
+    leaves_nothing = False  # no function or class that could want the source later
+    closed = False
 
     def __init__(self, id):
         self.id = id
-        self.filename = None
-        self.allow_stdin = True
-        self.fresh = self.silent = self.rich = self.script = False
         self.started_at = monotonic()
         self.cpu_at_start = process_time()
-        self.level = 0  # asked to stop: 0, POLITE or FORCE
-        self.raised = 0  # the level that user code has been given: 0 or POLITE, for FORCE is never used up
-        self.insist = False  # force was asked for after the polite exception had been given
-        self.given = None  # the Bell (weakly) of a polite exception; dead if the code has swallowed it
-        self.asked_at = 0.0
-        self.interrupt = False  # a KeyboardInterrupt is due
-        self.interrupted = False  # one was given
-        self.framed_at = 0.0  # when an `interrupt` frame asked for it
-        self.companion = False  # the SIGINT that goes with a cancel has arrived
-        self.task = None  # the asyncio task, for top-level await
-        self.outputs = 0  # `output` frames so far (stdio transport)
-        self.threads = ()  # those that ran before a script started
-        self.leaves_nothing = False  # no function or class that could want the source later
-        self.closed = False
 
     def ask(self, level):
         """Asks the code to stop. A repeated polite request interrupts again."""
@@ -1243,7 +1283,7 @@ def ask_host(prompt, password):
     flush_output()
     request = next(request_numbers)
     question = questions[request] = Question(execution)
-    message = {"type": "input_request", "id": execution.id, "request": request, "prompt": prompt[:65536]}
+    message = {"type": "input_request", "id": execution.id, "request": request, "prompt": shorten(prompt, 65536)}
     if password:
         message["password"] = True
     try:
@@ -1527,6 +1567,7 @@ def finish_tasks():
     if tasks:
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
     loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -1679,6 +1720,8 @@ def finish_borrowed(execution):
 
 
 def shorten(text, limit):
+    if type(text) is not str:
+        text = str.__str__(text)  # a subclass of the user's
     if len(text) <= limit:
         return text
     mark = f"… [{len(text)} characters]"
@@ -1757,7 +1800,7 @@ def safe_repr(execution, value):
 
 def safe_str(value):
     try:
-        return str(value)
+        return str.__str__(str(value))
     except Exception as problem:
         return f"<{type(value).__name__}: str() raised {type(problem).__name__}>"
 
@@ -1901,18 +1944,23 @@ def without_worker_frames(traceback):
     return traceback
 
 
-def describe(error, text=True, limit=None):
+def describe(error):
     """Returns the exception as the protocol tells it. User code runs here (`__str__`); the caller contains it."""
     strip_worker_frames(error)
-    description = describe_one(error, set())
-    traceback = load("traceback") if text else None
-    if traceback is not None:
-        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit))
-        if len(lines) > TEXT_LIMIT:
-            half = TEXT_LIMIT // 2
-            lines = f"{lines[:half]}\n… [{len(lines)} characters] …\n{lines[-half:]}"
-        description["text"] = lines
-    return description
+    return describe_one(error, set())
+
+
+def add_text(description, error, limit=None):
+    """Adds what Python would print; of the last `-limit` frames only, if that is given."""
+    traceback = load("traceback")
+    try:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit))
+    except Exception:  # an exception of an odd make, or the module is broken
+        return
+    if len(text) > TEXT_LIMIT:
+        half = TEXT_LIMIT // 2
+        text = f"{text[:half]}\n… [{len(text)} characters] …\n{text[-half:]}"
+    description["text"] = text
 
 
 def describe_one(error, seen, depth=0):
@@ -1956,7 +2004,7 @@ def frames_of(error):
         shown.extend(frame_of(entry) for entry in entries[half + left_out :])
     else:
         shown = [frame_of(entry) for entry in entries]
-    if isinstance(error, SyntaxError) and type(error.lineno) is int:
+    if isinstance(error, SyntaxError) and is_place(error.lineno):
         shown.append(frame_of_syntax_error(error))
     return shown
 
@@ -1990,12 +2038,16 @@ def frame_of_syntax_error(error):
     frame = {"file": shorten(safe_str(error.filename), 4096), "line": error.lineno, "name": "<module>"}
     if isinstance(error.text, str) and error.text.strip():
         frame["text"] = shorten(error.text.strip(), 4096)
-    if type(error.offset) is int and error.offset > 0:
+    if is_place(error.offset):
         frame["col"] = error.offset - 1
     last, end = getattr(error, "end_lineno", None), getattr(error, "end_offset", None)
-    if type(last) is int and type(end) is int and last >= error.lineno and end > 0:
+    if is_place(last) and is_place(end) and last >= error.lineno:
         frame["end_line"], frame["end_col"] = last, end - 1
     return frame
+
+
+def is_place(number):
+    return type(number) is int and 0 < number < 1 << 31
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -2014,7 +2066,7 @@ FIELDS = {
     },
     "execute": {
         "code": str,
-        "timestamp": (float, int),
+        "timestamp": float,
         "capture_source": bool,
         "filename": str,
         "silent": bool,
@@ -2031,7 +2083,7 @@ FIELDS = {
     "complete": {"code": str, "pos": int},
 }
 REQUIRED = {"execute": ("code",), "complete": ("code", "pos")}
-HOLD_TEXT = ("argv", "sys_path", "args", "env", "keep")  # lists, and keys of maps
+HOLD_TEXT = frozenset(("argv", "sys_path", "args", "env", "keep"))  # lists, and keys of maps
 
 
 class RequestError(Exception):
@@ -2043,19 +2095,17 @@ def check_fields(message):
     fields = FIELDS[message["type"]]
     for name, value in message.items():
         kind = fields.get(name)
-        if kind is None or type(value) is kind or value is None:
+        if kind is None or value is None:
             continue
-        if type(kind) is not tuple:
+        if type(value) is not kind and (kind is not float or type(value) is not int):
             raise RequestError(f"`{name}` must be {kind.__name__}, not {type(value).__name__}")
-        if type(value) not in kind:
-            raise RequestError(f"`{name}` must be {kind[0].__name__}, not {type(value).__name__}")
+        if name in HOLD_TEXT:
+            for item in value:
+                if type(item) is not str:
+                    raise RequestError(f"`{name}` must hold str, not {type(item).__name__}")
     for name in REQUIRED.get(message["type"], ()):
         if message.get(name) is None:
             raise RequestError(f"`{name}` is missing")
-    for name in HOLD_TEXT:
-        for item in message.get(name) or ():
-            if type(item) is not str:
-                raise RequestError(f"`{name}` must hold str, not {type(item).__name__}")
 
 
 def execute(message):
@@ -2065,7 +2115,7 @@ def execute(message):
         return
     if not state.death_armed:
         arm_parent_death()
-    channel.send({"type": "started", "id": id})
+    channel.send_frame(started_frame(id))
     execution = begin(id)
     reply, execution_ended = None, None
     borrowed = None
@@ -2097,6 +2147,20 @@ def execute(message):
     if state.forked or getpid() != PID:
         leave_child(reply)
     end(execution, reply, execution_ended, namespace, newest if reply["type"] == "result" else None, borrowed)
+
+
+def started_frame(id):
+    """Put together by hand in the usual case: every execution waits for it."""
+    if codec_name == "msgpack" and id.isascii() and len(id) < 32:
+        return STARTED[len(id)] + id.encode()
+    payload = encode({"type": "started", "id": id})
+    return len(payload).to_bytes(4, "big") + payload
+
+
+STARTED = []  # the frame's beginning, for each length of an id
+for _size in range(32):
+    _start = encode({"type": "started", "id": "x" * _size})
+    STARTED.append(len(_start).to_bytes(4, "big") + _start[: len(_start) - _size])
 
 
 def valid_id(id):
@@ -2143,21 +2207,26 @@ def end(execution, reply, ended, namespace, newest, borrowed):
             reply["new_names"] = names
     if state.tainted:
         reply["tainted"] = True
-    if borrowed is not None:
-        borrowed.give_back()
     if questions:
         answer_leftover_questions(execution)
     if flush_output() is not None:
         repair()
         flush_output()
+    if borrowed is not None:
+        borrowed.give_back()
     if execution.leaves_nothing and (reply["type"] == "result" or execution.fresh):
         forget_source(execution.filename)
     state.main_reads = True
     state.current = None
     if execution.level and not execution.companion:
         state.companion_until = monotonic() + 0.1
-    payload = encode(reply)
-    channel.send_frame((closing_frame, execution, len(payload).to_bytes(4, "big") + payload))
+    try:
+        payload = encode(reply)
+    except Exception as problem:  # whatever user code smuggled in must not end the worker
+        reply = {**refusal(execution.id, f"the ending cannot be sent: {problem!r}"), "kind": "exception"}
+        payload = encode(reply)
+    frame = len(payload).to_bytes(4, "big") + payload
+    channel.send_frame((closing_frame, execution, frame) if state.framed_output else frame)
 
 
 def new_names(namespace, newest):
@@ -2183,35 +2252,42 @@ def refusal(id, problem):
 def failure(execution, error):
     """Returns the `error` frame for an execution that ended with `error`."""
     reply = {"type": "error", "id": execution.id, "execution_time": 0.0, "kind": "exception"}
-    if was_cancelled(execution, error):
-        reply["kind"] = "cancelled"
-    elif isinstance(error, SystemExit):
-        reply["kind"] = "exit"
-        reply["exit_code"] = exit_code(error)
-    elif isinstance(error, SyntaxError) and is_compile_error(error):
-        reply["kind"] = "syntax"
     try:
-        if reply["kind"] == "cancelled":
-            # In time, and without user code if the exception is ours: what else it interrupted is of no interest.
-            if type(error) is KeyboardInterrupt:
-                error.__cause__ = error.__context__ = None
-            else:
-                state.user = True
-            reply["exception"] = describe(error, limit=-limits.max_frames)
-        else:
-            state.user = True
-            reply["exception"] = describe(error, text=reply["kind"] != "exit")
-    except BaseException:
-        reply["exception"] = name_exception(error)
+        describe_failure(execution, error, reply)
+    except BaseException:  # it runs user code: the exception's own methods, sys.stderr
+        reply.setdefault("exception", name_exception(error))
     finally:
         state.user = False
-    if reply["kind"] == "exit" and error.code is not None and type(error.code) is not int:
-        print_exit_message(reply["exception"]["message"])
-    if not execution.fresh and reply["kind"] in ("exception", "syntax"):
+    return reply
+
+
+def describe_failure(execution, error, reply):
+    if was_cancelled(execution, error):
+        reply["kind"] = "cancelled"
+        # In time, and without user code if the exception is ours: what else it interrupted is of no interest.
+        if type(error) is KeyboardInterrupt:
+            error.__cause__ = error.__context__ = None
+        else:
+            state.user = True
+        reply["exception"] = describe(error)
+        add_text(reply["exception"], error, -limits.max_frames)
+        return
+    state.user = True
+    if isinstance(error, SystemExit):
+        reply["kind"] = "exit"
+        reply["exit_code"] = exit_code(error)
+        reply["exception"] = describe(error)
+        if error.code is not None and not isinstance(error.code, int):
+            print(reply["exception"]["message"], file=sys.stderr)
+        return
+    if isinstance(error, SyntaxError) and is_compile_error(error):
+        reply["kind"] = "syntax"
+    reply["exception"] = describe(error)
+    add_text(reply["exception"], error)
+    if not execution.fresh:
         sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
         if sys.version_info >= (3, 12):
             sys.last_exc = error
-    return reply
 
 
 def was_cancelled(execution, error):
@@ -2237,15 +2313,9 @@ def exit_code(error):
     if code is None:
         return 0
     if isinstance(code, int):
-        return int(code) if -(1 << 31) <= code < 1 << 32 else -1
+        code = int.__int__(code)
+        return code if -(1 << 31) <= code < 1 << 32 else -1
     return 1
-
-
-def print_exit_message(text):
-    try:
-        print(text, file=sys.stderr)
-    except Exception:
-        pass
 
 
 # -- children that user code forks
@@ -2272,7 +2342,7 @@ def leave_child(reply):
     else:
         code = 130 if reply["exception"]["type"] == "KeyboardInterrupt" else 1
         if code == 1:
-            print_exit_message(reply["exception"].get("text", "").rstrip())
+            os.write(2, utf8(reply["exception"].get("text", "")))
     flush_output()
     exit_now(code)
 
@@ -2447,6 +2517,32 @@ def open_file(fd):
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def is_sound():
+    """The question that every execution pays for: whether everything is as we left it."""
+    stdin, stdout, stderr = streams.stdin, streams.stdout, streams.stderr
+    try:
+        return (
+            sys.stdout is stdout
+            and sys.stderr is stderr
+            and sys.stdin is stdin
+            and not stdout.closed
+            and not stderr.closed
+            and _signal.getsignal(DOORBELL) is on_doorbell
+            and _signal.getsignal(_signal.SIGINT) is on_sigint
+            and _signal.pthread_sigmask(_signal.SIG_BLOCK, ()).isdisjoint(OUR_SIGNALS)
+            and builtins.print is OUR_BUILTINS["print"]
+            and builtins.input is ask_line
+            and builtins.display is display
+            and sys.modules["__main__"] is state.module
+            and sys.getrecursionlimit() >= 200
+            and os.fstat(0)
+            and open_file(1) == streams.files[1]
+            and open_file(2) == streams.files[2]
+        )
+    except Exception:
+        return False
 
 
 def repair():
@@ -2661,7 +2757,7 @@ def serve():
         handle = HANDLERS.get(kind) if type(kind) is str else None
         if handle is not None:
             handle(message)
-            if kind == "execute":
+            if kind == "execute" and not is_sound():
                 repair()
         elif type(kind) is str and kind in CONTROL:
             CONTROL[kind](message, None)

@@ -355,10 +355,11 @@ class Details(unittest.TestCase):
         self.assertEqual(self.host.value("'endless' in sys.modules"), False)
 
     def test_children_get_the_groups_signal(self):
-        id = self.begin("import subprocess\np = subprocess.Popen(['sh', '-c', 'echo go; exec sleep 60'])\np.wait()")
+        command = ["sh", "-c", "echo went $$ .; exec sleep 60"]
+        id = self.host.start(f"import subprocess\nsubprocess.Popen({command}).wait()")
+        child = int(self.host.wait_for_output(" .").split()[1])
         frame, rung, _ = cancel(self.host, id)
         self.assertEqual(frame["kind"], "cancelled")
-        child = self.host.value("p.pid")
         eventually(lambda: not is_alive(child))
 
     def test_a_cancel_lands_although_sigint_was_ignored_from_the_start(self):

@@ -85,7 +85,7 @@ class Output(unittest.TestCase):
             id = host.start("import time\nprint('half', end='')\ntime.sleep(60)")
             while not host.tail().endswith("half"):
                 host.send("ping", seq=1)
-                host.next_frame("heartbeat")
+                host.next_frame("heartbeat", nudge=True)
             host.send("cancel", id=id)
             host.finish(id)
 

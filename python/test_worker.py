@@ -183,6 +183,29 @@ class Conversation:
         self.assertEqual((exception["type"], exception["module"]), ("E", "__main__"))
         self.assertIn("str() raised ValueError", exception["message"])
 
+    def test_exceptions_of_odd_makes_are_contained(self):
+        code = block("""
+            class Text(str):
+                def __len__(self): raise ValueError
+                def __str__(self): return self
+            class Odd(SyntaxError):
+                def __str__(self): return Text('odd')
+            Odd.__qualname__ = Text('Odd')
+            Odd.__module__ = 7
+            error = Odd(Text('told'), (Text('file'), 2**100, -5, 'text'))
+            error.end_lineno, error.end_offset = 2**70, -1
+            error.__notes__ = [Text('noted'), 3]
+            raise error
+        """)
+        exception = self.fails(code)
+        self.assertEqual((exception["type"], exception["message"]), ("Odd", "told"))
+        for code in (
+            "class R:\n    def __repr__(self): return Text('r')\nR()",
+            "class E(SystemExit):\n    code = property(lambda _: 1 / 0)\nraise E",
+        ):
+            self.host.run(code)
+        self.assertEqual(self.host.value("1"), 1)
+
     def test_a_syntax_error_has_its_own_kind(self):
         code = "x = 1\nfoo bar\n"
         exception = self.fails(code, "syntax", filename="cell.py")
