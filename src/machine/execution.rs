@@ -13,6 +13,9 @@ use crate::{
     outcome::{Cancelled, DeathCause, Failure, Lost, LostCause, Outcome, Phase, Rung, TimedOut},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Everything that can happen to an execution.
 #[derive(Debug)]
 pub(crate) enum Input {

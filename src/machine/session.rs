@@ -312,8 +312,11 @@ impl Session {
 
     fn cancel(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
         let grace = self.limits.grace;
-        let runs = |run: &&mut Run| run.id == id && run.ladder.is_none() && run.told == Told::Running;
-        let Some(run) = self.run().filter(runs) else { return };
+        // Nobody knows the id of a warmup, so nobody can cancel it: it has a timeout of its own.
+        let Phase::Busy(run) = &mut self.phase else { return };
+        if run.id != id || run.ladder.is_some() || run.told != Told::Running {
+            return;
+        }
         let (ladder, step) = Ladder::new(grace);
         run.ladder = Some(ladder);
         effects.push(Effect::Shed);

@@ -4,7 +4,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::support::wait::eventually;
 
@@ -15,11 +15,16 @@ pub(crate) fn alive(pid: u32) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
-/// Sends a signal to exactly this process.
-pub(crate) fn signal(pid: u32, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).expect("a worker is not process 0");
-    // An error means that it is dead already.
-    let _ = kill_process(pid, signal);
+/// Sends a signal to exactly this worker, if it is still one of ours; whether it was.
+pub(crate) fn signal(pid: u32, signal: Signal) -> bool {
+    // Held first and looked at then: the number cannot become a stranger's in between.
+    let held = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let ours = format!("{}-", std::process::id());
+    let is_ours = || tag_of(pid).is_some_and(|tag| tag.starts_with(&ours));
+    held.is_some_and(|held| is_ours() && pidfd_send_signal(&held, signal).is_ok())
 }
 
 /// The part of a worker's tag that all workers of its pool share.

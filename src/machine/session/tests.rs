@@ -1,1 +1,291 @@
+//! Every state against every input, and stories (D1, D2, D5).
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever was not expected fails the test")]
 
+use std::time::Duration;
+
+use super::{Broken, Effect, Ending, Input, Limits, Noted, Session, Timer};
+use crate::{
+    outcome::{DeathCause, Event, Exit, Failure, LostCause},
+    protocol::{
+        Codec, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker, Heartbeat,
+        Init, Output, Ready, Started, Stream, ToWorker, VERSION,
+    },
+    status::SessionState,
+};
+
+mod story;
+
+const WARMUP: ExecutionId = ExecutionId(1);
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A session, and what it asked for last.
+struct Bench {
+    session: Session,
+    effects: Vec<Effect>,
+}
+
+impl Bench {
+    fn new(warmup: bool) -> Self {
+        let limits = Limits {
+            ready_timeout: Duration::from_secs(10),
+            warmup_timeout: Duration::from_secs(60),
+            grace: GRACE,
+        };
+        let mut effects = Vec::new();
+        let session = Session::new(limits, Init::new(VERSION), warmup.then_some(WARMUP), &mut effects);
+        Self { session, effects }
+    }
+
+    /// A session that has come to this state by the shortest way, with an execution of this id if it is busy.
+    fn in_state(state: SessionState, id: ExecutionId) -> Self {
+        let mut bench = Self::new(state == SessionState::Warming);
+        let way = match state {
+            SessionState::Creating => vec![],
+            SessionState::Warming | SessionState::Ready => vec![ready()],
+            SessionState::Busy => vec![ready(), Input::Assign(id), started(id)],
+            SessionState::Idle => vec![ready(), Input::Assign(id), started(id), result(id)],
+            SessionState::ShuttingDown => vec![ready(), Input::Assign(id), started(id), Input::Stop],
+            SessionState::Terminated => vec![ready(), Input::Assign(id), exited()],
+        };
+        for input in way {
+            bench.step(input);
+        }
+        assert_eq!(bench.session.state(), state);
+        bench
+    }
+
+    fn step(&mut self, input: Input) -> &[Effect] {
+        self.effects.clear();
+        self.session.step(input, &mut self.effects);
+        &self.effects
+    }
+}
+
+fn ready() -> Input {
+    Input::Frame(FromWorker::Ready(Ready::new(VERSION, 7_u32, Codec::MessagePack, "test")))
+}
+
+fn started(id: ExecutionId) -> Input {
+    Input::Frame(FromWorker::Started(Started::new(id)))
+}
+
+fn result(id: ExecutionId) -> Input {
+    Input::Frame(FromWorker::Result(ExecutionResult::new(id, 0.5)))
+}
+
+fn error(id: ExecutionId, kind: ErrorKind) -> Input {
+    Input::Frame(FromWorker::Error(ExecutionError::new(id, 0.5, kind)))
+}
+
+fn output(id: ExecutionId, seq: u64) -> Input {
+    Input::Frame(FromWorker::Output(Output::new(id, Stream::Stdout, seq, &b"x"[..])))
+}
+
+fn heartbeat(seq: u64, running: Option<ExecutionId>) -> Input {
+    let mut heartbeat = Heartbeat::new(1_u64, 0.0, 0_u64);
+    (heartbeat.seq, heartbeat.running) = (Some(seq), running);
+    Input::Frame(FromWorker::Heartbeat(heartbeat))
+}
+
+fn wrong_field(id: Option<ExecutionId>) -> Input {
+    let (type_name, field, got) = ("result".into(), "execution_time".into(), "nothing".into());
+    Input::Undecodable(DecodeError::Field { type_name, id, field, expected: "a number", got })
+}
+
+fn printed() -> Input {
+    Input::Output(Event::Output { stream: Stream::Stdout, data: "printed".into() })
+}
+
+fn exited() -> Input {
+    Input::Exited { exit: Exit::Signal(9), stderr: String::new() }
+}
+
+/// D1: the moves that a session may make.
+fn is_legal(old: SessionState, new: SessionState) -> bool {
+    use SessionState as S;
+    match old {
+        S::Creating => matches!(new, S::Creating | S::Warming | S::Ready | S::ShuttingDown | S::Terminated),
+        S::Warming => matches!(new, S::Warming | S::Ready | S::ShuttingDown | S::Terminated),
+        S::Ready => matches!(new, S::Ready | S::Busy | S::ShuttingDown | S::Terminated),
+        S::Busy => matches!(new, S::Busy | S::Idle | S::ShuttingDown | S::Terminated),
+        S::Idle => matches!(new, S::Idle | S::Busy | S::ShuttingDown | S::Terminated),
+        S::ShuttingDown => matches!(new, S::ShuttingDown | S::Terminated),
+        S::Terminated => matches!(new, S::Terminated),
+    }
+}
+
+const STATES: [SessionState; 7] = [
+    SessionState::Creating,
+    SessionState::Warming,
+    SessionState::Ready,
+    SessionState::Busy,
+    SessionState::Idle,
+    SessionState::ShuttingDown,
+    SessionState::Terminated,
+];
+
+/// One of each kind of input, about the execution `id` or about another one.
+fn inputs(id: ExecutionId) -> Vec<Input> {
+    let garbage = |printed| Broken::Garbage { what: "no frame".into(), printed };
+    let mut inputs = vec![ready(), printed(), exited(), Input::Stop, Input::Kill(DeathCause::ShuttingDown)];
+    for id in [id, WARMUP, ExecutionId(99)] {
+        inputs.extend([started(id), result(id), output(id, 0), output(id, 7), heartbeat(0, Some(id))]);
+        inputs.extend(
+            [ErrorKind::Cancelled, ErrorKind::Exit, ErrorKind::Exception].map(|kind| error(id, kind)),
+        );
+        inputs.extend([Input::Assign(id), Input::Cancel(id), Input::Interrupt(id), wrong_field(Some(id))]);
+        inputs.push(Input::Send(id, ToWorker::Interrupt));
+    }
+    inputs.extend([Timer::Start, Timer::Ladder, Timer::Proof, Timer::Exit].map(Input::Elapsed));
+    inputs.extend(
+        [Broken::Closed, garbage(None), garbage(Some("hi".into())), Broken::NotReading].map(Input::Broken),
+    );
+    inputs.extend([wrong_field(None), heartbeat(0, None), Input::Frame(FromWorker::Bye)]);
+    inputs.push(Input::Undecodable(DecodeError::Malformed { reason: "no map".into() }));
+    inputs.push(Input::Undecodable(DecodeError::UnknownType { type_name: "novel".into() }));
+    inputs
+}
+
+/// D1 and D5: every input in every state, and every input after that.
+#[test]
+fn every_move_is_legal_whatever_happens() {
+    let id = ExecutionId(5);
+    for state in STATES {
+        for first in 0..inputs(id).len() {
+            for second in 0..inputs(id).len() {
+                let mut bench = Bench::in_state(state, id);
+                for nth in [first, second] {
+                    let input = inputs(id).swap_remove(nth);
+                    let (old, told) = (bench.session.state(), format!("{input:?}"));
+                    bench.step(input);
+                    let new = bench.session.state();
+                    assert!(is_legal(old, new), "{old} -> {new} by {told}");
+                }
+            }
+        }
+    }
+}
+
+/// No outside request runs while the session warms up, or beside another; what is given then goes back.
+#[test]
+fn an_assignment_is_taken_when_the_session_is_free_and_returned_otherwise() {
+    for state in STATES {
+        let mut bench = Bench::in_state(state, ExecutionId(5));
+        let effects = bench.step(Input::Assign(ExecutionId(6)));
+        let free = matches!(state, SessionState::Ready | SessionState::Idle);
+        let expected = if free { Effect::Execute(ExecutionId(6)) } else { Effect::Returned(ExecutionId(6)) };
+        assert_eq!(effects, [expected], "{state}");
+    }
+}
+
+/// D2: Ready after the warmup, Idle after the first execution and ever after.
+#[test]
+fn a_session_is_ready_once_and_idle_ever_after() {
+    let mut bench = Bench::new(true);
+    bench.step(ready());
+    assert_eq!(bench.session.state(), SessionState::Warming);
+    bench.step(started(WARMUP));
+    assert!(bench.step(result(WARMUP)).contains(&Effect::Ready));
+    assert_eq!(bench.session.state(), SessionState::Ready);
+    for number in 5..8 {
+        let id = ExecutionId(number);
+        bench.step(Input::Assign(id));
+        bench.step(started(id));
+        assert_eq!(bench.session.state(), SessionState::Busy);
+        let effects = bench.step(result(id));
+        assert!(effects.contains(&Effect::Idle(id)) && !effects.contains(&Effect::Ready));
+        assert_eq!(bench.session.state(), SessionState::Idle);
+    }
+}
+
+/// What ends a session, by state: the cause that is told, and whether what ran had started.
+#[test]
+fn a_worker_that_goes_wrong_is_killed_and_its_execution_is_told_when_it_is_dead() {
+    let id = ExecutionId(5);
+    let protocol = |what: &str| DeathCause::Protocol(what.into());
+    for (input, cause) in [
+        (ready(), protocol("it said `ready` twice")),
+        (started(id), protocol("it started execution 5 twice")),
+        (result(ExecutionId(99)), protocol("it spoke of execution 99, which it was never given")),
+        (output(id, 3), protocol("output of execution 5 out of sequence: expected number 0, got 3")),
+        (Input::Broken(Broken::NotReading), DeathCause::NotReading),
+        (Input::Kill(DeathCause::ShuttingDown), DeathCause::ShuttingDown),
+        (Input::Stop, DeathCause::Retired),
+    ] {
+        let mut bench = Bench::in_state(SessionState::Busy, id);
+        let told = format!("{input:?}");
+        assert!(bench.step(input).contains(&Effect::Kill), "{told}");
+        assert!(
+            !bench.effects.iter().any(|effect| matches!(effect, Effect::Ended(..))),
+            "not before it is dead"
+        );
+        let effects = bench.step(exited());
+        let [Effect::Ended(ExecutionId(5), Ending::Lost(lost)), Effect::Terminated(death)] = effects else {
+            panic!("{told}: {effects:?}")
+        };
+        assert_eq!((lost.started, &death.cause), (true, &cause), "{told}");
+        match cause {
+            DeathCause::ShuttingDown => assert_eq!(lost.cause, LostCause::ShuttingDown),
+            _other => assert_eq!(lost.cause, LostCause::Died((**death).clone())),
+        }
+    }
+}
+
+/// P5: the last words of a killed worker count for one thing, whether the code had started.
+#[test]
+fn a_start_that_is_heard_after_the_kill_still_counts() {
+    let id = ExecutionId(5);
+    for heard in [false, true] {
+        let mut bench = Bench::in_state(SessionState::Ready, id);
+        bench.step(Input::Assign(id));
+        bench.step(Input::Kill(DeathCause::Disobeyed));
+        if heard {
+            assert_eq!(bench.step(started(id)), []);
+        }
+        bench.step(result(id));
+        let effects = bench.step(exited());
+        assert!(
+            matches!(&effects[0], Effect::Ended(_, Ending::Lost(lost)) if lost.started == heard),
+            "{effects:?}"
+        );
+    }
+}
+
+/// C12: told at once, and free only after the proof: an answer to this probe, from a worker that runs nothing.
+#[test]
+fn a_wrong_field_fails_the_execution_and_the_worker_proves_itself() {
+    let id = ExecutionId(5);
+    let mut bench = Bench::in_state(SessionState::Busy, id);
+    let effects = bench.step(wrong_field(Some(id)));
+    assert!(matches!(&effects[0], Effect::Ended(_, Ending::Failed(Failure::Protocol { .. }))), "{effects:?}");
+    assert!(effects.contains(&Effect::Arm(Timer::Proof, GRACE)));
+    for no_proof in [heartbeat(7, None), heartbeat(0, Some(id)), output(id, 0), Input::Cancel(id), printed()]
+    {
+        let told = format!("{no_proof:?}");
+        bench.step(no_proof);
+        assert_eq!(bench.session.state(), SessionState::Busy, "{told}");
+        assert!(
+            !bench.effects.iter().any(|effect| matches!(effect, Effect::Ended(..) | Effect::Event(..))),
+            "{told}"
+        );
+    }
+    let effects = bench.step(heartbeat(0, None));
+    assert!(effects.contains(&Effect::Idle(id)) && effects.contains(&Effect::Disarm(Timer::Proof)));
+
+    let mut bench = Bench::in_state(SessionState::Busy, id);
+    bench.step(wrong_field(None));
+    assert!(bench.step(Input::Elapsed(Timer::Proof)).contains(&Effect::Kill), "no proof within the grace");
+}
+
+/// Late frames: dropped and noted for one that ended here, and the end of the worker for any other.
+#[test]
+fn a_late_frame_is_noted_and_a_second_end_is_not_forgiven() {
+    let id = ExecutionId(5);
+    let mut bench = Bench::in_state(SessionState::Idle, id);
+    assert_eq!(bench.step(output(id, 0)), [Effect::Noted(Noted::Late(id))]);
+    bench.step(Input::Assign(ExecutionId(6)));
+    assert_eq!(bench.step(output(id, 0)), [Effect::Noted(Noted::Late(id))], "also while another one runs");
+    assert!(bench.step(result(id)).contains(&Effect::Kill));
+    let effects = bench.step(exited());
+    assert!(matches!(&effects[0], Effect::Ended(ExecutionId(6), Ending::Lost(lost)) if !lost.started));
+}

@@ -1,0 +1,179 @@
+//! Which outcome follows from what happened: a table, and stories.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{Effect, Execution, Input};
+use crate::{
+    machine::session::Ending,
+    outcome::{Cancelled, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome, Phase, Rung, TimedOut},
+};
+
+const AFTER: Duration = Duration::from_secs(3);
+
+fn completed() -> Input {
+    Input::Ended(Ending::Completed(Box::default()))
+}
+
+fn stopped() -> Input {
+    Input::Ended(Ending::Stopped(Rung::Interrupt))
+}
+
+fn death(cause: DeathCause) -> LostCause {
+    LostCause::Died(Death { cause, exit: Exit::Signal(9), stderr: String::new() })
+}
+
+fn lost(started: bool, cause: DeathCause) -> Input {
+    Input::Ended(Ending::Lost(Lost { started, cause: death(cause) }))
+}
+
+fn cancel() -> Input {
+    Input::Cancel { reason: None }
+}
+
+fn deadline() -> Input {
+    Input::Deadline { after: AFTER }
+}
+
+/// What the caller hears, in one word.
+fn word(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Completed(_) | Outcome::Failed(_) => outcome.kind().into(),
+        Outcome::Cancelled(Cancelled { rung, .. }) => format!("cancelled {rung:?}"),
+        Outcome::TimedOut(TimedOut { phase, .. }) => format!("timed out {phase:?}"),
+        Outcome::Lost(Lost { started, .. }) => format!("lost {started}"),
+    }
+}
+
+fn words(effects: Vec<Effect>) -> String {
+    let word = |effect| match effect {
+        Effect::Withdraw => "withdraw".into(),
+        Effect::Stop => "stop".into(),
+        Effect::Requeue => "requeue".into(),
+        Effect::Settle(outcome) => word(&outcome),
+        Effect::Finish => "finish".to_owned(),
+    };
+    let words: Vec<_> = effects.into_iter().map(word).collect();
+    if words.is_empty() { "-".into() } else { words.join(", ") }
+}
+
+/// What happens, one after another, and what follows from each.
+#[test]
+fn each_course_of_events_has_one_outcome() {
+    use Input::{Assigned, Refused, Started, Withdrawn};
+    let died = |started| lost(started, DeathCause::Itself);
+    let killed = || lost(true, DeathCause::Disobeyed);
+    for (inputs, expected) in [
+        (vec![Started, completed()], "- | completed, finish"),
+        (vec![completed()], "completed, finish"),
+        (vec![Started, died(true)], "- | lost true, finish"),
+        (vec![died(false), Started, completed()], "requeue | - | completed, finish"),
+        (vec![died(false), died(false)], "requeue | lost false, finish"),
+        (vec![died(false), cancel(), Withdrawn], "requeue | withdraw | cancelled Queued, finish"),
+        (vec![cancel(), Withdrawn], "withdraw | cancelled Queued, finish"),
+        (vec![cancel(), Assigned, stopped()], "withdraw | stop | cancelled Interrupt, finish"),
+        (vec![cancel(), Started, stopped()], "withdraw | stop | cancelled Interrupt, finish"),
+        (
+            vec![cancel(), Assigned, Started, stopped()],
+            "withdraw | stop | stop | cancelled Interrupt, finish",
+        ),
+        (vec![cancel(), died(false)], "withdraw | cancelled Queued, finish"),
+        (vec![Started, cancel(), stopped()], "- | stop | cancelled Interrupt, finish"),
+        (vec![Started, cancel(), cancel(), completed()], "- | stop | - | completed, finish"),
+        (vec![Started, cancel(), killed()], "- | stop | cancelled Kill, finish"),
+        (vec![Started, cancel(), died(true)], "- | stop | lost true, finish"),
+        (vec![Started, stopped()], "- | failed, finish"),
+        (vec![deadline(), Withdrawn], "withdraw | timed out Queued, finish"),
+        (vec![deadline(), Assigned, stopped()], "withdraw | timed out Assigned, stop | finish"),
+        (vec![Started, deadline(), stopped()], "- | timed out Running, stop | finish"),
+        (vec![Started, deadline(), completed()], "- | timed out Running, stop | finish"),
+        (vec![Started, deadline(), killed()], "- | timed out Running, stop | finish"),
+        (vec![Started, cancel(), deadline(), killed()], "- | stop | timed out Running | finish"),
+        (vec![cancel(), deadline(), Withdrawn], "withdraw | - | cancelled Queued, finish"),
+        (vec![Refused(LostCause::ShuttingDown)], "lost false, finish"),
+        (vec![died(false), Refused(LostCause::ShuttingDown)], "requeue | lost false, finish"),
+    ] {
+        let told = format!("{inputs:?}");
+        let mut execution = Execution::new(true);
+        let steps: Vec<_> = inputs
+            .into_iter()
+            .map(|input| {
+                let mut effects = Vec::new();
+                execution.step(input, &mut effects);
+                words(effects)
+            })
+            .collect();
+        assert_eq!(steps.join(" | "), expected, "{told}");
+    }
+}
+
+/// A leased session cannot be replaced: nothing is handed to another.
+#[test]
+fn an_execution_of_a_leased_session_is_not_requeued() {
+    let mut execution = Execution::new(false);
+    let mut effects = Vec::new();
+    execution.step(lost(false, DeathCause::Itself), &mut effects);
+    assert_eq!(words(effects), "lost false, finish");
+}
+
+fn input() -> impl Strategy<Value = u8> {
+    prop_oneof![6 => 0_u8..2, 4 => 2_u8..9, 2 => 9_u8..12]
+}
+
+fn nth(number: u8) -> Input {
+    match number {
+        0 => Input::Started,
+        1 => Input::Assigned,
+        2 => completed(),
+        3 => Input::Ended(Ending::Failed(Failure::Protocol { what: "x".into() })),
+        4 => stopped(),
+        5 => lost(false, DeathCause::Itself),
+        6 => lost(true, DeathCause::Itself),
+        7 => lost(true, DeathCause::Disobeyed),
+        8 => Input::Withdrawn,
+        9 => cancel(),
+        10 => deadline(),
+        _ => Input::Refused(LostCause::PoolFailed),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happens, in whatever order: at most one outcome, at most one second try, one after the other, and an
+    /// end that has an outcome.
+    #[test]
+    fn in_every_story_there_is_one_outcome(numbers in prop::collection::vec(input(), 1..30)) {
+        let mut execution = Execution::new(true);
+        let (mut settled, mut requeued, mut finished, mut started) = (0, 0, false, false);
+        for number in numbers {
+            if finished {
+                break;
+            }
+            let mut effects = Vec::new();
+            let input = nth(number);
+            started |= matches!(input, Input::Started);
+            let reached = matches!(input, Input::Deadline { .. }) && execution.phase != Phase::Queued;
+            execution.step(input, &mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Settle(outcome) => {
+                        settled += 1;
+                        let ran_not = matches!(&outcome, Outcome::TimedOut(it) if it.phase == Phase::Queued);
+                        prop_assert!(!(ran_not && started && requeued == 0), "{outcome:?}, and it had started");
+                    }
+                    Effect::Requeue => {
+                        requeued += 1;
+                        prop_assert_eq!(settled, 0, "who has an outcome does not run again");
+                    }
+                    Effect::Finish => finished = true,
+                    Effect::Withdraw | Effect::Stop => {}
+                }
+            }
+            prop_assert!(settled <= 1 && requeued <= 1);
+            prop_assert!(!reached || settled == 1, "a deadline is told when it passes");
+            prop_assert!(!finished || settled == 1, "an end without an outcome");
+        }
+    }
+}

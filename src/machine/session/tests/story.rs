@@ -1,0 +1,313 @@
+//! Stories: sequences in which most things make sense, and some come late, twice or from nowhere. After each beat the
+//! promises hold.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use proptest::{prelude::*, test_runner::TestCaseResult};
+
+use super::{
+    Bench, Broken, DeathCause, Effect, Ending, ErrorKind, ExecutionId, GRACE, Input, SessionState, Timer,
+    ToWorker, WARMUP, error, exited, heartbeat, is_legal, output, printed, ready, result, started,
+    wrong_field,
+};
+
+/// What happens next; about what runs now, or about something that is over.
+#[derive(Clone, Copy, Debug)]
+enum Beat {
+    Ready,
+    Assign,
+    Started,
+    Output,
+    WrongOutput,
+    Result,
+    Fails,
+    Stops,
+    Proof,
+    NoProof,
+    Cancel,
+    StaleCancel,
+    Interrupt,
+    Send,
+    WrongField,
+    LateOutput,
+    LateResult,
+    Stranger,
+    Printed,
+    Elapses(u8),
+    StaleTimer(u8),
+    Closes,
+    StopsReading,
+    Stop,
+    Kill,
+    Exits,
+}
+
+fn beat() -> impl Strategy<Value = Beat> {
+    prop_oneof![
+        6 => Just(Beat::Ready),
+        8 => Just(Beat::Assign),
+        8 => Just(Beat::Started),
+        4 => Just(Beat::Output),
+        8 => Just(Beat::Result),
+        2 => Just(Beat::Fails),
+        3 => Just(Beat::Stops),
+        2 => Just(Beat::Proof),
+        1 => Just(Beat::NoProof),
+        4 => Just(Beat::Cancel),
+        1 => Just(Beat::StaleCancel),
+        1 => Just(Beat::Interrupt),
+        1 => Just(Beat::Send),
+        2 => Just(Beat::WrongField),
+        2 => Just(Beat::LateOutput),
+        3 => Just(Beat::Printed),
+        3 => any::<u8>().prop_map(Beat::Elapses),
+        1 => any::<u8>().prop_map(Beat::StaleTimer),
+        1 => prop_oneof![
+            Just(Beat::WrongOutput), Just(Beat::LateResult), Just(Beat::Stranger), Just(Beat::Closes),
+            Just(Beat::StopsReading), Just(Beat::Stop), Just(Beat::Kill), Just(Beat::Exits)
+        ],
+    ]
+}
+
+/// What has become of each execution that was handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Fate {
+    sent: bool,
+    started: bool,
+    told: u32,
+    freed: u32,
+}
+
+struct Story {
+    bench: Bench,
+    fates: BTreeMap<ExecutionId, Fate>,
+    /// What the worker was last given, and the number of its next output.
+    current: ExecutionId,
+    seq: u64,
+    probe: u64,
+    armed: BTreeSet<String>,
+    killed: bool,
+    deaths: u32,
+}
+
+const TIMERS: [Timer; 4] = [Timer::Start, Timer::Ladder, Timer::Proof, Timer::Exit];
+
+impl Story {
+    fn new(warmup: bool) -> Self {
+        let bench = Bench::new(warmup);
+        let armed = BTreeSet::from([format!("{:?}", Timer::Start)]);
+        let current = if warmup { WARMUP } else { ExecutionId(2) };
+        Self { bench, fates: BTreeMap::new(), current, seq: 0, probe: 0, armed, killed: false, deaths: 0 }
+    }
+
+    /// Something that ended before what runs now.
+    fn stale(&self) -> ExecutionId {
+        let over = self.fates.iter().find(|(id, fate)| **id != self.current && fate.freed > 0);
+        over.map_or(ExecutionId(99), |(id, _)| *id)
+    }
+
+    /// The input that this beat is now; `None`: it makes no sense at this moment.
+    fn input(&mut self, beat: Beat) -> Option<Input> {
+        let id = self.current;
+        let state = self.bench.session.state();
+        let runs = matches!(state, SessionState::Busy | SessionState::Warming);
+        Some(match beat {
+            Beat::Ready => (state == SessionState::Creating).then(ready)?,
+            Beat::Assign => {
+                let last = self.fates.keys().next_back().map_or(9, |id| id.get());
+                let id = ExecutionId(last + 1);
+                self.fates.insert(id, Fate::default());
+                Input::Assign(id)
+            }
+            Beat::Started => started(id),
+            Beat::Output if runs => output(id, self.seq),
+            Beat::WrongOutput if runs => output(id, self.seq + 2),
+            Beat::Result if runs => result(id),
+            Beat::Fails if runs => error(id, ErrorKind::Exception),
+            Beat::Stops if runs => error(id, ErrorKind::Cancelled),
+            Beat::Output | Beat::WrongOutput | Beat::Result | Beat::Fails | Beat::Stops => return None,
+            Beat::Proof => heartbeat(self.probe, None),
+            Beat::NoProof => heartbeat(self.probe, Some(id)),
+            Beat::Cancel => Input::Cancel(id),
+            Beat::StaleCancel => Input::Cancel(self.stale()),
+            Beat::Interrupt => Input::Interrupt(id),
+            Beat::Send => Input::Send(id, ToWorker::Interrupt),
+            Beat::WrongField => wrong_field(Some(id)),
+            Beat::LateOutput => output(self.stale(), 0),
+            Beat::LateResult => result(self.stale()),
+            Beat::Stranger => result(ExecutionId(99)),
+            Beat::Printed => printed(),
+            Beat::Elapses(which) => {
+                let armed: Vec<_> =
+                    TIMERS.iter().filter(|timer| self.armed.contains(&format!("{timer:?}"))).collect();
+                let timer = **armed.get(usize::from(which) % armed.len().max(1))?;
+                self.armed.remove(&format!("{timer:?}"));
+                Input::Elapsed(timer)
+            }
+            Beat::StaleTimer(which) => Input::Elapsed(TIMERS[usize::from(which) % TIMERS.len()]),
+            Beat::Closes => Input::Broken(Broken::Closed),
+            Beat::StopsReading => Input::Broken(Broken::NotReading),
+            Beat::Stop => Input::Stop,
+            Beat::Kill => Input::Kill(DeathCause::ShuttingDown),
+            Beat::Exits => exited(),
+        })
+    }
+
+    fn play(&mut self, input: Input) -> TestCaseResult {
+        let old = self.bench.session.state();
+        let told = format!("{input:?}");
+        self.bench.step(input);
+        let new = self.bench.session.state();
+        prop_assert!(is_legal(old, new), "{old} -> {new} by {told}");
+        for effect in std::mem::take(&mut self.bench.effects) {
+            self.effect(effect, old)?;
+        }
+        self.timers(new)?;
+        if new == SessionState::Idle {
+            let fate = self.fates.get(&self.current).copied().unwrap_or_default();
+            prop_assert_eq!((fate.told, fate.freed), (1, 1), "idle, and {} is {:?}", self.current, fate);
+        }
+        Ok(())
+    }
+
+    fn effect(&mut self, effect: Effect, old: SessionState) -> TestCaseResult {
+        let of_the_living = matches!(
+            effect,
+            Effect::Execute(_)
+                | Effect::Started(_)
+                | Effect::Event(..)
+                | Effect::Ended(..)
+                | Effect::Ready
+                | Effect::Idle(_)
+        );
+        prop_assert!(self.deaths == 0 || !of_the_living, "after the end: {effect:?}");
+        match effect {
+            Effect::Execute(id) if id == WARMUP => prop_assert_eq!(old, SessionState::Creating),
+            Effect::Execute(id) => {
+                prop_assert!(matches!(old, SessionState::Ready | SessionState::Idle), "executed while {old}");
+                self.fates.entry(id).or_default().sent = true;
+                (self.current, self.seq) = (id, 0);
+            }
+            Effect::Started(id) => {
+                let fate = self.fates.entry(id).or_default();
+                prop_assert!(fate.sent && !fate.started && fate.told == 0, "{id} started: {fate:?}");
+                fate.started = true;
+            }
+            Effect::Event(id, _) => {
+                let fate = self.fates.get(&id).copied().unwrap_or_default();
+                prop_assert!(id == self.current && fate.sent && fate.told == 0, "an event of {id}: {fate:?}");
+            }
+            Effect::Ended(id, ending) => self.ended(id, &ending)?,
+            Effect::Returned(id) => {
+                let fate = self.fates.entry(id).or_default();
+                prop_assert!(!fate.sent && fate.told == 0, "{id} returned: {fate:?}");
+                fate.told += 1;
+            }
+            Effect::Idle(id) => {
+                prop_assert_eq!(id, self.current);
+                self.fates.entry(id).or_default().freed += 1;
+            }
+            Effect::Arm(timer, _) => drop(self.armed.insert(format!("{timer:?}"))),
+            Effect::Disarm(timer) => drop(self.armed.remove(&format!("{timer:?}"))),
+            Effect::Kill => self.killed = true,
+            Effect::Terminated(_) => self.deaths += 1,
+            Effect::Write(ToWorker::Ping(ping)) => self.probe = ping.seq,
+            Effect::Write(_)
+            | Effect::Interrupt
+            | Effect::Shed
+            | Effect::Background(_)
+            | Effect::Ready
+            | Effect::Noted(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Exactly once, and "it did not start" only if it did not.
+    fn ended(&mut self, id: ExecutionId, ending: &Ending) -> TestCaseResult {
+        let fate = self.fates.entry(id).or_default();
+        prop_assert!(fate.sent && fate.told == 0, "{id} ended: {fate:?}");
+        fate.told += 1;
+        if let Ending::Lost(lost) = ending {
+            prop_assert!(lost.started || !fate.started, "{id} had started");
+        }
+        Ok(())
+    }
+
+    /// A wait is armed where one is needed, and none is left where none is.
+    fn timers(&mut self, state: SessionState) -> TestCaseResult {
+        let armed = |timer: Timer| self.armed.contains(&format!("{timer:?}"));
+        match state {
+            SessionState::Creating | SessionState::Warming => prop_assert!(armed(Timer::Start), "{state}"),
+            SessionState::Ready | SessionState::Idle => {
+                let left: Vec<_> = TIMERS[..3].iter().filter(|timer| armed(**timer)).collect();
+                prop_assert!(left.is_empty(), "{state} with {left:?}");
+            }
+            SessionState::ShuttingDown => prop_assert!(self.killed || armed(Timer::Exit), "nothing ends it"),
+            SessionState::Busy | SessionState::Terminated => {}
+        }
+        let told = self.fates.get(&self.current).is_some_and(|fate| fate.told > 0);
+        if state == SessionState::Busy && told {
+            prop_assert!(armed(Timer::Proof), "nothing waits for the proof");
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn in_every_story_each_execution_ends_once_and_each_wait_ends(
+        warmup in any::<bool>(),
+        beats in prop::collection::vec(beat(), 1..60),
+    ) {
+        let mut story = Story::new(warmup);
+        story.bench.effects.clear();
+        for beat in beats {
+            if let Some(input) = story.input(beat) {
+                let counts = matches!(beat, Beat::Output | Beat::WrongOutput);
+                story.play(input)?;
+                story.seq += u64::from(counts);
+            }
+        }
+        // Whatever was, it ends.
+        story.play(Input::Kill(DeathCause::ShuttingDown))?;
+        if story.deaths == 0 {
+            story.play(exited())?;
+        }
+        prop_assert_eq!(story.deaths, 1);
+        for (id, fate) in &story.fates {
+            prop_assert_eq!(fate.told, 1, "{} was told {:?}", id, fate);
+        }
+    }
+
+    /// A cancel ends: by the worker, or by its death at the end of the grace.
+    #[test]
+    fn a_cancel_always_ends_within_the_grace(obeys_after in 0_u32..40) {
+        let id = ExecutionId(5);
+        let mut bench = Bench::in_state(SessionState::Busy, id);
+        let mut waited = Duration::ZERO;
+        let mut input = Input::Cancel(id);
+        for climbs in 0.. {
+            let effects = bench.step(input);
+            if effects.contains(&Effect::Kill) {
+                prop_assert_eq!(waited, GRACE);
+                break;
+            }
+            let wait = effects.iter().find_map(|effect| match effect {
+                Effect::Arm(Timer::Ladder, wait) => Some(*wait),
+                _other => None,
+            });
+            if climbs == obeys_after {
+                bench.step(error(id, ErrorKind::Cancelled));
+                prop_assert_eq!(bench.session.state(), SessionState::Idle);
+                break;
+            }
+            waited += wait.expect("the next rung is waited for");
+            input = Input::Elapsed(Timer::Ladder);
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Stories of a pool: callers, workers and time do what they do, some of it late; after each beat the promises hold.
+
+mod beat;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use proptest::{
+    prelude::*,
+    test_runner::{TestCaseError, TestCaseResult},
+};
+
+use self::beat::{Beat, beat};
+use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, dead};
+
+/// What the story knows of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    Starts,
+    Idles,
+    Runs(ExecutionId),
+    IsLeased(LeaseId, Option<ExecutionId>),
+    Ends,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Waits(Option<LeaseId>),
+    Placed(usize),
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    Waits,
+    Slot(usize),
+    Ended,
+}
+
+struct Story {
+    bench: Bench,
+    config: PoolConfig,
+    workers: BTreeMap<usize, (Generation, Does)>,
+    fates: BTreeMap<ExecutionId, Fate>,
+    leases: BTreeMap<LeaseId, Holds>,
+    last: u64,
+    tick: Option<Instant>,
+    end: Option<Instant>,
+    started: bool,
+    stopped: u32,
+}
+
+fn pick<T: Copy>(number: u8, from: impl Iterator<Item = T>) -> Option<T> {
+    let from: Vec<T> = from.collect();
+    from.get(usize::from(number) % from.len().max(1)).copied()
+}
+
+impl Story {
+    fn new(config: PoolConfig) -> Result<Self, TestCaseError> {
+        let mut story = Self {
+            bench: Bench::new(config.clone()),
+            config,
+            workers: BTreeMap::new(),
+            fates: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            last: 0,
+            tick: None,
+            end: None,
+            started: false,
+            stopped: 0,
+        };
+        story.play(Input::Begin)?;
+        Ok(story)
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The worker of a slot that does this, if there is one.
+    fn worker(&self, number: u8, does: impl Fn(&Does) -> bool) -> Option<(usize, Generation, Does)> {
+        let workers = self.workers.iter().filter(|(_, (_, it))| does(it));
+        pick(number, workers.map(|(slot, (generation, it))| (*slot, *generation, *it)))
+    }
+
+    fn beat(&mut self, beat: Beat) -> TestCaseResult {
+        match beat {
+            // The supervisor has ended: nobody listens.
+            _ if self.stopped > 0 => Ok(()),
+            Beat::Submit => self.submit(None),
+            Beat::SubmitLeased(number) => match pick(number, self.leases.keys().copied()) {
+                Some(lease) => self.submit(Some(lease)),
+                None => Ok(()),
+            },
+            Beat::Withdraw(number) => match pick(number, self.fates.keys().copied()) {
+                Some(id) => self.play(Input::Withdraw(id)),
+                None => Ok(()),
+            },
+            Beat::Forget(number) => self.forget(number),
+            Beat::Lease => {
+                let lease = LeaseId(self.next_id());
+                self.leases.insert(lease, Holds::Waits);
+                self.play(Input::Lease(lease))
+            }
+            Beat::Release(number) => match pick(number, self.leases.keys().copied()) {
+                Some(lease) => {
+                    self.leases.remove(&lease);
+                    self.play(Input::Release(lease))
+                }
+                None => Ok(()),
+            },
+            Beat::Expire(number) => match pick(number, self.leases.keys().copied()) {
+                Some(lease) => self.play(Input::LeaseExpired(lease)),
+                None => Ok(()),
+            },
+            Beat::Passes(ms) => self.passes(Duration::from_millis(ms.into())),
+            Beat::Shutdown => self.play(Input::Shutdown { grace: SECOND }),
+            of_a_worker => self.worker_beat(of_a_worker),
+        }
+    }
+
+    fn worker_beat(&mut self, beat: Beat) -> TestCaseResult {
+        match beat {
+            Beat::Ready(number) => {
+                let Some((slot, generation, _)) = self.worker(number, |does| *does == Does::Starts) else {
+                    return Ok(());
+                };
+                self.workers.insert(slot, (generation, Does::Idles));
+                self.play(Input::Ready { slot, generation })
+            }
+            Beat::NotSpawned(number) => {
+                let Some((slot, generation, _)) = self.worker(number, |does| *does == Does::Starts) else {
+                    return Ok(());
+                };
+                self.workers.remove(&slot);
+                self.play(Input::NotSpawned { slot, generation, why: "refused".into() })
+            }
+            Beat::Ends(number) => {
+                let runs = |does: &Does| matches!(does, Does::Runs(_) | Does::IsLeased(_, Some(_)));
+                let Some((slot, generation, does)) = self.worker(number, runs) else { return Ok(()) };
+                let (execution, free) = match does {
+                    Does::Runs(id) => (id, Does::Idles),
+                    Does::IsLeased(lease, Some(id)) => (id, Does::IsLeased(lease, None)),
+                    other => unreachable!("{other:?} runs nothing"),
+                };
+                self.workers.insert(slot, (generation, free));
+                self.fates.insert(execution, Fate::Over);
+                self.play(Input::Idle { slot, generation, execution })
+            }
+            Beat::Dies(number, started) => {
+                let Some((slot, generation, does)) = self.worker(number, |_| true) else { return Ok(()) };
+                self.workers.remove(&slot);
+                let back = self.loses(does, started);
+                self.play(dead(slot, generation.0))?;
+                back.map_or(Ok(()), |id| self.play(Input::Requeue(id)))
+            }
+            Beat::HandsBack(number) => {
+                // The session is dying, which the pool does not know yet.
+                let Some((slot, generation, does)) =
+                    self.worker(number, |does| matches!(does, Does::Runs(_)))
+                else {
+                    return Ok(());
+                };
+                let Some(id) = self.loses(does, false) else { return Ok(()) };
+                self.workers.insert(slot, (generation, Does::Ends));
+                self.play(Input::Requeue(id))?;
+                self.workers.remove(&slot);
+                self.play(dead(slot, generation.0))
+            }
+            Beat::Abandoned(number) => {
+                let alive = |does: &Does| *does != Does::Ends;
+                let Some((slot, generation, does)) = self.worker(number, alive) else { return Ok(()) };
+                let back = self.loses(does, false);
+                self.workers.insert(slot, (generation, Does::Ends));
+                self.play(Input::Abandoned { slot, generation, why: "its actor died".into() })?;
+                back.map_or(Ok(()), |id| self.play(Input::Requeue(id)))
+            }
+            Beat::Stale(number) => {
+                let Some((slot, generation, _)) = self.worker(number, |_| true) else { return Ok(()) };
+                let generation = Generation(generation.0 - 1);
+                self.play(Input::Ready { slot, generation })?;
+                self.play(Input::NotSpawned { slot, generation, why: "late".into() })?;
+                self.play(dead(slot, generation.0))
+            }
+            other => unreachable!("{other:?} is of no worker"),
+        }
+    }
+
+    /// What a worker that does this takes with it. An execution that did not start comes back.
+    fn loses(&mut self, does: Does, started: bool) -> Option<ExecutionId> {
+        match does {
+            Does::Runs(id) if !started => {
+                self.fates.insert(id, Fate::Waits(None));
+                Some(id)
+            }
+            Does::Runs(id) | Does::IsLeased(_, Some(id)) => {
+                self.fates.insert(id, Fate::Over);
+                None
+            }
+            Does::Starts | Does::Idles | Does::IsLeased(_, None) | Does::Ends => None,
+        }
+    }
+
+    fn submit(&mut self, lease: Option<LeaseId>) -> TestCaseResult {
+        let id = ExecutionId(self.next_id());
+        self.fates.insert(id, Fate::Waits(lease));
+        self.play(Input::Submit(id, lease))
+    }
+
+    /// The actor of an execution is gone: it waits no more, or its worker is told to stop.
+    fn forget(&mut self, number: u8) -> TestCaseResult {
+        let open = self.fates.iter().filter(|(_, fate)| **fate != Fate::Over);
+        let Some((id, fate)) = pick(number, open.map(|(id, fate)| (*id, *fate))) else { return Ok(()) };
+        if matches!(fate, Fate::Waits(_)) {
+            self.fates.insert(id, Fate::Over);
+        }
+        self.play(Input::Forget(id))?;
+        let cancels =
+            |effect: &Effect| matches!(effect, Effect::Cancel { execution, .. } if *execution == id);
+        let told = self.bench.effects.iter().any(cancels);
+        prop_assert_eq!(told, matches!(fate, Fate::Placed(_)), "{} was {:?}", id, fate);
+        Ok(())
+    }
+
+    fn passes(&mut self, time: Duration) -> TestCaseResult {
+        self.bench.now += time;
+        let now = self.bench.now;
+        if self.tick.take_if(|due| *due <= now).is_some() {
+            self.play(Input::Tick)?;
+        }
+        if self.end.take_if(|due| *due <= now).is_some() {
+            self.play(Input::ShutdownElapsed)?;
+        }
+        Ok(())
+    }
+
+    fn play(&mut self, input: Input) -> TestCaseResult {
+        let told = format!("{input:?}");
+        self.bench.step(input);
+        let effects = std::mem::take(&mut self.bench.effects);
+        for effect in &effects {
+            self.effect(effect)
+                .map_err(|error| TestCaseError::fail(format!("{told}: {effect:?}: {error}")))?;
+        }
+        self.bench.effects = effects;
+        self.holds().map_err(|error| TestCaseError::fail(format!("after {told}: {error}")))
+    }
+
+    fn effect(&mut self, effect: &Effect) -> TestCaseResult {
+        match effect {
+            Effect::Start { slot, generation } => {
+                prop_assert!(self.end.is_none() && self.workers.len() < self.config.max_sessions);
+                let before = self.workers.insert(*slot, (*generation, Does::Starts));
+                prop_assert_eq!(before, None, "a slot has one worker");
+            }
+            Effect::Assign { slot, execution } => self.assigned(*slot, *execution)?,
+            Effect::Withdrawn(id) | Effect::Lose(id, _) => {
+                let before = self.fates.insert(*id, Fate::Over);
+                prop_assert!(matches!(before, Some(Fate::Waits(_))), "{before:?}");
+            }
+            Effect::AlreadyAssigned { slot, execution } => {
+                prop_assert_eq!(self.fates.get(execution), Some(&Fate::Placed(*slot)));
+            }
+            Effect::Refuse(id, _) => drop(self.fates.remove(id)),
+            Effect::Grant { lease, slot } => {
+                let does = self.workers.get_mut(slot).map(|(_, does)| does);
+                prop_assert_eq!(does.as_deref(), Some(&Does::Idles), "only an idle session is leased");
+                *does.expect("seen above") = Does::IsLeased(*lease, None);
+                prop_assert_eq!(self.leases.insert(*lease, Holds::Slot(*slot)), Some(Holds::Waits));
+            }
+            Effect::Deny(lease, _) => prop_assert_eq!(self.leases.remove(lease), Some(Holds::Waits)),
+            Effect::LeaseEnded(lease, _) => {
+                let before = self.leases.insert(*lease, Holds::Ended);
+                prop_assert!(matches!(before, Some(Holds::Slot(_))), "{before:?}");
+            }
+            Effect::Stop { slot } => {
+                let worker = self.workers.get_mut(slot).map(|(_, does)| does);
+                let free = matches!(worker, Some(Does::Idles | Does::Starts | Does::IsLeased(_, None)));
+                prop_assert!(free, "stopped in the middle of something: {worker:?}");
+                *worker.expect("seen above") = Does::Ends;
+            }
+            // Its session says of what it ran that it is lost.
+            Effect::Desert { slot } => {
+                if let Some((_, does)) = self.workers.remove(slot) {
+                    self.loses(does, true);
+                }
+            }
+            Effect::Kill { .. } => prop_assert!(self.end.is_some(), "killed without a shutdown"),
+            Effect::Tick(wait) => self.tick = Some(self.bench.now + *wait),
+            Effect::ArmShutdown(wait) => self.end = Some(self.bench.now + *wait),
+            Effect::Stopped => self.stopped += 1,
+            Effect::Accept(_)
+            | Effect::Cancel { .. }
+            | Effect::ArmLease(..)
+            | Effect::DisarmLease(_)
+            | Effect::Failed(_) => {}
+            Effect::Started => self.started = true,
+        }
+        Ok(())
+    }
+
+    /// No assignment but to a session that is free, of what waits, and waits for that session.
+    fn assigned(&mut self, slot: usize, id: ExecutionId) -> TestCaseResult {
+        let before = self.fates.insert(id, Fate::Placed(slot));
+        let Some((_, does)) = self.workers.get_mut(&slot) else {
+            return Err(TestCaseError::fail("there is no worker"));
+        };
+        *does = match (*does, before) {
+            (Does::Idles, Some(Fate::Waits(None))) => Does::Runs(id),
+            (Does::IsLeased(lease, None), Some(Fate::Waits(Some(own)))) if lease == own => {
+                Does::IsLeased(lease, Some(id))
+            }
+            (does, before) => {
+                return Err(TestCaseError::fail(format!("{before:?} to a worker that {does:?}")));
+            }
+        };
+        Ok(())
+    }
+
+    fn holds(&self) -> TestCaseResult {
+        let status = self.bench.pool.status();
+        let does = |wanted: fn(&Does) -> bool| self.workers.values().filter(|(_, does)| wanted(does)).count();
+        let (idle, starting) = (does(|does| *does == Does::Idles), does(|does| *does == Does::Starts));
+        prop_assert_eq!((status.idle, status.starting), (idle, starting));
+        let in_line = self.fates.values().filter(|fate| **fate == Fate::Waits(None)).count();
+        let in_leases = self.fates.values().filter(|fate| matches!(fate, Fate::Waits(Some(_)))).count();
+        let leasing = self.leases.values().filter(|holds| **holds == Holds::Waits).count();
+        let waiting = in_line + leasing;
+        if self.stopped == 0 {
+            prop_assert!(status.queued <= waiting + in_leases, "{} queued, {} wait", status.queued, waiting);
+        }
+        prop_assert!(
+            idle == 0 || status.queued <= in_leases,
+            "one waits while a session is idle: {status:?}"
+        );
+        prop_assert!(status.backing_off == 0 || self.tick.is_some(), "nobody wakes the slot that backs off");
+        let serves = self.started && status.failed.is_none() && !status.shutting_down;
+        let provided = idle + starting >= self.config.min_idle + status.queued.saturating_sub(in_leases);
+        let can_start = status.backing_off == 0 && self.workers.len() < self.config.max_sessions;
+        prop_assert!(!serves || provided || !can_start, "a worker is missing: {status:?}");
+        if status.failed.is_some() && self.workers.is_empty() {
+            prop_assert_eq!(status.queued, in_leases, "they wait for ever: {:?}", status);
+        }
+        prop_assert!(self.stopped <= 1 && (self.stopped == 0 || self.workers.is_empty()));
+        Ok(())
+    }
+
+    /// Whatever was, it ends, and everybody has been told.
+    fn end(mut self) -> TestCaseResult {
+        self.play(Input::Shutdown { grace: Duration::ZERO })?;
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        for slot in workers {
+            let Some((generation, does)) = self.workers.remove(&slot) else { continue };
+            let back = self.loses(does, false);
+            self.play(dead(slot, generation.0))?;
+            if let Some(id) = back {
+                self.play(Input::Requeue(id))?;
+            }
+        }
+        prop_assert_eq!(self.stopped, 1);
+        let waits: Vec<_> = self.fates.iter().filter(|(_, fate)| **fate != Fate::Over).collect();
+        prop_assert!(waits.is_empty(), "nobody told {waits:?}");
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn in_every_story_all_are_served_or_told(
+        (max_sessions, min_idle, queue, line) in (1_usize..5, 0_usize..5, 0_usize..6, 0_usize..3),
+        forgiving in any::<bool>(),
+        beats in prop::collection::vec(beat(), 1..120),
+        shutdown in prop::option::of(0_usize..120),
+    ) {
+        let mut config = PoolConfig::default();
+        (config.max_sessions, config.min_idle) = (max_sessions, min_idle.min(max_sessions));
+        (config.queue, config.line) = (queue, line);
+        config.session_timeout = Some(SECOND);
+        if forgiving {
+            config.restart.intensity = 1_000;
+        }
+        let mut story = Story::new(config)?;
+        for (nth, beat) in beats.into_iter().enumerate() {
+            story.beat(beat)?;
+            if shutdown == Some(nth) {
+                story.beat(Beat::Shutdown)?;
+            }
+        }
+        story.end()?;
+    }
+}

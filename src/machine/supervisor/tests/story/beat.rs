@@ -1,0 +1,45 @@
+//! What can happen in a story of a pool, and how often.
+
+use proptest::prelude::*;
+
+/// What happens next. The number picks one of those that it can happen to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Beat {
+    Submit,
+    SubmitLeased(u8),
+    Withdraw(u8),
+    Forget(u8),
+    Lease,
+    Release(u8),
+    Expire(u8),
+    Ready(u8),
+    NotSpawned(u8),
+    Ends(u8),
+    Dies(u8, bool),
+    HandsBack(u8),
+    Abandoned(u8),
+    Stale(u8),
+    Passes(u16),
+    Shutdown,
+}
+
+pub(super) fn beat() -> impl Strategy<Value = Beat> {
+    let any = any::<u8>;
+    prop_oneof![
+        10 => Just(Beat::Submit),
+        4 => any().prop_map(Beat::SubmitLeased),
+        3 => any().prop_map(Beat::Withdraw),
+        1 => any().prop_map(Beat::Forget),
+        3 => Just(Beat::Lease),
+        3 => any().prop_map(Beat::Release),
+        1 => any().prop_map(Beat::Expire),
+        10 => any().prop_map(Beat::Ready),
+        1 => any().prop_map(Beat::NotSpawned),
+        10 => any().prop_map(Beat::Ends),
+        3 => (any(), prop::bool::ANY).prop_map(|(pick, started)| Beat::Dies(pick, started)),
+        1 => any().prop_map(Beat::HandsBack),
+        1 => any().prop_map(Beat::Abandoned),
+        1 => any().prop_map(Beat::Stale),
+        4 => (0_u16..12_000).prop_map(Beat::Passes),
+    ]
+}
