@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use ostler::{
@@ -30,6 +31,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     pub(crate) args: RunArgs,
+    /// Time that stopped code has.
+    pub(crate) grace: Duration,
     pub(crate) cwd: PathBuf,
     pub(crate) runtime: Runtime,
     pub(crate) console: Console,
