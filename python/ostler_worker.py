@@ -65,7 +65,6 @@ EXIT_INTERNAL = 112  # a bug in this file
 EXIT_HOST_GONE = 113
 
 PID = os.getpid()
-PARENT = os.getppid()
 MAIN_THREAD = get_ident()
 DOORBELL = _signal.SIGURG  # ignored by default: harmless before our handler is set, after exec, and in children
 WORKER = globals()  # `frame.f_globals is WORKER` tells our frames from the user's
@@ -701,7 +700,6 @@ class State:
         self.future = 0  # `from __future__` flags that later cells inherit
         self.untidy = False  # a fresh namespace was thrown away; collect its cycles when idle
         self.clean_path = list(sys.path)  # sys.path before the host or the user changed it
-        self.death_armed = False
         self.idle = False  # the idle work is done
         self.framed_output = False  # prints travel as frames (stdio transport)
 
@@ -2150,8 +2148,6 @@ def execute(message):
     if not valid_id(id):
         complain("an execute without a valid id", "id: 1 to 64 bytes of text", repr(id))
         return
-    if not state.death_armed:
-        arm_parent_death()
     packed = SHORT_TEXT[len(id)] + id.encode() if len(id) < 32 and id.isascii() else encode(id)
     channel.send_frame(started_frame(id, packed))
     execution = begin(id)
@@ -2698,26 +2694,8 @@ def open_nothing():
 # ---------------------------------------------------------------------------------------------------------------
 
 
-def arm_parent_death():
-    """Asks the kernel to kill this process when its parent dies: the one case that an end of file cannot reach is
-    code that never lets go of the interpreter. Must be done before the first user code."""
-    state.death_armed = True
-    if not LINUX:
-        return
-    ctypes = load("ctypes")
-    try:
-        ctypes.CDLL(None).prctl(1, int(_signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
-    except Exception as problem:
-        log("warn", f"no parent-death signal: {problem!r}")
-    if os.getppid() != PARENT:  # it died before we asked
-        host_gone()
-
-
 def chores():
     """The idle work, one piece at a time. Each is short: a frame that arrives meanwhile waits for it."""
-    if not state.death_armed:
-        arm_parent_death()
-    yield
     load("linecache")  # needed by the first execution
     yield
     load("traceback")  # needed by the first exception

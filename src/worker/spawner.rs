@@ -8,7 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use super::{
     scratch::Scratch,
     sweep::Estate,
     threads::Threads,
+    undertaker::Undertaker,
     unsettled::{Pending, Unsettled},
 };
 use crate::{
@@ -33,18 +34,22 @@ use crate::{
 /// How long a spawner may take to settle. A process in an uninterruptible wait of the kernel does not die.
 const SETTLED_LIMIT: Duration = Duration::from_secs(1);
 
+/// Started with the first worker.
+type SharedUndertaker = Arc<Mutex<Option<Undertaker>>>;
+
 /// Starts real processes.
 #[derive(Debug)]
 pub(crate) struct ProcessSpawner {
     spec: Arc<WorkerSpec>,
     unsettled: Unsettled,
+    undertaker: SharedUndertaker,
 }
 
 impl ProcessSpawner {
     /// Nothing is looked up yet: each start finds the program anew, so that one that was replaced is used by the next
     /// worker.
     pub(crate) fn new(spec: WorkerSpec) -> Self {
-        Self { spec: Arc::new(spec), unsettled: Unsettled::default() }
+        Self { spec: Arc::new(spec), unsettled: Unsettled::default(), undertaker: Arc::default() }
     }
 
     /// Resolves when nothing is left of the workers that have ended, however long that takes.
@@ -56,7 +61,8 @@ impl ProcessSpawner {
 impl Spawner for ProcessSpawner {
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> {
         let (spec, tag, unsettled) = (Arc::clone(&self.spec), tag.to_owned(), self.unsettled.clone());
-        Box::pin(async move { spawn(spec, tag, unsettled).await })
+        let undertaker = Arc::clone(&self.undertaker);
+        Box::pin(async move { spawn(spec, tag, unsettled, undertaker).await })
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -65,7 +71,12 @@ impl Spawner for ProcessSpawner {
     }
 }
 
-async fn spawn(spec: Arc<WorkerSpec>, tag: String, unsettled: Unsettled) -> Result<Worker, SpawnError> {
+async fn spawn(
+    spec: Arc<WorkerSpec>,
+    tag: String,
+    unsettled: Unsettled,
+    undertaker: SharedUndertaker,
+) -> Result<Worker, SpawnError> {
     let codec = spec.codec;
     let (program, args, first) = match &spec.program {
         Program::Command { program, args } => (program.clone(), args.clone(), Bytes::new()),
@@ -80,7 +91,16 @@ async fn spawn(spec: Arc<WorkerSpec>, tag: String, unsettled: Unsettled) -> Resu
         let program = program::find(&program, env.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
         let (cwd, scratch) = working_folder(&spec, &tag, &program)?;
         let socket = spec.transport == Transport::Socket;
-        start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &unsettled)
+        let pool = tag.split('.').next().unwrap_or_default().to_owned();
+        let worker = start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &unsettled);
+        // Behind the worker, which boots meanwhile, and before it can be sent any code.
+        let mut undertaker = undertaker.lock().unwrap_or_else(PoisonError::into_inner);
+        if undertaker.is_none() {
+            let failed =
+                |error: &SpawnError| tracing::warn!(%error, "workers may outlive this host if it is killed");
+            *undertaker = Undertaker::start(&pool).inspect_err(failed).ok();
+        }
+        worker
     };
     let Started { ends, exit, power, starting: _starting } = on_spawn_thread(&asked, start).await??;
     let connect = |error| program::system("connect to a process", &asked, error);
