@@ -1581,6 +1581,40 @@ def finish_like_a_process(execution):
             pools._shutdown = False
 
 
+class ExitHandlers:
+    """What a script itself registers with atexit, which runs when the script ends. What libraries register runs when
+    the worker does: they stay loaded."""
+
+    def __init__(self, namespace):
+        self.namespace = namespace
+        self.handlers = []
+        self.atexit = load("atexit")
+        self.originals = self.atexit.register, self.atexit.unregister
+        self.atexit.register, self.atexit.unregister = self.register, self.unregister
+
+    def register(self, function, /, *args, **kwargs):
+        if sys._getframe(1).f_globals is not self.namespace:
+            return self.originals[0](function, *args, **kwargs)
+        self.handlers.append(partial(function, *args, **kwargs))
+        return function
+
+    def unregister(self, function):
+        self.handlers[:] = [handler for handler in self.handlers if handler.func != function]
+        self.originals[1](function)
+
+    def run(self, execution):
+        while self.handlers:
+            try:
+                self.handlers.pop()()
+            except BaseException:
+                if execution.level or execution.interrupted:
+                    raise
+                load("traceback").print_exc()  # as Python does, and goes on
+
+    def give_back(self):
+        self.atexit.register, self.atexit.unregister = self.originals
+
+
 def finish_tasks():
     """Ends a fresh execution's background tasks, as `asyncio.run` does."""
     loop = state.loop
@@ -1721,6 +1755,7 @@ def run_cell(execution, message):
         remember_source(filename, code)
     body, tail = compile_cell(code, filename, execution.silent)
     execution.leaves_nothing = execution.fresh or defines_nothing(body, tail)
+    exit_handlers = ExitHandlers(namespace) if execution.script else None
     try:
         if ((body.co_flags if body else 0) | (tail.co_flags if tail else 0)) & COROUTINE:
             return run_coroutine(run_parts(body, tail, namespace), execution)
@@ -1732,18 +1767,23 @@ def run_cell(execution, message):
         return None if tail is None else eval(tail, namespace)
     finally:
         if (execution.fresh or execution.script) and not state.forked:
-            finish_borrowed(execution)
+            finish_borrowed(execution, exit_handlers)
 
 
-def finish_borrowed(execution):
+def finish_borrowed(execution, exit_handlers):
     """What a process would still do at its end, unless it has been told to stop."""
-    if execution.level or execution.interrupted:
-        return
-    state.user = True
-    if execution.script:
-        finish_like_a_process(execution)
-    if execution.fresh:
-        finish_tasks()
+    try:
+        if execution.level or execution.interrupted:
+            return
+        state.user = True
+        if execution.script:
+            finish_like_a_process(execution)
+            exit_handlers.run(execution)
+        if execution.fresh:
+            finish_tasks()
+    finally:
+        if exit_handlers is not None:
+            exit_handlers.give_back()
 
 
 # ---------------------------------------------------------------------------------------------------------------
