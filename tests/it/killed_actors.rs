@@ -84,7 +84,7 @@ async fn f42_the_actor_of_a_queued_execution_dies_and_its_place_is_free() {
         let pool = Pool::start_with(polite(), |it| it.queue(1)).await;
         let running = pool.runtime.execute("sleep 1000").await.unwrap();
         let queued = pool.runtime.execute("queued").await.unwrap();
-        assert!(matches!(pool.runtime.execute("x").await, Err(SubmitError::QueueFull { limit: 1 })));
+        assert!(matches!(pool.runtime.execute("x").await, Err(SubmitError::QueueFull { limit: 1, .. })));
         actor_of(&queued).kill();
         assert_eq!(queued.outcome().await, gone(false, "execution"));
         let next = pool.runtime.execute("next").await.unwrap();
