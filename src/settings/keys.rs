@@ -3,7 +3,7 @@
 use super::{
     Settings,
     given::Given,
-    kind::{Count, Kind, Named, Part, Processors, Size, Switch, Text, Texts, Time, Word},
+    kind::{Count, Kind, Named, Part, Processors, Size, Switch, Text, Texts, Time, Weights, Word},
 };
 
 /// A setting.
@@ -101,6 +101,24 @@ pub(super) static KEYS: &[Key] = &[
         "Most workers alive at once, starting and dying ones included."
     ),
     key!("pool.queue", Count, pool.queue, "Most requests that wait for a session."),
+    key!(
+        "pool.tenant_queue",
+        Count,
+        pool.tenant_queue,
+        "Most requests of one tenant that wait, so that none of them can take the whole queue."
+    ),
+    key!(
+        "pool.tenant_weights",
+        Weights,
+        pool.tenant_weights,
+        "How often a tenant is served in its turn, where another one is served once."
+    ),
+    key!(
+        "pool.queue_timeout",
+        Time,
+        pool.queue_timeout,
+        "How long a request may wait for a session; \"never\": until its deadline."
+    ),
     key!(
         "pool.line",
         Count,

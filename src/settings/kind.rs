@@ -6,6 +6,7 @@ use super::given::Given;
 use crate::{
     config::{PoolConfig, Transport},
     protocol::Codec,
+    request::Tenant,
 };
 
 /// How a value of a kind is written for a field of type `T`.
@@ -36,6 +37,8 @@ pub(super) struct Text;
 pub(super) struct Texts;
 /// Texts by name.
 pub(super) struct Named;
+/// Counts by name.
+pub(super) struct Weights;
 /// One of some words.
 pub(super) struct Word;
 
@@ -48,6 +51,12 @@ fn is_none(given: &Given) -> bool {
 pub(super) fn quoted(text: &str) -> String {
     let json = serde_json::to_string(text).expect("a text is always JSON");
     json.replace('\x7F', "\\u007F")
+}
+
+/// Names with their values, which are TOML already.
+fn table<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> String {
+    let entries: Vec<String> = entries.map(|(name, value)| format!("{} = {value}", quoted(name))).collect();
+    if entries.is_empty() { "{}".into() } else { format!("{{ {} }}", entries.join(", ")) }
 }
 
 fn integer<T: TryFrom<i64>>(given: &Given) -> Option<T> {
@@ -242,9 +251,18 @@ impl Kind<BTreeMap<String, String>> for Named {
         entries.iter().map(entry).collect()
     }
     fn show(value: &BTreeMap<String, String>) -> String {
-        let entry = |(name, value): (&String, &String)| format!("{} = {}", quoted(name), quoted(value));
-        let entries: Vec<String> = value.iter().map(entry).collect();
-        if entries.is_empty() { "{}".into() } else { format!("{{ {} }}", entries.join(", ")) }
+        table(value.iter().map(|(name, value)| (name.as_str(), quoted(value))))
+    }
+}
+
+impl Kind<BTreeMap<Tenant, u32>> for Weights {
+    const EXPECTED: &'static str = "a table of whole numbers, such as { batch = 1, web = 4 }";
+    fn read(given: &Given) -> Option<BTreeMap<Tenant, u32>> {
+        let Given::Table(entries) = given else { return None };
+        entries.iter().map(|(name, value)| Some((name.as_str().into(), integer(value)?))).collect()
+    }
+    fn show(value: &BTreeMap<Tenant, u32>) -> String {
+        table(value.iter().map(|(name, weight)| (&**name, weight.to_string())))
     }
 }
 

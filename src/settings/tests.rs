@@ -32,6 +32,9 @@ fn every_field_has_a_key_and_every_key_a_field() {
         min_idle,
         max_sessions,
         queue,
+        tenant_queue,
+        tenant_weights,
+        queue_timeout,
         line,
         deadline,
         grace,
@@ -74,6 +77,8 @@ fn what_is_printed_reads_back_to_the_same() {
     other.pool.deadline = None;
     other.pool.warmup = Some("print(\"a\\b\t'c'\u{7f}é\")\n".into());
     other.pool.max_report_bytes = 1_500;
+    other.pool.tenant_weights = [("a b".into(), 3), ("c".into(), 1)].into();
+    other.pool.queue_timeout = Some(Duration::from_millis(1500));
     other.pool.recycle.max_memory = Some(3 << 30);
     other.pool.recycle.max_executions = Some(10);
     other.pool.restart.window = Duration::from_millis(90_500);
