@@ -13,8 +13,8 @@ The code finds what `python FILE ARGS` would give it: __file__, __name__, sys.ar
 your environment, and standard input through input() and sys.stdin. Output goes to stdout and stderr as it comes. With
 several files each line carries the name of its file, and a summary follows.
 
-Ctrl-C raises KeyboardInterrupt in what runs; what has not ended after --grace, or at a second Ctrl-C, is killed. A TERM
-signal lets it run for the grace, then kills it. Nothing stays behind.
+Ctrl-C raises KeyboardInterrupt in what runs; a TERM signal lets it run. Either way no other file is begun, and what has
+not ended after --grace, or at a second of these signals, is killed. Nothing stays behind.
 
 Exit codes:
   0    all completed
@@ -47,7 +47,8 @@ Examples:
   ostler run report.py --json | jq -r 'select(.event == \"output\").text'";
 
 pub(crate) const REPL_HELP: &str = "\
-Ctrl-C interrupts the code that runs and keeps the state; at the prompt it clears the input. Ctrl-D or exit() ends. When
+Ctrl-C interrupts the code that runs and keeps the state; at the prompt it clears the input. Ctrl-D or exit() ends. A
+TERM signal lets a statement that runs end within --grace; a second one kills it. The exit code is then 143. When
 the worker dies, its cause is shown and a new session begins. The history is kept in $XDG_STATE_HOME/ostler/history
 (~/.local/state/ostler/history).
 

@@ -54,7 +54,7 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
     };
     let session = runtime.session().await.map_err(Fatal::not_started)?;
     let screen = Screen::new(console.clone());
-    let mut repl = Repl::new(runtime.clone(), session, reader, screen, signals, startup);
+    let mut repl = Repl::new(runtime.clone(), session, reader, screen, signals, startup, settings.pool.grace);
     let exit = serve(&mut repl, typed).await;
     console.flush().await;
     drop(repl);

@@ -126,7 +126,7 @@ async fn take_turns(line: Arc<Mutex<Line>>, show: Show, around: Arc<Surroundings
     while around.stop.now() == Stop::No {
         let Some((place, source, mut outlet)) = line.lock().await.waiting.pop_front() else { break };
         line.lock().await.show(show, 0, |running| running.push(source.label()), &around).await;
-        ended.push((place, job::run(&source, &mut outlet, &around).await));
+        ended.extend(job::run(&source, &mut outlet, &around).await.map(|ended| (place, ended)));
         line.lock().await.show(show, 1, |running| remove(running, &source.label()), &around).await;
     }
     ended
