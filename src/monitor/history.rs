@@ -13,24 +13,28 @@ use crate::status::{PoolStatus, SessionStatus};
 /// Moments that are kept.
 const MOMENTS_MAX: usize = 64;
 
-/// Remembers the last look.
+/// Looks over which processor time is measured: what a look finds may itself be up to a second old.
+const CPU_LOOKS: usize = 4;
+
+/// Remembers the last looks.
 #[derive(Debug)]
 pub(super) struct History {
     began: Instant,
-    last: Option<(Instant, PoolStatus)>,
+    /// Oldest first.
+    looks: VecDeque<(Instant, PoolStatus)>,
     moments: VecDeque<Moment>,
 }
 
 impl History {
     pub(super) fn new(now: Instant) -> Self {
-        Self { began: now, last: None, moments: VecDeque::new() }
+        Self { began: now, looks: VecDeque::new(), moments: VecDeque::new() }
     }
 
     /// Takes a look, and tells it with what came before.
     pub(super) fn look(&mut self, status: &PoolStatus, now: Instant) -> Snapshot {
         let uptime = now.duration_since(self.began);
-        let last = self.last.replace((now, status.clone()));
         let mut snapshot = Snapshot::new(status, uptime);
+        let last = self.looks.back().cloned();
         let (passed, before) = last.map(|(at, status)| (now.duration_since(at), status)).unwrap_or_default();
         let ended = |status: &PoolStatus| status.totals.accepted - status.totals.in_flight;
         if !passed.is_zero() {
@@ -40,8 +44,7 @@ impl History {
             before.sessions.iter().map(|session| (session.slot, session)).collect();
         for session in &status.sessions {
             let old = sessions.get(&session.slot).copied();
-            let same = old.filter(|old| old.generation == session.generation);
-            snapshot.sessions.push(line(session, same, passed));
+            snapshot.sessions.push(line(session, self.cpu(session, now)));
             self.compare(session, old, uptime);
         }
         for slot in sessions.keys().filter(|slot| !status.sessions.iter().any(|it| it.slot == **slot)) {
@@ -55,8 +58,24 @@ impl History {
         if status.shutting_down && !before.shutting_down {
             self.note(uptime, "the pool is shutting down".into());
         }
+        if self.looks.len() == CPU_LOOKS {
+            self.looks.pop_front();
+        }
+        self.looks.push_back((now, status.clone()));
         snapshot.events = self.moments.iter().cloned().collect();
         snapshot
+    }
+
+    /// The processor time of a worker since the oldest look that knew it, in percent.
+    fn cpu(&self, session: &SessionStatus, now: Instant) -> Option<f64> {
+        let used = session.vitals?.cpu_time;
+        let known = self.looks.iter().find_map(|(at, status)| {
+            let same =
+                |old: &&SessionStatus| (old.slot, old.generation) == (session.slot, session.generation);
+            Some((*at, status.sessions.iter().find(same)?.vitals?.cpu_time))
+        });
+        let (at, before) = known.filter(|(at, _)| *at < now)?;
+        Some(100.0 * used.saturating_sub(before).as_secs_f64() / now.duration_since(at).as_secs_f64())
     }
 
     fn compare(&mut self, session: &SessionStatus, old: Option<&SessionStatus>, uptime: Duration) {
@@ -82,8 +101,7 @@ impl History {
     }
 }
 
-fn line(session: &SessionStatus, before: Option<&SessionStatus>, passed: Duration) -> SessionLine {
-    let used = session.vitals.zip(before.and_then(|before| before.vitals)).filter(|_| !passed.is_zero());
+fn line(session: &SessionStatus, cpu: Option<f64>) -> SessionLine {
     SessionLine {
         slot: session.slot,
         generation: session.generation.0,
@@ -93,9 +111,7 @@ fn line(session: &SessionStatus, before: Option<&SessionStatus>, passed: Duratio
         age: session.age.as_secs_f64(),
         executions: session.executions,
         memory: session.vitals.map(|vitals| vitals.memory),
-        cpu: used.map(|(now, before)| {
-            100.0 * now.cpu_time.saturating_sub(before.cpu_time).as_secs_f64() / passed.as_secs_f64()
-        }),
+        cpu,
         unresponsive: session.unresponsive,
         last_death: session.last_death.clone(),
         retry_in: session.retry_in.map(|wait| wait.as_secs_f64()),

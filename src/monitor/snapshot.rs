@@ -85,7 +85,7 @@ pub struct SessionLine {
     pub executions: u32,
     /// Resident memory.
     pub memory: Option<u64>,
-    /// Processor time that it used in the last second, in percent of one processor.
+    /// Processor time that it used in the last few seconds, in percent of one processor.
     pub cpu: Option<f64>,
     pub unresponsive: bool,
     pub last_death: Option<String>,
