@@ -25,6 +25,8 @@ pub(crate) mod credit;
 pub(crate) mod execution;
 pub(crate) mod gauge;
 pub(crate) mod messages;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod obligation;
 pub(crate) mod reader;
 pub(crate) mod session;

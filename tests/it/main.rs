@@ -12,6 +12,7 @@ mod input;
 mod killed_actors;
 mod leases;
 mod messages;
+mod metrics;
 mod races;
 mod restarts;
 mod shutdown;

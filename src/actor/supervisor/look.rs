@@ -14,6 +14,7 @@ impl State {
     pub(super) fn status(&self) -> PoolStatus {
         let mut status = self.pool.status();
         status.totals = self.ledger.totals();
+        status.deaths = self.deaths.clone();
         let now = Instant::now().into_std();
         status.sessions =
             self.pool.slots().filter_map(|(index, slot)| self.session_status(index, slot, now)).collect();
