@@ -16,6 +16,7 @@ use crate::{
             ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, Submission, SupervisorMsg, Wait,
         },
         obligation::Ledger,
+        sink::Feed,
         timers::{Task, Timers},
     },
     config::PoolConfig,
@@ -62,7 +63,7 @@ pub(crate) struct State {
     sessions: HashMap<usize, Live>,
     tickets: HashMap<ExecutionId, Ticket>,
     leases: HashMap<LeaseId, LeaseRequest>,
-    lease_events: HashMap<LeaseId, tokio::sync::mpsc::Sender<SessionEvent>>,
+    lease_events: HashMap<LeaseId, Feed>,
     timers: Timers<Wait>,
     effects: Vec<Effect>,
     started: Option<oneshot::Sender<Result<(), StartError>>>,
@@ -342,7 +343,7 @@ impl State {
             }
             Effect::LeaseEnded(lease, why) => {
                 if let Some(events) = self.lease_events.remove(&lease) {
-                    let _ = events.try_send(SessionEvent::Ended { why });
+                    events.offer(SessionEvent::Ended { why });
                 }
             }
             Effect::Stop { slot } => self.tell(slot, SessionMsg::Stop),
