@@ -67,6 +67,18 @@ impl Slot {
         }
     }
 
+    /// Whether its worker serves whoever waits next, now or when it is free. A lease keeps its worker from all others.
+    pub(crate) fn serves(&self) -> bool {
+        match self.place {
+            Place::Starting { .. } | Place::Idle { .. } | Place::Busy { .. } => true,
+            Place::Empty
+            | Place::Leased { .. }
+            | Place::Retiring
+            | Place::Doomed { .. }
+            | Place::BackingOff { .. } => false,
+        }
+    }
+
     /// Since when its worker has lived, and whether it has answered an execution; `None` if it was asked to end.
     pub(crate) fn history(&self) -> Option<(Instant, bool)> {
         match self.place {

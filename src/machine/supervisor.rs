@@ -258,7 +258,7 @@ impl Pool {
     fn closed(&self) -> Option<(SubmitError, LostCause)> {
         match &self.life {
             Life::Beginning | Life::Serving => None,
-            Life::Failed(_) if self.slots.iter().any(Slot::has_worker) => None,
+            Life::Failed(_) if self.slots.iter().any(Slot::serves) => None,
             Life::Failed(why) => Some((SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed)),
             Life::Stopping { .. } | Life::Stopped => {
                 Some((SubmitError::ShuttingDown, LostCause::ShuttingDown))
