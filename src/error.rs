@@ -77,6 +77,27 @@ pub enum StartError {
     Supervisor(String),
 }
 
+/// The pool was not rolled to a new spec; its old workers serve on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The spec cannot take the place of the old one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The first worker of the new spec never became ready. The pool goes on trying, within the limits of its
+    /// [`RestartPolicy`](crate::RestartPolicy); reload the old spec to give up.
+    #[error("the first worker of the new spec did not become ready, and the old workers serve on: {why}")]
+    NotReady {
+        /// What it died of.
+        why: String,
+    },
+    /// Another reload came before this one was through.
+    #[error(
+        "another reload took the place of this one before its first worker was ready, or the runtime ended"
+    )]
+    Superseded,
+}
+
 /// A request was not accepted. No worker saw it: submitting it again is safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -80,8 +80,8 @@ pub mod testing;
 mod worker;
 
 pub use crate::{
-    config::{PoolConfig, RestartPolicy, Transport, WorkerSpec},
-    error::{ConfigError, NotFound, SpawnError, StartError, SubmitError},
+    config::{PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
+    error::{ConfigError, NotFound, ReloadError, SpawnError, StartError, SubmitError},
     execution::{Canceller, Execution},
     outcome::{
         Cancelled, Completion, Death, DeathCause, Display, Event, Exit, Failure, Generation, InputRequest,
@@ -91,6 +91,6 @@ pub use crate::{
     request::{Label, Request},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent},
-    status::{ExecutionStatus, PoolStatus, SessionState, SessionStatus, Totals},
+    status::{ExecutionStatus, PoolStatus, SessionState, SessionStatus, Totals, Vitals},
     worker::{PythonInfo, python_info},
 };

@@ -25,7 +25,7 @@ use crate::{
         sink::{Host, Sink, feed},
     },
     config::{FRAME_LEN_MAX, WorkerSpec},
-    error::{NotFound, SubmitError},
+    error::{ConfigError, NotFound, ReloadError, SubmitError},
     execution::{Canceller, Execution, Parts},
     machine::supervisor::LeaseId,
     outcome::Report,
@@ -193,6 +193,35 @@ impl Runtime {
             Some(true) => Ok(()),
             Some(false) | None => Err(NotFound(id)),
         }
+    }
+
+    /// Rolls the pool to another spec, without losing a request or capacity: workers of the old spec go when they are
+    /// free, one at a time, each after its successor is ready (with no room for one more: just before it starts).
+    ///
+    /// Answers when the first worker of the new spec is ready, or is not; the others follow. Waits at most the ready
+    /// timeout plus the warmup timeout, and for a free place. A leased session keeps its worker. Dropping the future
+    /// does not stop the reload.
+    ///
+    /// # Errors
+    /// The new spec speaks another codec, its first worker was not ready (the old ones then serve on), or another
+    /// reload came before.
+    pub async fn reload(&self, spec: WorkerSpec) -> Result<(), ReloadError> {
+        if spec.codec != self.shared.codec {
+            let (old, new) = (self.shared.codec, spec.codec);
+            let why = format!(
+                "it is {new:?}, and this runtime encodes its requests as {old:?}; start a new runtime"
+            );
+            return Err(ConfigError { key: "codec", why }.into());
+        }
+        self.shared.spawner.reload(spec);
+        self.ask(SupervisorMsg::Reload).await.unwrap_or(Err(ReloadError::Superseded))
+    }
+
+    /// Says that whatever kept workers from living is mended: a failed pool, or one that waits to start workers again,
+    /// tries at once.
+    pub fn reset(&self) {
+        // A supervisor that has ended has nothing to try.
+        let _ = self.shared.supervisor.cast(SupervisorMsg::Reset);
     }
 
     /// Ends the pool: new requests are refused, those that wait are lost unstarted, those that run have this long.

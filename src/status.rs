@@ -65,6 +65,10 @@ pub struct PoolStatus {
     pub spawned: u64,
     /// Workers that died without being asked to.
     pub crashed: u64,
+    /// Workers that were replaced while they lived: worn, of an older spec, or not needed.
+    pub recycled: u64,
+    /// Why the last worker that was started never became ready, until one does.
+    pub trouble: Option<String>,
     /// Why the pool starts no more workers, if it gave up.
     pub failed: Option<String>,
     /// Whether the pool is shutting down.
@@ -103,6 +107,17 @@ pub struct Totals {
     pub partial_writes: u64,
 }
 
+/// What the operating system says of a worker's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vitals {
+    /// Resident memory, in bytes.
+    pub memory: u64,
+    /// Processor time that it has used.
+    pub cpu_time: Duration,
+    /// Whether it is stopped, as by SIGSTOP or a debugger.
+    pub stopped: bool,
+}
+
 /// A session at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -119,6 +134,20 @@ pub struct SessionStatus {
     pub leased: bool,
     /// What it runs.
     pub execution: Option<ExecutionId>,
+    /// Time since its worker was started.
+    pub age: Duration,
+    /// Executions that it has answered.
+    pub executions: u32,
+    /// What the operating system said of its worker, at most [`LOOK_EVERY`](crate::config::LOOK_EVERY) ago.
+    pub vitals: Option<Vitals>,
+    /// Whether its worker was asked for a sign of life and has not given one: a long call, or a fault.
+    pub unresponsive: bool,
+    /// What brought it into its state.
+    pub cause: &'static str,
+    /// How the worker before it died, if it died unasked.
+    pub last_death: Option<String>,
+    /// When its place starts a worker again, if it waits for that.
+    pub retry_in: Option<Duration>,
 }
 
 /// An execution at one moment.

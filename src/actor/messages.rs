@@ -22,7 +22,7 @@ use crate::{
         obligation::Obligation,
         sink::{Feed, Sink},
     },
-    error::{SpawnError, SubmitError},
+    error::{ReloadError, SpawnError, SubmitError},
     machine::{
         session::{Broken, Ending, Timer},
         supervisor::LeaseId,
@@ -59,6 +59,11 @@ pub(crate) enum SupervisorMsg {
     SessionGone { slot: usize, generation: Generation, why: String },
     /// Own timers.
     Elapsed(Wait),
+    /// Runtime: workers are made from another spec now; replace those that live. The reply comes when the first new one
+    /// is ready, or is not.
+    Reload(oneshot::Sender<Result<(), ReloadError>>),
+    /// Runtime: whatever kept workers from living is mended.
+    Reset,
     /// Runtime: how is it?
     Status(oneshot::Sender<PoolStatus>),
     /// Runtime: what runs?
@@ -74,6 +79,8 @@ pub(crate) enum SessionNotice {
     Ready,
     /// Free again; this execution is over.
     Idle(ExecutionId),
+    /// It is free, and holds this much memory, in bytes.
+    Measured(u64),
     /// Its worker is dead and reaped.
     Terminated(Box<Death>),
 }
@@ -82,6 +89,7 @@ pub(crate) enum SessionNotice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     Tick,
+    Look,
     Lease(LeaseId),
     Shutdown,
 }
@@ -142,6 +150,8 @@ pub(crate) enum SessionMsg {
     Send(ExecutionId, Box<ToWorker>),
     /// Own timers.
     Elapsed(Timer),
+    /// Supervisor: see how the worker is.
+    Look,
     /// Supervisor: end the worker, politely if it is idle.
     Stop,
     /// Supervisor: end it at once.

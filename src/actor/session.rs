@@ -109,6 +109,7 @@ impl Actor for Session {
             SessionMsg::Interrupt(id) => state.step(&myself, Input::Interrupt(id), Credit::free()),
             SessionMsg::Send(id, message) => state.step(&myself, Input::Send(id, *message), Credit::free()),
             SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::free()),
+            SessionMsg::Look => state.look(&myself),
             SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::free()),
             SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::free()),
         }
@@ -340,12 +341,8 @@ impl State {
         if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
             self.tail.push(&data);
         }
-        let bytes = data.len() as u64;
-        let taken = self
-            .background
-            .as_ref()
-            .is_some_and(|events| events.offer(SessionEvent::Background { stream, data }));
-        if !taken {
+        let (bytes, event) = (data.len() as u64, SessionEvent::Background { stream, data });
+        if !self.background.as_ref().is_some_and(|feed| feed.offer(event)) {
             self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
         }
     }
@@ -367,6 +364,17 @@ impl State {
         }
     }
 
+    /// Has the machine look at the worker, and shows what was seen.
+    fn look(&mut self, myself: &ActorRef<SessionMsg>) {
+        let vitals = self.control.vitals();
+        self.step(myself, Input::Look(vitals), Credit::free());
+        self.gauge.seen(vitals, self.machine.is_unresponsive());
+        let free = matches!(self.machine.state(), SessionState::Ready | SessionState::Idle);
+        if let Some(vitals) = vitals.filter(|_| free) {
+            self.notify(SessionNotice::Measured(vitals.memory));
+        }
+    }
+
     fn notify(&self, notice: SessionNotice) {
         let (slot, generation) = (self.slot, self.generation);
         // A supervisor that is gone takes its sessions with it.
@@ -381,7 +389,7 @@ impl State {
             if let Some(pid) = self.machine.pid().filter(|_| self.pid.is_none()) {
                 self.pid = Some(pid);
             }
-            self.gauge.set(state, self.pid);
+            self.gauge.moved(state, self.cause, self.pid);
             let (slot, generation, pid) = (self.slot, self.generation, self.pid);
             let execution = self.current.as_ref().map(|charge| charge.id.get());
             debug!(slot, %generation, pid, execution, cause = self.cause, "session {old} -> {state}");

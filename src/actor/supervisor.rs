@@ -6,21 +6,18 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::{sync::oneshot, time::Instant};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
     actor::{
-        execution::{self, Execution},
         gauge::Gauge,
-        messages::{
-            ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, Submission, SupervisorMsg, Wait,
-        },
+        messages::{ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, SupervisorMsg, Wait},
         obligation::Ledger,
         sink::Feed,
         timers::{Task, Timers},
     },
-    config::PoolConfig,
-    error::StartError,
+    config::{LOOK_EVERY, PoolConfig},
+    error::{ReloadError, StartError},
     machine::supervisor::{Effect, Input, LeaseId, Pool},
     outcome::{Generation, LostCause},
     protocol::ExecutionId,
@@ -31,6 +28,7 @@ use crate::{
 mod hand;
 mod look;
 mod start;
+mod submit;
 
 /// The actor. See [`Arguments`].
 pub(crate) struct Supervisor;
@@ -71,6 +69,8 @@ pub(crate) struct State {
     /// No worker is left, and none will be started.
     stopped: bool,
     done: Vec<oneshot::Sender<()>>,
+    /// Who waits for the first worker of the newest spec.
+    reload: Option<oneshot::Sender<Result<(), ReloadError>>>,
     jitter: Jitter,
 }
 
@@ -123,7 +123,7 @@ impl Actor for Supervisor {
     ) -> Result<State, ActorProcessingErr> {
         let Arguments { config, spawner, ledger, warmup, started, tag, seed } = arguments;
         let mut state = State {
-            pool: Pool::new(config.clone()),
+            pool: Pool::new(config.clone(), Instant::now().into_std()),
             config,
             ledger,
             warmup,
@@ -141,7 +141,9 @@ impl Actor for Supervisor {
             start_failure: None,
             stopped: false,
             done: Vec::new(),
+            reload: None,
         };
+        state.arm(&myself, Wait::Look, LOOK_EVERY);
         state.step(&myself, Input::Begin).await;
         Ok(state)
     }
@@ -194,10 +196,22 @@ impl Actor for Supervisor {
                 state.step(&myself, Input::Abandoned { slot, generation, why }).await;
             }
             SupervisorMsg::Elapsed(Wait::Tick) => state.step(&myself, Input::Tick).await,
+            SupervisorMsg::Elapsed(Wait::Look) => {
+                for live in state.sessions.values() {
+                    let _ = live.session.cast(SessionMsg::Look);
+                }
+                state.arm(&myself, Wait::Look, LOOK_EVERY);
+            }
             SupervisorMsg::Elapsed(Wait::Lease(lease)) => {
                 state.step(&myself, Input::LeaseExpired(lease)).await;
             }
             SupervisorMsg::Elapsed(Wait::Shutdown) => state.step(&myself, Input::ShutdownElapsed).await,
+            SupervisorMsg::Reload(done) => {
+                // Whoever waits for an earlier one learns that this one took its place.
+                state.reload = Some(done);
+                state.step(&myself, Input::Reload).await;
+            }
+            SupervisorMsg::Reset => state.step(&myself, Input::Reset).await,
             SupervisorMsg::Status(reply) => drop(reply.send(state.status())),
             SupervisorMsg::List(reply) => drop(reply.send(state.list())),
             SupervisorMsg::Shutdown { grace, done } => {
@@ -236,52 +250,6 @@ impl Actor for Supervisor {
 }
 
 impl State {
-    async fn submit(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
-        let id = submission.job.id;
-        let mut effects = std::mem::take(&mut self.effects);
-        let input = Input::Submit(id, submission.lease);
-        self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
-        let refused =
-            effects.iter().position(|effect| matches!(effect, Effect::Refuse(refused, _) if *refused == id));
-        match refused.map(|index| effects.remove(index)) {
-            Some(Effect::Refuse(_, error)) => drop(submission.accepted.send(Err(error))),
-            _ => self.accept(myself, submission).await,
-        }
-        self.effects = effects;
-        self.perform_all(myself).await;
-    }
-
-    async fn accept(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
-        let Submission { job, lease, mut obligation, sink, accepted } = submission;
-        obligation.accept();
-        let arguments = execution::Arguments {
-            id: job.id,
-            label: job.label.clone(),
-            deadline: job.deadline,
-            may_requeue: lease.is_none(),
-            obligation,
-            sink,
-            supervisor: myself.clone(),
-            ledger: Arc::clone(&self.ledger),
-        };
-        // Not linked: supervision events would cost more than the work, and overtake messages.
-        match Actor::spawn(None, Execution, arguments).await {
-            Ok((execution, _task)) => {
-                let ticket =
-                    Ticket { job, execution: execution.clone(), accepted: Instant::now(), waits: true };
-                self.tickets.insert(ticket.job.id, ticket);
-                let _ = accepted.send(Ok(execution));
-            }
-            Err(error) => warn!(%error, "an execution actor did not start"),
-        }
-    }
-
-    fn forget(&mut self, id: ExecutionId) {
-        if let Some(mut ticket) = self.tickets.remove(&id) {
-            ticket.waits = false;
-        }
-    }
-
     async fn notice(
         &mut self,
         myself: &ActorRef<SupervisorMsg>,
@@ -295,6 +263,7 @@ impl State {
                 self.forget(execution);
                 Input::Idle { slot, generation, execution }
             }
+            SessionNotice::Measured(memory) => Input::Measured { slot, generation, memory },
             SessionNotice::Terminated(death) => {
                 self.starts.remove(&slot);
                 self.sessions.retain(|at, live| *at != slot || live.generation != generation);
@@ -359,6 +328,9 @@ impl State {
             Effect::ArmShutdown(wait) => self.arm(myself, Wait::Shutdown, wait),
             Effect::Started => self.answer_start(Ok(())),
             Effect::Failed(why) => self.failed(myself, why),
+            Effect::Recovered => info!("the pool serves again"),
+            Effect::Renewed { slot, wear } => info!(slot, ?wear, "worker replaced"),
+            Effect::Reloaded(fate) => self.reloaded(&fate),
             Effect::Stopped => self.stopped = true,
         }
     }

@@ -4,6 +4,7 @@
 //! to be done comes back as effects, which `actor/` performs. Every interleaving is therefore a unit test.
 
 pub(crate) mod execution;
+pub(crate) mod health;
 pub(crate) mod ladder;
 pub(crate) mod line;
 pub(crate) mod restart;

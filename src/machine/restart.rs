@@ -80,6 +80,40 @@ fn backoff(deaths: u32, policy: &RestartPolicy, jitter: f64) -> Duration {
     doubled.min(policy.max_backoff).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
 }
 
+/// How many workers may be started within one second.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    rate: u32,
+    starts: VecDeque<Instant>,
+    /// Whether somebody was refused since the last one passed.
+    refused: bool,
+}
+
+impl Throttle {
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new(rate: u32) -> Self {
+        Self { rate, starts: VecDeque::new(), refused: false }
+    }
+
+    /// Whether one more may be started now; if so, it counts.
+    pub(crate) fn pass(&mut self, now: Instant) -> bool {
+        while self.starts.front().is_some_and(|start| now.duration_since(*start) >= Self::WINDOW) {
+            self.starts.pop_front();
+        }
+        self.refused = self.starts.len() >= self.rate as usize;
+        if !self.refused {
+            self.starts.push_back(now);
+        }
+        !self.refused
+    }
+
+    /// When the next one may be started, if one was refused.
+    pub(crate) fn opens(&self) -> Option<Instant> {
+        self.starts.front().filter(|_| self.refused).map(|start| *start + Self::WINDOW)
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "some instant has to come first")]
 mod tests {
@@ -92,6 +126,7 @@ mod tests {
             intensity: 3,
             window: Duration::from_secs(60),
             stable_after: Duration::from_secs(10),
+            probe_after: Duration::from_secs(60),
         }
     }
 
@@ -174,5 +209,17 @@ mod tests {
         assert_eq!(line.next_dies(Duration::ZERO, now), Verdict::Wait(Duration::ZERO));
         assert_eq!(line.next_dies(Duration::from_secs(10), now), Verdict::Wait(Duration::ZERO));
         assert_eq!(line.next_dies(Duration::ZERO, now), Verdict::Wait(Duration::ZERO));
+    }
+
+    /// F8.
+    #[test]
+    fn no_more_than_the_rate_start_in_any_second() {
+        let mut throttle = Throttle::new(3);
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        assert_eq!([0, 0, 400, 400, 999].map(|ms| throttle.pass(at(ms))), [true, true, true, false, false]);
+        assert_eq!(throttle.opens(), Some(at(1_000)));
+        assert_eq!([1_000, 1_000, 1_001].map(|ms| throttle.pass(at(ms))), [true, true, false]);
+        assert_eq!(throttle.opens(), Some(at(1_400)));
     }
 }

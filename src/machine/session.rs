@@ -6,162 +6,26 @@
 //! `Busy` lasts until the worker is *proven* idle; cancelling is data inside it. Warmup runs through the same path as
 //! every execution. A state moves to `Terminated` only when the worker is dead.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use crate::{
     config::LATE_IDS_MAX,
-    machine::ladder::{Ladder, Step},
-    outcome::{Completion, Death, DeathCause, Event, Exit, Failure, Lost, Rung},
-    protocol::{self, DecodeError, ExecutionId, FromWorker, Level, ToWorker},
-    status::SessionState,
+    machine::{
+        health::{Health, Sign},
+        ladder::{Ladder, Step},
+    },
+    outcome::{DeathCause, Event},
+    protocol::{self, ExecutionId, Ping, ToWorker},
+    status::{SessionState, Vitals},
 };
 
 mod answer;
 mod end;
+mod io;
 #[cfg(test)]
 mod tests;
 
-/// The limits of one session.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    pub(crate) ready_timeout: Duration,
-    pub(crate) warmup_timeout: Duration,
-    pub(crate) grace: Duration,
-}
-
-/// Everything that can happen to a session.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// The worker said something.
-    Frame(FromWorker),
-    /// The worker printed, on a pipe of its own.
-    Output(Event),
-    /// A frame came whole, but cannot be understood.
-    Undecodable(DecodeError),
-    /// The channel is of no use any more.
-    Broken(Broken),
-    /// The worker is dead and reaped.
-    Exited { exit: Exit, stderr: String },
-    /// The supervisor hands over an execution.
-    Assign(ExecutionId),
-    /// Stop this execution, if it is the one that runs.
-    Cancel(ExecutionId),
-    /// Raise `KeyboardInterrupt` in this execution; it is not a cancel, and nothing follows if the code goes on.
-    Interrupt(ExecutionId),
-    /// A message for the code of this execution, such as an answer to `input()`.
-    Send(ExecutionId, ToWorker),
-    /// A wait has ended.
-    Elapsed(Timer),
-    /// End the worker: politely when it is idle, at once when it is not.
-    Stop,
-    /// End the worker at once.
-    Kill(DeathCause),
-}
-
-impl Input {
-    /// Names it, as the cause of a transition.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Frame(frame) => frame.type_name(),
-            Self::Output(_) => "output",
-            Self::Undecodable(_) => "undecodable frame",
-            Self::Broken(_) => "broken channel",
-            Self::Exited { .. } => "exit",
-            Self::Assign(_) => "assignment",
-            Self::Cancel(_) => "cancel",
-            Self::Interrupt(_) => "interrupt",
-            Self::Send(..) => "message",
-            Self::Elapsed(Timer::Start) => "start timeout",
-            Self::Elapsed(Timer::Ladder) => "end of grace",
-            Self::Elapsed(Timer::Proof) => "no proof",
-            Self::Elapsed(Timer::Exit) => "no exit",
-            Self::Stop => "stop",
-            Self::Kill(_) => "kill",
-        }
-    }
-}
-
-/// Why a channel is of no use any more.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// The worker closed it.
-    Closed,
-    /// Something that is no frame arrived; `printed` is all that came before the first frame, if none came.
-    Garbage { what: String, printed: Option<String> },
-    /// The worker does not read what it is sent.
-    NotReading,
-}
-
-/// The waits of a session. At most one of each kind is armed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Timer {
-    /// For `ready`, and then for the end of the warmup.
-    Start,
-    /// For the next rung of the cancel ladder.
-    Ladder,
-    /// For the proof that the worker is idle after it answered wrongly.
-    Proof,
-    /// For the end of the process, after its channel closed or it was asked to go.
-    Exit,
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Effect {
-    /// Send this to the worker.
-    Write(ToWorker),
-    /// Send the request that was assigned, or the warmup.
-    Execute(ExecutionId),
-    /// Ring the worker and interrupt its children.
-    Interrupt,
-    /// Kill the worker and its group.
-    Kill,
-    Arm(Timer, Duration),
-    Disarm(Timer),
-    /// From here on output is discarded when nobody takes it.
-    Shed,
-    /// The execution's code is about to run.
-    Started(ExecutionId),
-    /// Something for the caller of the execution that runs.
-    Event(ExecutionId, Event),
-    /// Output while nothing runs.
-    Background(Event),
-    /// The execution is over; nothing more will be told about it.
-    Ended(ExecutionId, Ending),
-    /// The execution cannot run here and was not sent.
-    Returned(ExecutionId),
-    /// For the supervisor: warmed, and free.
-    Ready,
-    /// For the supervisor: free again, after this execution.
-    Idle(ExecutionId),
-    /// For the supervisor: dead.
-    Terminated(Box<Death>),
-    /// Worth a line in the log and a counter.
-    Noted(Noted),
-}
-
-/// How an execution ended, seen from its worker.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Ending {
-    Completed(Box<Completion>),
-    Failed(Failure),
-    /// It stopped because it was told to.
-    Stopped(Rung),
-    Lost(Lost),
-}
-
-/// Things that are survived, and counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Noted {
-    /// A frame of an execution that had ended.
-    Late(ExecutionId),
-    /// A message type that this host does not know.
-    UnknownType(String),
-    /// The worker complains about something that it was sent.
-    Complaint(String),
-    /// A line of the worker's own log.
-    Log { level: Level, message: String },
-}
+pub(crate) use io::{Broken, Effect, Ending, Input, Limits, Noted, Timer};
 
 /// The machine. `step` is total: every input is legal to give in every state.
 #[derive(Debug)]
@@ -174,6 +38,7 @@ pub(crate) struct Session {
     field_errors: u32,
     ended: VecDeque<ExecutionId>,
     probes: u64,
+    health: Health,
 }
 
 #[derive(Debug)]
@@ -231,6 +96,7 @@ impl Session {
             field_errors: 0,
             ended: VecDeque::new(),
             probes: 0,
+            health: Health::default(),
         }
     }
 
@@ -255,7 +121,10 @@ impl Session {
     /// Takes one input and says what is to be done.
     pub(crate) fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Frame(frame) => self.frame(frame, effects),
+            Input::Frame(frame) => {
+                self.health.heard();
+                self.frame(frame, effects);
+            }
             Input::Output(event) => self.output(event, effects),
             Input::Undecodable(error) => self.undecodable(error, effects),
             Input::Broken(broken) => self.broken(broken, effects),
@@ -273,6 +142,7 @@ impl Session {
                 }
             }
             Input::Elapsed(timer) => self.elapsed(timer, effects),
+            Input::Look(vitals) => self.look(vitals, effects),
             Input::Stop => self.stop(effects),
             Input::Kill(cause) => self.die(cause, effects),
         }
@@ -372,6 +242,28 @@ impl Session {
                 }
             },
         }
+    }
+
+    /// Starts and ends have limits of their own; in between a worker is looked after.
+    fn look(&mut self, vitals: Option<Vitals>, effects: &mut Vec<Effect>) {
+        let free = matches!(self.phase, Phase::Ready | Phase::Idle);
+        if !free && !matches!(self.phase, Phase::Busy(_)) {
+            return;
+        }
+        match self.health.look(vitals, free, self.limits.heartbeat_timeout) {
+            Sign::Well => {}
+            Sign::Quiet => {
+                self.probes += 1;
+                effects.push(Effect::Write(ToWorker::Ping(Ping { seq: self.probes })));
+            }
+            Sign::Stopped => self.die(DeathCause::Stopped, effects),
+            Sign::Dead { after } => self.die(DeathCause::Unresponsive { after }, effects),
+        }
+    }
+
+    /// Whether the worker owes an answer for longer than it may.
+    pub(crate) fn is_unresponsive(&self) -> bool {
+        self.health.is_unresponsive(self.limits.heartbeat_timeout)
     }
 
     /// The worker has answered for `run` and is proven idle.

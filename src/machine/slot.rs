@@ -4,13 +4,31 @@ use std::time::Instant;
 
 use crate::{machine::supervisor::LeaseId, outcome::Generation, protocol::ExecutionId};
 
-/// A place, and how many workers it has had.
+/// A place, its worker, and how many it has had.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) generation: Generation,
-    /// How many workers the pool had had when this one was started, with it.
-    pub(crate) birth: u64,
     pub(crate) place: Place,
+    pub(crate) worker: Record,
+    /// How the last worker of this place ended, if it died unasked.
+    pub(crate) last_death: Option<String>,
+}
+
+/// What is remembered of a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    /// When it was started.
+    pub(crate) since: Instant,
+    /// How many workers the pool had had when it was started, with it.
+    pub(crate) birth: u64,
+    /// Which of the pool's specs it was made from.
+    pub(crate) edition: u32,
+    /// Executions that it has answered.
+    pub(crate) served: u32,
+    /// Its part of the jitter, in 0..=1.
+    pub(crate) chance: f64,
+    /// Whether it holds more memory than it may.
+    pub(crate) heavy: bool,
 }
 
 /// What is in the place.
@@ -18,29 +36,20 @@ pub(crate) struct Slot {
 pub(crate) enum Place {
     Empty,
     /// Its worker is being started or warmed.
-    Starting {
-        since: Instant,
-    },
+    Starting,
     Idle {
         since: Instant,
-        proven: bool,
     },
     Busy {
-        since: Instant,
-        proven: bool,
         execution: ExecutionId,
     },
     Leased {
         lease: LeaseId,
-        since: Instant,
-        proven: bool,
     },
     /// Its worker is ending.
     Retiring,
     /// Its session is gone, and its worker is being killed. `ran`: with code in it.
     Doomed {
-        since: Instant,
-        proven: bool,
         ran: bool,
         why: String,
     },
@@ -50,14 +59,16 @@ pub(crate) enum Place {
 }
 
 impl Slot {
-    pub(crate) fn new() -> Self {
-        Self { generation: Generation(0), birth: 0, place: Place::Empty }
+    /// An empty place, of a pool that begins now.
+    pub(crate) fn new(now: Instant) -> Self {
+        let worker = Record { since: now, birth: 0, edition: 0, served: 0, chance: 0.0, heavy: false };
+        Self { generation: Generation(0), place: Place::Empty, worker, last_death: None }
     }
 
     /// Whether a worker of it is alive, or about to be, or not yet reaped.
     pub(crate) fn has_worker(&self) -> bool {
         match self.place {
-            Place::Starting { .. }
+            Place::Starting
             | Place::Idle { .. }
             | Place::Busy { .. }
             | Place::Leased { .. }
@@ -67,27 +78,7 @@ impl Slot {
         }
     }
 
-    /// Whether its worker serves whoever waits next, now or when it is free. A lease keeps its worker from all others.
-    pub(crate) fn serves(&self) -> bool {
-        match self.place {
-            Place::Starting { .. } | Place::Idle { .. } | Place::Busy { .. } => true,
-            Place::Empty
-            | Place::Leased { .. }
-            | Place::Retiring
-            | Place::Doomed { .. }
-            | Place::BackingOff { .. } => false,
-        }
-    }
-
-    /// Since when its worker has lived, and whether it has answered an execution; `None` if it was asked to end.
-    pub(crate) fn history(&self) -> Option<(Instant, bool)> {
-        match self.place {
-            Place::Starting { since } => Some((since, false)),
-            Place::Idle { since, proven }
-            | Place::Busy { since, proven, .. }
-            | Place::Leased { since, proven, .. }
-            | Place::Doomed { since, proven, .. } => Some((since, proven)),
-            Place::Empty | Place::Retiring | Place::BackingOff { .. } => None,
-        }
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.place, Place::Idle { .. })
     }
 }

@@ -3,13 +3,14 @@
 //! ```text
 //! Empty ─> Starting ─> Idle ⇄ Busy                    BackingOff ─> Empty
 //!                      Idle ─> Leased ─> Retiring ─> Empty
+//!                      Idle ─> Retiring                           worn, or not needed
 //! ```
 //! A slot counts until its worker is reaped, so there are never more workers than `max_sessions`. No request waits
 //! while a session is idle: that is checked after each step in the tests.
 
 use std::{
     collections::{HashMap, VecDeque},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
@@ -17,128 +18,24 @@ use crate::{
     error::SubmitError,
     machine::{
         line::{Line, Waiter},
-        restart::Restarts,
+        restart::{Restarts, Throttle},
         slot::{Place, Slot},
     },
-    outcome::{Death, DeathCause, Generation, LostCause},
+    outcome::{Generation, LostCause},
     protocol::ExecutionId,
 };
 
 mod death;
+mod io;
 mod lease;
 mod look;
+mod renew;
 mod serve;
 mod stop;
 #[cfg(test)]
 mod tests;
 
-/// Names a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct LeaseId(pub(crate) u64);
-
-/// Everything that can happen to a pool.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// The pool begins.
-    Begin,
-    /// A caller submits an execution, to any session or to the one it leases.
-    Submit(ExecutionId, Option<LeaseId>),
-    /// An execution wants to leave the waiting line.
-    Withdraw(ExecutionId),
-    /// An execution whose worker died before it started it.
-    Requeue(ExecutionId),
-    /// An execution has its outcome, and is in no session.
-    Forget(ExecutionId),
-    /// A caller wants a session of its own.
-    Lease(LeaseId),
-    /// A lease is over, or the one who waited for it left.
-    Release(LeaseId),
-    /// A leased session ran nothing for as long as it may.
-    LeaseExpired(LeaseId),
-    /// The session of a worker ended without it: the worker is being killed, and `Terminated` follows.
-    Abandoned { slot: usize, generation: Generation, why: String },
-    /// A worker could not be started.
-    NotSpawned { slot: usize, generation: Generation, why: String },
-    /// A worker is warmed and free.
-    Ready { slot: usize, generation: Generation },
-    /// A worker is free after an execution.
-    Idle { slot: usize, generation: Generation, execution: ExecutionId },
-    /// A worker is dead and reaped.
-    Terminated { slot: usize, generation: Generation, death: Box<Death> },
-    /// A wait has ended: look at the slots again.
-    Tick,
-    /// Serve what runs for at most this long, and end.
-    Shutdown { grace: Duration },
-    /// The time for that is over.
-    ShutdownElapsed,
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Effect {
-    /// Start a worker in this slot.
-    Start {
-        slot: usize,
-        generation: Generation,
-    },
-    /// Give this execution to the session in this slot.
-    Assign {
-        slot: usize,
-        execution: ExecutionId,
-    },
-    /// Tell this execution that it is out of the line, as it asked.
-    Withdrawn(ExecutionId),
-    /// Tell this execution where it is: it asked too late.
-    AlreadyAssigned {
-        slot: usize,
-        execution: ExecutionId,
-    },
-    /// Tell this waiting execution that it will not run.
-    Lose(ExecutionId, LostCause),
-    /// It was accepted.
-    Accept(ExecutionId),
-    /// It was not accepted.
-    Refuse(ExecutionId, SubmitError),
-    /// Stop this execution, which nobody waits for any more.
-    Cancel {
-        slot: usize,
-        execution: ExecutionId,
-    },
-    /// Hand the session in this slot to this lease.
-    Grant {
-        lease: LeaseId,
-        slot: usize,
-    },
-    /// This lease will not be granted.
-    Deny(LeaseId, SubmitError),
-    /// Tell the holder that its session has ended.
-    LeaseEnded(LeaseId, String),
-    /// End the worker in this slot: politely, or at once.
-    Stop {
-        slot: usize,
-    },
-    Kill {
-        slot: usize,
-        cause: DeathCause,
-    },
-    /// End the session in this slot without its worker, which cannot be killed.
-    Desert {
-        slot: usize,
-    },
-    /// Call with `Tick` after this wait.
-    Tick(Duration),
-    /// Call with `LeaseExpired` after this wait, unless armed again.
-    ArmLease(LeaseId, Duration),
-    DisarmLease(LeaseId),
-    /// Call with `ShutdownElapsed` after this wait.
-    ArmShutdown(Duration),
-    /// The pool serves its first session.
-    Started,
-    /// The pool starts no more workers.
-    Failed(String),
-    /// No worker is left; the supervisor may end.
-    Stopped,
-}
+pub(crate) use io::{Effect, Input, LeaseId, Wear};
 
 /// The machine. `step` is total.
 #[derive(Debug)]
@@ -149,9 +46,19 @@ pub(crate) struct Pool {
     leases: HashMap<LeaseId, Lease>,
     placed: HashMap<ExecutionId, usize>,
     restarts: Restarts,
+    throttle: Throttle,
     life: Life,
+    /// Which of its specs workers are made from.
+    edition: u32,
+    /// Whether no worker of the newest spec has shown yet whether it lives.
+    untried: bool,
+    /// Why the last worker that was started never became ready, until one does.
+    trouble: Option<String>,
+    /// When the pool will be woken.
+    alarm: Option<Instant>,
     spawned: u64,
     crashed: u64,
+    recycled: u64,
 }
 
 /// A lease that was granted.
@@ -177,8 +84,15 @@ enum Held {
 enum Life {
     Beginning,
     Serving,
-    /// Starts no more workers; those that live still serve.
-    Failed(String),
+    /// Starts no more workers before `probe_at`; those that live still serve.
+    Failed {
+        why: String,
+        probe_at: Instant,
+    },
+    /// Has one worker to see whether it becomes ready.
+    HalfOpen {
+        why: String,
+    },
     /// What runs has until then; `killed`: that is over.
     Stopping {
         until: Instant,
@@ -188,9 +102,10 @@ enum Life {
 }
 
 impl Pool {
-    pub(crate) fn new(config: PoolConfig) -> Self {
-        let slots = (0..config.max_sessions).map(|_| Slot::new()).collect();
+    pub(crate) fn new(config: PoolConfig, now: Instant) -> Self {
+        let slots = (0..config.max_sessions + config.surge).map(|_| Slot::new(now)).collect();
         let restarts = Restarts::new(config.restart.clone());
+        let throttle = Throttle::new(config.start_rate);
         Self {
             config,
             slots,
@@ -198,9 +113,15 @@ impl Pool {
             leases: HashMap::new(),
             placed: HashMap::new(),
             restarts,
+            throttle,
             life: Life::Beginning,
+            edition: 0,
+            untried: false,
+            trouble: None,
+            alarm: None,
             spawned: 0,
             crashed: 0,
+            recycled: 0,
         }
     }
 
@@ -226,9 +147,9 @@ impl Pool {
                     self.gone(slot, None, why, now, jitter, effects);
                 }
             }
-            Input::Ready { slot, generation } => self.ready(slot, generation, effects),
+            Input::Ready { slot, generation } => self.ready(slot, generation, now, effects),
             Input::Idle { slot, generation, execution } => {
-                self.idle(slot, generation, execution, effects);
+                self.idle(slot, generation, execution, now, effects);
             }
             Input::Terminated { slot, generation, death } => {
                 if self.is_current(slot, generation) {
@@ -241,13 +162,18 @@ impl Pool {
                     self.abandoned(slot, why, effects);
                 }
             }
-            Input::Tick => self.tick(now, effects),
+            Input::Measured { slot, generation, memory } => self.measured(slot, generation, memory),
+            Input::Reload => self.reload(),
+            Input::Reset => self.reset(),
+            Input::Tick => self.tick(now),
             Input::Shutdown { grace } => self.shutdown(grace, now, effects),
             Input::ShutdownElapsed => self.shutdown_elapsed(now, effects),
         }
+        self.renew(now, effects);
         self.serve(effects);
-        self.replenish(now, effects);
+        self.replenish(now, jitter, effects);
         self.finish(effects);
+        self.set_alarm(now, effects);
     }
 
     fn is_current(&self, slot: usize, generation: Generation) -> bool {
@@ -258,8 +184,11 @@ impl Pool {
     fn closed(&self) -> Option<(SubmitError, LostCause)> {
         match &self.life {
             Life::Beginning | Life::Serving => None,
-            Life::Failed(_) if self.slots.iter().any(Slot::serves) => None,
-            Life::Failed(why) => Some((SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed)),
+            Life::Failed { why, .. } | Life::HalfOpen { why } => {
+                let serves = |place: &Place| matches!(place, Place::Idle { .. } | Place::Busy { .. });
+                let failed = (SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed);
+                (self.count(serves) == 0).then_some(failed)
+            }
             Life::Stopping { .. } | Life::Stopped => {
                 Some((SubmitError::ShuttingDown, LostCause::ShuttingDown))
             }
@@ -281,9 +210,8 @@ impl Pool {
     /// Whether one more may wait. A queue of 0 still lets a request have an idle session, or wait for a worker that
     /// can be started for it.
     fn has_room(&self) -> bool {
-        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
-        let idle = count(|place| matches!(place, Place::Idle { .. })) > 0;
-        let coming = count(|place| matches!(place, Place::Starting { .. } | Place::Empty));
+        let idle = self.slots.iter().any(Slot::is_idle);
+        let coming = self.count(|place| matches!(place, Place::Starting | Place::Empty));
         let may_start = matches!(self.life, Life::Beginning | Life::Serving);
         idle || self.line.len() < self.config.queue || may_start && self.line.len() < coming
     }
@@ -321,19 +249,25 @@ impl Pool {
         }
     }
 
-    fn ready(&mut self, slot: usize, generation: Generation, effects: &mut Vec<Effect>) {
-        if !self.is_current(slot, generation) {
+    fn ready(&mut self, slot: usize, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
+        if !self.is_current(slot, generation) || !matches!(self.slots[slot].place, Place::Starting) {
             return;
         }
-        if let Place::Starting { since } = self.slots[slot].place {
-            self.slots[slot].place = Place::Idle { since, proven: false };
-            if matches!(self.life, Life::Beginning) {
+        self.slots[slot].place = Place::Idle { since: now };
+        self.trouble = None;
+        self.canary(slot, Ok(()), effects);
+        match self.life {
+            Life::Beginning => {
                 self.life = Life::Serving;
                 effects.push(Effect::Started);
             }
-            if matches!(self.life, Life::Stopping { .. }) {
-                self.retire(slot, effects);
+            Life::HalfOpen { .. } => {
+                self.life = Life::Serving;
+                self.restarts.worked();
+                effects.push(Effect::Recovered);
             }
+            Life::Stopping { .. } => self.retire(slot, effects),
+            Life::Serving | Life::Failed { .. } | Life::Stopped => {}
         }
     }
 
@@ -342,6 +276,7 @@ impl Pool {
         slot: usize,
         generation: Generation,
         execution: ExecutionId,
+        now: Instant,
         effects: &mut Vec<Effect>,
     ) {
         self.displace(execution, slot);
@@ -349,24 +284,29 @@ impl Pool {
             return;
         }
         self.restarts.worked();
+        let worker = &mut self.slots[slot].worker;
+        worker.served = worker.served.saturating_add(1);
         match &mut self.slots[slot].place {
-            Place::Busy { since, .. } => {
-                self.slots[slot].place = Place::Idle { since: *since, proven: true };
-                if matches!(self.life, Life::Stopping { .. }) {
+            place @ Place::Busy { .. } => {
+                *place = Place::Idle { since: now };
+                if self.stopping() {
                     self.retire(slot, effects);
                 }
             }
-            Place::Leased { lease, proven, .. } => {
-                *proven = true;
+            Place::Leased { lease } => {
                 let lease = *lease;
                 self.lease_idle(lease, effects);
             }
             Place::Empty
-            | Place::Starting { .. }
+            | Place::Starting
             | Place::Idle { .. }
             | Place::Retiring
             | Place::Doomed { .. }
             | Place::BackingOff { .. } => {}
         }
+    }
+
+    fn count(&self, test: impl Fn(&Place) -> bool) -> usize {
+        self.slots.iter().filter(|slot| test(&slot.place)).count()
     }
 }

@@ -97,6 +97,15 @@ pub enum DeathCause {
     ChannelClosed,
     /// It stopped reading what it was sent.
     NotReading,
+    /// Its process was stopped, as by SIGSTOP, and nobody continued it.
+    Stopped,
+    /// It ran nothing, answered no question and did nothing for this long.
+    Unresponsive {
+        /// How long.
+        after: Duration,
+    },
+    /// The kernel killed it because memory ran out.
+    OutOfMemory,
     /// It was killed because its code did not obey a cancel or a deadline within the grace.
     Disobeyed,
     /// It was asked to end: shutdown, end of a lease, or replacement.
@@ -127,6 +136,14 @@ impl fmt::Display for DeathCause {
             Self::Protocol(what) => write!(f, "the worker broke the protocol: {what}"),
             Self::ChannelClosed => f.write_str("the worker closed its channel and lived on"),
             Self::NotReading => f.write_str("the worker stopped reading"),
+            Self::Stopped => {
+                f.write_str("the worker was killed: its process was stopped, and nobody continued it")
+            }
+            Self::Unresponsive { after } => write!(
+                f,
+                "the worker was killed: it ran nothing, answered nothing and did nothing for {after:?}"
+            ),
+            Self::OutOfMemory => f.write_str("the kernel killed the worker because memory ran out"),
             Self::Disobeyed => f.write_str("the worker was killed: its code did not stop within the grace"),
             Self::Retired => f.write_str("the worker was asked to end"),
             Self::ShuttingDown => f.write_str("the runtime was shut down"),

@@ -11,7 +11,7 @@ use crate::{
         obligation::Ledger,
         supervisor::{self, Supervisor},
     },
-    config::{PoolConfig, RestartPolicy, WorkerSpec},
+    config::{PoolConfig, RecyclePolicy, RestartPolicy, WorkerSpec},
     error::{ConfigError, StartError},
     protocol::{Execute, ExecutionId, ToWorker},
     runtime::{Runtime, Shared, next_id},
@@ -110,6 +110,42 @@ impl RuntimeBuilder {
     /// See [`PoolConfig::max_report_bytes`].
     pub fn max_report_bytes(mut self, bytes: usize) -> Self {
         self.config.max_report_bytes = bytes;
+        self
+    }
+
+    /// See [`PoolConfig::heartbeat_timeout`].
+    pub fn heartbeat_timeout(mut self, after: Duration) -> Self {
+        self.config.heartbeat_timeout = after;
+        self
+    }
+
+    /// See [`PoolConfig::surge`].
+    pub fn surge(mut self, workers: usize) -> Self {
+        self.config.surge = workers;
+        self
+    }
+
+    /// See [`PoolConfig::idle_timeout`].
+    pub fn idle_timeout(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.config.idle_timeout = after.into();
+        self
+    }
+
+    /// See [`PoolConfig::max_starting`].
+    pub fn max_starting(mut self, workers: usize) -> Self {
+        self.config.max_starting = workers;
+        self
+    }
+
+    /// See [`PoolConfig::start_rate`].
+    pub fn start_rate(mut self, workers_per_second: u32) -> Self {
+        self.config.start_rate = workers_per_second;
+        self
+    }
+
+    /// See [`PoolConfig::recycle`].
+    pub fn recycle(mut self, policy: RecyclePolicy) -> Self {
+        self.config.recycle = policy;
         self
     }
 

@@ -14,6 +14,7 @@ mod spawner;
 mod sweep;
 mod threads;
 mod unsettled;
+mod vitals;
 mod watch;
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, task};
@@ -21,7 +22,7 @@ use std::{fmt, future::Future, io, pin::Pin, sync::Arc, task};
 use bytes::BytesMut;
 use tokio::io::AsyncRead;
 
-use crate::{error::SpawnError, outcome::Exit, protocol::Codec};
+use crate::{config::WorkerSpec, error::SpawnError, outcome::Exit, protocol::Codec, status::Vitals};
 
 pub use python::{PythonInfo, python_info};
 pub(crate) use spawner::ProcessSpawner;
@@ -33,6 +34,11 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
     /// `tag` identifies this worker among all processes of the machine; a spawner of real processes puts it into
     /// the environment, where children inherit it.
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>>;
+
+    /// Makes workers from this spec from now on. A spawner without a spec goes on as it did.
+    fn reload(&self, spec: WorkerSpec) {
+        drop(spec);
+    }
 
     /// Resolves when nothing is left of the workers that have ended: no child of theirs, no scratch folder.
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -98,6 +104,10 @@ pub trait Control: Send {
     fn interrupt(&self);
     /// Ends the worker and its process group at once. May be called again.
     fn kill(&self);
+    /// What the operating system says of the worker; `None` if it says nothing.
+    fn vitals(&self) -> Option<Vitals> {
+        None
+    }
 }
 
 #[cfg(test)]

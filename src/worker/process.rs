@@ -135,6 +135,12 @@ impl Process {
         self.pidfd.as_fd()
     }
 
+    /// Does something with its id that cannot become a stranger's meanwhile. `None` once it is collected.
+    pub(super) fn while_it_is_ours<T>(&self, work: impl FnOnce(u32) -> T) -> Option<T> {
+        let life = self.life();
+        (!matches!(*life, Life::Collected)).then(|| work(self.id()))
+    }
+
     /// Ends it and its group. Does nothing once it is collected.
     pub(super) fn kill(&self) {
         let mut life = self.life();

@@ -8,7 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,11 +23,13 @@ use super::{
     sweep::Estate,
     threads::Threads,
     unsettled::{Pending, Unsettled},
+    vitals,
 };
 use crate::{
     config::{Program, Transport, WorkerSpec},
     error::SpawnError,
     outcome::Exit,
+    status::Vitals,
 };
 
 /// How long a spawner may take to settle. A process in an uninterruptible wait of the kernel does not die.
@@ -36,7 +38,7 @@ const SETTLED_LIMIT: Duration = Duration::from_secs(1);
 /// Starts real processes.
 #[derive(Debug)]
 pub(crate) struct ProcessSpawner {
-    spec: Arc<WorkerSpec>,
+    spec: Mutex<Arc<WorkerSpec>>,
     unsettled: Unsettled,
 }
 
@@ -44,7 +46,7 @@ impl ProcessSpawner {
     /// Nothing is looked up yet: each start finds the program anew, so that one that was replaced is used by the next
     /// worker.
     pub(crate) fn new(spec: WorkerSpec) -> Self {
-        Self { spec: Arc::new(spec), unsettled: Unsettled::default() }
+        Self { spec: Mutex::new(Arc::new(spec)), unsettled: Unsettled::default() }
     }
 
     /// Resolves when nothing is left of the workers that have ended, however long that takes.
@@ -55,8 +57,13 @@ impl ProcessSpawner {
 
 impl Spawner for ProcessSpawner {
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> {
-        let (spec, tag, unsettled) = (Arc::clone(&self.spec), tag.to_owned(), self.unsettled.clone());
+        let spec = Arc::clone(&self.spec.lock().unwrap_or_else(PoisonError::into_inner));
+        let (tag, unsettled) = (tag.to_owned(), self.unsettled.clone());
         Box::pin(async move { spawn(spec, tag, unsettled).await })
+    }
+
+    fn reload(&self, spec: WorkerSpec) {
+        *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(spec);
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -166,6 +173,10 @@ impl Control for Power {
 
     fn kill(&self) {
         self.0.kill();
+    }
+
+    fn vitals(&self) -> Option<Vitals> {
+        vitals::of(&self.0)
     }
 }
 

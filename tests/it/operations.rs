@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ostler::{Cancelled, Failure, Outcome, Phase, Request, Rung, TimedOut, Value};
+use ostler::{
+    Cancelled, Exit, Failure, Outcome, Phase, Request, Rung, Stream, TimedOut, Value,
+    config::LATE_IDS_MAX,
+    protocol::{Execute, FromWorker, Output},
+    testing::{ScriptedSpawner, Stage},
+};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
@@ -153,6 +158,42 @@ async fn a_question_that_is_never_answered_ends_the_worker_at_the_grace() {
         assert!(begun.elapsed() < Duration::from_millis(10), "its caller is told at once");
         pool.works_on_worker(2).await;
         assert_eq!(begun.elapsed().as_secs(), 1, "the grace is a second: {:?}", begun.elapsed());
+        pool.close().await;
+    })
+    .await;
+}
+
+/// B21: a session remembers so many ended executions, whose late frames it forgives, and no more.
+#[tokio::test(start_paused = true)]
+async fn the_ids_of_ended_executions_are_forgotten_in_the_end() {
+    guarded(async {
+        let pool = Pool::start(ScriptedSpawner::new(|mut stage: Stage| async move {
+            stage.ready().await;
+            let mut first = None;
+            while let Some(Execute { id, code, .. }) = stage.next_execute().await {
+                stage.started(id).await;
+                let first = *first.get_or_insert(id);
+                if code == "speaks of the first" {
+                    stage
+                        .send(&FromWorker::Output(Output::new(first, Stream::Stdout, 7_u64, vec![b'x'])))
+                        .await;
+                }
+                stage.completed(id, "done").await;
+            }
+            Exit::Code(0)
+        }))
+        .await;
+        for _ in 1..LATE_IDS_MAX {
+            assert!(pool.outcome("runs").await.is_completed());
+        }
+        for late in 1..=2 {
+            assert!(pool.outcome("speaks of the first").await.is_completed());
+            assert_eq!(pool.status().await.totals.late_frames, late);
+        }
+        let Outcome::Lost(lost) = pool.outcome("speaks of the first").await else {
+            panic!("it is forgotten")
+        };
+        assert!(lost.to_string().contains("which it was never given"), "{lost}");
         pool.close().await;
     })
     .await;

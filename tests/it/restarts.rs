@@ -95,7 +95,8 @@ async fn f54_a_restart_storm_is_slowed_down_and_then_given_up() {
                 times.lock().unwrap().push(Instant::now());
                 async move { if number == 1 { Ok(()) } else { Err(refused()) } }
             });
-            let policy = RestartPolicy::default();
+            let mut policy = RestartPolicy::default();
+            policy.probe_after = Duration::from_secs(7_200);
             let intensity = usize::try_from(policy.intensity).unwrap();
             let (min_backoff, max_backoff) = (policy.min_backoff, policy.max_backoff);
             let pool = Pool::start_with(workers, |it| it.max_sessions(max_sessions).restart(policy)).await;
@@ -114,7 +115,10 @@ async fn f54_a_restart_storm_is_slowed_down_and_then_given_up() {
             assert!(matches!(pool.runtime.session().await, Err(SubmitError::PoolFailed { .. })));
 
             tokio::time::sleep(Duration::from_secs(3_600)).await;
-            let mut began = began.lock().unwrap().clone();
+            let times = began;
+            let mut began = times.lock().unwrap().clone();
+            tokio::time::sleep(Duration::from_secs(3_700)).await;
+            assert_eq!(times.lock().unwrap().len(), began.len() + 1, "one is tried after `probe_after`");
             assert!(began.len() <= 1 + (intensity + 1) * max_sessions, "{} starts", began.len());
             // The first start and the first attempt after a death are at once; then the waits double.
             began.dedup();

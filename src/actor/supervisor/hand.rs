@@ -33,7 +33,7 @@ impl State {
         let (Some(request), Some(live)) = (self.leases.remove(&lease), self.sessions.get(&slot)) else {
             return drop(myself.cast(SupervisorMsg::Release(lease)));
         };
-        let (_, pid) = live.gauge.get();
+        let pid = live.gauge.get().pid;
         let _ = live.session.cast(SessionMsg::Leased(request.events.clone()));
         let granted = Granted { slot, generation: live.generation, pid };
         if request.granted.send(Ok(granted)).is_err() {

@@ -1,36 +1,55 @@
 //! What the supervisor shows of its pool.
 
+use tokio::time::Instant;
+
 use super::State;
 use crate::{
-    machine::slot::Place,
+    actor::gauge::Shown,
+    machine::slot::{Place, Slot},
     outcome::Phase,
-    status::{ExecutionStatus, PoolStatus, SessionStatus},
+    status::{ExecutionStatus, PoolStatus, SessionState, SessionStatus},
 };
 
 impl State {
     pub(super) fn status(&self) -> PoolStatus {
         let mut status = self.pool.status();
         status.totals = self.ledger.totals();
-        status.sessions = self
-            .pool
-            .places()
-            .filter_map(|(slot, generation, place)| {
-                let (state, pid) = self.sessions.get(&slot)?.gauge.get();
-                let execution = match place {
-                    Place::Busy { execution, .. } => Some(*execution),
-                    Place::Leased { lease, .. } => self.pool.running_in(*lease),
-                    Place::Empty
-                    | Place::Starting { .. }
-                    | Place::Idle { .. }
-                    | Place::Retiring
-                    | Place::Doomed { .. }
-                    | Place::BackingOff { .. } => None,
-                };
-                let leased = matches!(place, Place::Leased { .. });
-                Some(SessionStatus { slot, generation, pid, state, leased, execution })
-            })
-            .collect();
+        let now = Instant::now().into_std();
+        status.sessions =
+            self.pool.slots().filter_map(|(index, slot)| self.session_status(index, slot, now)).collect();
         status
+    }
+
+    fn session_status(&self, index: usize, slot: &Slot, now: std::time::Instant) -> Option<SessionStatus> {
+        let shown = self.sessions.get(&index).map(|live| live.gauge.get());
+        let (execution, leased, retry_in) = match &slot.place {
+            Place::Busy { execution } => (Some(*execution), false, None),
+            Place::Leased { lease } => (self.pool.running_in(*lease), true, None),
+            Place::BackingOff { until } => (None, false, Some(until.saturating_duration_since(now))),
+            Place::Starting | Place::Idle { .. } | Place::Retiring | Place::Doomed { .. } => {
+                (None, false, None)
+            }
+            Place::Empty => return None,
+        };
+        let shown = match retry_in {
+            Some(_) => Shown::none(SessionState::Terminated, "back-off"),
+            None => shown?,
+        };
+        Some(SessionStatus {
+            slot: index,
+            generation: slot.generation,
+            pid: shown.pid,
+            state: shown.state,
+            leased,
+            execution,
+            age: now.saturating_duration_since(slot.worker.since),
+            executions: slot.worker.served,
+            vitals: shown.vitals,
+            unresponsive: shown.unresponsive,
+            cause: shown.cause,
+            last_death: slot.last_death.clone(),
+            retry_in,
+        })
     }
 
     pub(super) fn list(&self) -> Vec<ExecutionStatus> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorRef};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     actor::{
@@ -13,7 +13,7 @@ use crate::{
         supervisor::{Live, State},
         timers::Task,
     },
-    error::{SpawnError, StartError},
+    error::{ReloadError, SpawnError, StartError},
     machine::{session::Limits, slot::Place, supervisor::Input},
     outcome::{Death, DeathCause, Exit, Generation},
     protocol::{Init, VERSION},
@@ -54,7 +54,7 @@ impl State {
     ) {
         self.starts.remove(&slot);
         let wanted = self.pool.generation(slot) == generation
-            && self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Starting { .. }));
+            && self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Starting));
         let failure = match result {
             Ok(worker) if wanted => match self.adopt(myself, slot, generation, worker).await {
                 Ok(()) => return,
@@ -90,6 +90,7 @@ impl State {
                 ready_timeout: self.config.ready_timeout,
                 warmup_timeout: self.config.warmup_timeout,
                 grace: self.config.grace,
+                heartbeat_timeout: self.config.heartbeat_timeout,
             },
             init: Init::new(VERSION),
             warmup: self.warmup.clone(),
@@ -107,6 +108,16 @@ impl State {
     pub(super) fn answer_start(&mut self, answer: Result<(), StartError>) {
         if let Some(started) = self.started.take() {
             let _ = started.send(answer);
+        }
+    }
+
+    pub(super) fn reloaded(&mut self, fate: &Result<(), String>) {
+        match fate {
+            Ok(()) => info!("a worker of the new spec is ready"),
+            Err(why) => warn!(why, "a worker of the new spec was not ready; those of the old one serve on"),
+        }
+        if let Some(done) = self.reload.take() {
+            let _ = done.send(fate.clone().map_err(|why| ReloadError::NotReady { why }));
         }
     }
 

@@ -30,6 +30,7 @@ impl Bench {
             ready_timeout: Duration::from_secs(10),
             warmup_timeout: Duration::from_secs(60),
             grace: GRACE,
+            heartbeat_timeout: Duration::from_secs(30),
         };
         let mut effects = Vec::new();
         let session = Session::new(limits, Init::new(VERSION), warmup.then_some(WARMUP), &mut effects);

@@ -15,15 +15,14 @@ impl Pool {
     /// The session of `slot` is no more, and its worker is being killed: nobody is served there, and the slot is not
     /// free before the worker is reaped.
     pub(super) fn abandoned(&mut self, slot: usize, why: String, effects: &mut Vec<Effect>) {
-        let Some((since, proven)) = self.slots[slot].history() else { return };
-        let doomed = |ran| Place::Doomed { since, proven, ran, why: why.clone() };
+        let doomed = |ran| Place::Doomed { ran, why: why.clone() };
         self.slots[slot].place = match std::mem::replace(&mut self.slots[slot].place, Place::Empty) {
             Place::Busy { execution, .. } => {
                 self.displace(execution, slot);
                 doomed(true)
             }
             Place::Leased { lease, .. } => doomed(self.lease_lost(lease, &why, effects)),
-            Place::Starting { .. } | Place::Idle { .. } => doomed(false),
+            Place::Starting | Place::Idle { .. } => doomed(false),
             other @ (Place::Empty | Place::Retiring | Place::Doomed { .. } | Place::BackingOff { .. }) => {
                 other
             }
@@ -40,43 +39,54 @@ impl Pool {
         jitter: f64,
         effects: &mut Vec<Effect>,
     ) {
-        let history = self.slots[slot].history();
+        let mut starting = false;
         let (ran, why) = match std::mem::replace(&mut self.slots[slot].place, Place::Empty) {
             Place::Busy { execution, .. } => {
                 self.displace(execution, slot);
                 (true, why)
             }
             Place::Leased { lease, .. } => (self.lease_lost(lease, &why, effects), why),
-            Place::Doomed { ran, why, .. } => (ran, why),
+            Place::Doomed { ran, why } => (ran, why),
             Place::Retiring => return,
-            Place::Empty | Place::Starting { .. } | Place::Idle { .. } | Place::BackingOff { .. } => {
+            Place::Starting => {
+                starting = true;
+                self.trouble = Some(why.clone());
+                self.canary(slot, Err(why.clone()), effects);
                 (false, why)
             }
+            Place::Empty | Place::Idle { .. } | Place::BackingOff { .. } => (false, why),
         };
         self.crashed += 1;
-        if matches!(self.life, Life::Beginning) || matches!(cause, Some(DeathCause::Version { .. })) {
-            return self.fail(why, effects);
+        self.slots[slot].last_death = Some(why.clone());
+        let hopeless =
+            matches!(self.life, Life::Beginning) || starting && matches!(self.life, Life::HalfOpen { .. });
+        if hopeless || matches!(cause, Some(DeathCause::Version { .. })) {
+            return self.fail(why, now, effects);
         }
         // A worker that dies with code in it says nothing about the next one.
-        let Some((since, proven)) = history.filter(|_| !ran) else { return };
-        if proven {
+        if ran {
+            return;
+        }
+        let worker = &self.slots[slot].worker;
+        if worker.served > 0 {
             self.restarts.worked();
         }
-        let (birth, births) = (self.slots[slot].birth, self.spawned);
-        let victim = Victim { birth, births, lived: now.duration_since(since) };
+        let lived = now.duration_since(worker.since);
+        let victim = Victim { birth: worker.birth, births: self.spawned, lived };
         match self.restarts.died(&victim, now, jitter) {
             Verdict::Wait(wait) if wait.is_zero() => {}
-            Verdict::Wait(wait) => {
-                self.slots[slot].place = Place::BackingOff { until: now + wait };
-                self.arm_tick(now, effects);
-            }
-            Verdict::GiveUp => self.fail(why, effects),
+            Verdict::Wait(wait) => self.slots[slot].place = Place::BackingOff { until: now + wait },
+            Verdict::GiveUp => self.fail(why, now, effects),
         }
     }
 
-    fn fail(&mut self, why: String, effects: &mut Vec<Effect>) {
-        if matches!(self.life, Life::Beginning | Life::Serving) {
-            self.life = Life::Failed(why.clone());
+    fn fail(&mut self, why: String, now: Instant, effects: &mut Vec<Effect>) {
+        let begun = matches!(self.life, Life::Beginning | Life::Serving);
+        if begun || matches!(self.life, Life::HalfOpen { .. }) {
+            let probe_at = now + self.config.restart.probe_after;
+            self.life = Life::Failed { why: why.clone(), probe_at };
+        }
+        if begun {
             effects.push(Effect::Failed(why));
         }
     }
@@ -84,20 +94,5 @@ impl Pool {
     pub(super) fn retire(&mut self, slot: usize, effects: &mut Vec<Effect>) {
         self.slots[slot].place = Place::Retiring;
         effects.push(Effect::Stop { slot });
-    }
-
-    /// Wakes up for the slot that has waited longest.
-    pub(super) fn arm_tick(&self, now: Instant, effects: &mut Vec<Effect>) {
-        let waits = self.slots.iter().filter_map(|slot| match slot.place {
-            Place::BackingOff { until } => Some(until.saturating_duration_since(now)),
-            Place::Empty
-            | Place::Starting { .. }
-            | Place::Idle { .. }
-            | Place::Busy { .. }
-            | Place::Leased { .. }
-            | Place::Retiring
-            | Place::Doomed { .. } => None,
-        });
-        effects.extend(waits.min().map(Effect::Tick));
     }
 }

@@ -25,8 +25,8 @@ impl Pool {
     }
 
     pub(super) fn grant(&mut self, slot: usize, lease: LeaseId, effects: &mut Vec<Effect>) {
-        if let Place::Idle { since, proven } = self.slots[slot].place {
-            self.slots[slot].place = Place::Leased { lease, since, proven };
+        if self.slots[slot].is_idle() {
+            self.slots[slot].place = Place::Leased { lease };
             let held = Lease { place: Held::Slot(slot), running: None, line: VecDeque::new() };
             self.leases.insert(lease, held);
             effects.push(Effect::Grant { lease, slot });

@@ -2,7 +2,7 @@
 
 use crate::{
     machine::{
-        slot::Place,
+        slot::{Place, Slot},
         supervisor::{Life, Pool},
     },
     outcome::Generation,
@@ -13,25 +13,32 @@ use crate::{
 impl Pool {
     /// What an operator sees. The actor adds the sessions and the totals.
     pub(crate) fn status(&self) -> PoolStatus {
-        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
+        let count = |test: fn(&Place) -> bool| self.count(test);
         PoolStatus {
             idle: count(|place| matches!(place, Place::Idle { .. })),
             busy: count(|place| matches!(place, Place::Busy { .. })),
             leased: count(|place| matches!(place, Place::Leased { .. })),
-            starting: count(|place| matches!(place, Place::Starting { .. })),
+            starting: count(|place| matches!(place, Place::Starting)),
             retiring: count(|place| matches!(place, Place::Retiring | Place::Doomed { .. })),
             backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
             max_sessions: self.config.max_sessions,
             queued: self.line.len() + self.leases.values().map(|lease| lease.line.len()).sum::<usize>(),
             spawned: self.spawned,
             crashed: self.crashed,
+            recycled: self.recycled,
+            trouble: self.trouble.clone(),
             failed: match &self.life {
-                Life::Failed(why) => Some(why.clone()),
+                Life::Failed { why, .. } | Life::HalfOpen { why } => Some(why.clone()),
                 Life::Beginning | Life::Serving | Life::Stopping { .. } | Life::Stopped => None,
             },
             shutting_down: matches!(self.life, Life::Stopping { .. } | Life::Stopped),
             ..PoolStatus::default()
         }
+    }
+
+    /// Every place, with its number.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        self.slots.iter().enumerate()
     }
 
     /// The place of each slot that has a worker.

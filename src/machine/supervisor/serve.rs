@@ -6,7 +6,7 @@ use crate::{
     error::SubmitError,
     machine::{
         line::Waiter,
-        slot::{Place, Slot},
+        slot::{Place, Record, Slot},
         supervisor::{Effect, Life, Pool},
     },
     outcome::{Generation, LostCause},
@@ -20,8 +20,7 @@ impl Pool {
             return self.turn_away(&error, &cause, effects);
         }
         while !self.line.is_empty() {
-            let idle = |slot: &Slot| matches!(slot.place, Place::Idle { .. });
-            let Some(slot) = self.slots.iter().position(idle) else { return };
+            let Some(slot) = self.slots.iter().position(Slot::is_idle) else { return };
             match self.line.pop() {
                 None => return,
                 Some(Waiter::Execution(execution)) => self.assign(slot, execution, effects),
@@ -31,8 +30,8 @@ impl Pool {
     }
 
     fn assign(&mut self, slot: usize, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        if let Place::Idle { since, proven } = self.slots[slot].place {
-            self.slots[slot].place = Place::Busy { since, proven, execution };
+        if self.slots[slot].is_idle() {
+            self.slots[slot].place = Place::Busy { execution };
             self.placed.insert(execution, slot);
             effects.push(Effect::Assign { slot, execution });
         }
@@ -40,7 +39,7 @@ impl Pool {
 
     /// A lease gets a worker that has served nobody, if there is one.
     fn freshest(&self, fallback: usize) -> usize {
-        let fresh = |slot: &Slot| matches!(slot.place, Place::Idle { proven: false, .. });
+        let fresh = |slot: &Slot| slot.is_idle() && slot.worker.served == 0;
         self.slots.iter().position(fresh).unwrap_or(fallback)
     }
 
@@ -53,38 +52,49 @@ impl Pool {
         }
     }
 
-    /// A wait may be over.
-    pub(super) fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        for slot in &mut self.slots {
-            if matches!(slot.place, Place::BackingOff { until } if until <= now) {
-                slot.place = Place::Empty;
-            }
-        }
-        self.arm_tick(now, effects);
-    }
-
     /// Starts workers until those who wait and the reserve are provided for.
-    pub(super) fn replenish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let count = |test: fn(&Place) -> bool| self.slots.iter().filter(|slot| test(&slot.place)).count();
-        let coming = count(|place| matches!(place, Place::Starting { .. } | Place::Idle { .. }));
+    pub(super) fn replenish(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
+        let starting = self.count(|place| matches!(place, Place::Starting));
+        let coming = starting + self.count(|place| matches!(place, Place::Idle { .. }));
         let wanted = match self.life {
             Life::Beginning => self.config.min_idle,
-            Life::Serving => self.config.min_idle + self.line.len(),
-            Life::Failed(_) | Life::Stopping { .. } | Life::Stopped => 0,
+            Life::Serving => self.wanted(),
+            // One, to see whether it lives.
+            Life::HalfOpen { .. } => coming + usize::from(starting == 0),
+            Life::Failed { .. } | Life::Stopping { .. } | Life::Stopped => 0,
         };
         // Whatever keeps one worker from starting keeps the others from it too: the whole pool waits.
-        if count(|place| matches!(place, Place::BackingOff { .. })) > 0 {
+        if self.count(|place| matches!(place, Place::BackingOff { .. })) > 0 {
             return;
         }
-        for _ in coming..wanted {
-            let Some(slot) = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty)) else {
+        for begun in 0..wanted.saturating_sub(coming) {
+            if starting + begun >= self.config.max_starting || !self.start(now, jitter, effects) {
                 return;
-            };
-            let generation = Generation(self.slots[slot].generation.0 + 1);
-            self.spawned += 1;
-            self.slots[slot] =
-                Slot { generation, birth: self.spawned, place: Place::Starting { since: now } };
-            effects.push(Effect::Start { slot, generation });
+            }
         }
+    }
+
+    /// How many sessions should be free or on their way. A new spec is tried, also where nobody waits.
+    pub(super) fn wanted(&self) -> usize {
+        self.config.min_idle.max(usize::from(self.untried)) + self.line.len()
+    }
+
+    /// Starts one worker, if there may be one more: beyond `max_sessions` only while others are leaving.
+    pub(super) fn start(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) -> bool {
+        let alive = self.slots.iter().filter(|slot| slot.has_worker()).count();
+        let leaving = self.slots.iter().filter(|slot| self.leaves(slot, now)).count();
+        let limit = self.config.max_sessions + leaving.min(self.config.surge);
+        let empty = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty));
+        let Some(slot) = empty.filter(|_| alive < limit && self.throttle.pass(now)) else { return false };
+        let generation = Generation(self.slots[slot].generation.0 + 1);
+        self.spawned += 1;
+        // One draw serves all that start now: their births spread it (by the golden ratio, which spreads best).
+        let chance = (jitter + self.spawned as f64 * 0.618_033_988_749_895).fract();
+        let (birth, edition) = (self.spawned, self.edition);
+        let worker = Record { since: now, birth, edition, served: 0, chance, heavy: false };
+        let last_death = self.slots[slot].last_death.take();
+        self.slots[slot] = Slot { generation, place: Place::Starting, worker, last_death };
+        effects.push(Effect::Start { slot, generation });
+        true
     }
 }

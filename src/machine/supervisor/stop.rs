@@ -31,14 +31,14 @@ impl Pool {
                 *until = ends;
                 return effects.push(Effect::ArmShutdown(grace));
             }
-            Life::Beginning | Life::Serving | Life::Failed(_) => {}
+            Life::Beginning | Life::Serving | Life::Failed { .. } | Life::HalfOpen { .. } => {}
         }
         self.life = Life::Stopping { until: ends, killed: false };
         effects.push(Effect::ArmShutdown(grace));
         self.empty_lease_lines(effects);
         for slot in 0..self.slots.len() {
             match self.slots[slot].place {
-                Place::Idle { .. } | Place::Starting { .. } => self.retire(slot, effects),
+                Place::Idle { .. } | Place::Starting => self.retire(slot, effects),
                 Place::Leased { lease, .. } => self.stop_lease(lease, effects),
                 Place::BackingOff { .. } => self.slots[slot].place = Place::Empty,
                 Place::Empty | Place::Busy { .. } | Place::Retiring | Place::Doomed { .. } => {}
@@ -78,7 +78,8 @@ impl Pool {
                 effects.extend(alive.map(|slot| Effect::Desert { slot }));
                 effects.push(Effect::Stopped);
             }
-            Life::Beginning | Life::Serving | Life::Failed(_) | Life::Stopped => {}
+            Life::Beginning | Life::Serving | Life::Failed { .. } | Life::HalfOpen { .. } | Life::Stopped => {
+            }
         }
     }
 

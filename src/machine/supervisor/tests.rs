@@ -11,6 +11,7 @@ use crate::{
     protocol::ExecutionId,
 };
 
+mod renew;
 mod story;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ impl Bench {
     fn new(config: PoolConfig) -> Self {
         #[expect(clippy::disallowed_methods, reason = "some instant has to come first")]
         let now = Instant::now();
-        Self { pool: Pool::new(config), now, effects: Vec::new() }
+        Self { pool: Pool::new(config, now), now, effects: Vec::new() }
     }
 
     /// A pool of this size whose workers are all idle.
@@ -168,7 +169,10 @@ fn a_worker_of_another_version_fails_the_pool_at_once() {
     bench.step(dead(0, 1));
     bench.step(Input::Requeue(id(1)));
     let effects = bench.step(Input::Terminated { slot: 0, generation: Generation(2), death });
-    assert!(matches!(effects, [Effect::Failed(_), Effect::Lose(_, LostCause::PoolFailed)]), "{effects:?}");
+    assert!(
+        matches!(effects, [Effect::Failed(_), Effect::Lose(_, LostCause::PoolFailed), ..]),
+        "{effects:?}"
+    );
     let refused = bench.step(Input::Submit(id(2), None));
     assert!(matches!(refused, [Effect::Refuse(_, SubmitError::PoolFailed { .. })]), "{refused:?}");
 }

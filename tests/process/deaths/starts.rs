@@ -129,7 +129,7 @@ async fn f8_what_is_printed_before_the_handshake_is_shown() {
     .await;
 }
 
-/// The interpreter is upgraded, or goes away, while a pool runs: who lives goes on, and who comes says what is missing.
+/// Fault 69: the interpreter is upgraded, or goes away, while a pool runs: who lives goes on, and who comes says what is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f69_a_removed_interpreter_fails_new_workers_and_leaves_those_that_live_alone() {
     guarded(async {

@@ -39,7 +39,7 @@ async fn longest_gap(done: Arc<AtomicBool>) -> (Duration, u32) {
     (longest, ticks)
 }
 
-/// On one thread: workers start, flood, are cancelled, killed and replaced, and a neighbour hardly notices.
+/// E9, fault 46. On one thread: workers start, flood, are cancelled, killed and replaced, and a neighbour hardly notices.
 #[tokio::test(flavor = "current_thread")]
 async fn nothing_that_workers_do_starves_a_task_of_the_same_thread() {
     guarded(async {

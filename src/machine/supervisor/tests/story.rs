@@ -1,6 +1,7 @@
 //! Stories of a pool: callers, workers and time do what they do, some of it late; after each beat the promises hold.
 
 mod beat;
+mod promises;
 
 use std::{
     collections::BTreeMap,
@@ -116,6 +117,8 @@ impl Story {
                 Some(lease) => self.play(Input::LeaseExpired(lease)),
                 None => Ok(()),
             },
+            Beat::Reload => self.play(Input::Reload),
+            Beat::Reset => self.play(Input::Reset),
             Beat::Passes(ms) => self.passes(Duration::from_millis(ms.into())),
             Beat::Shutdown => self.play(Input::Shutdown { grace: SECOND }),
             of_a_worker => self.worker_beat(of_a_worker),
@@ -177,6 +180,10 @@ impl Story {
                 self.workers.insert(slot, (generation, Does::Ends));
                 self.play(Input::Abandoned { slot, generation, why: "its actor died".into() })?;
                 back.map_or(Ok(()), |id| self.play(Input::Requeue(id)))
+            }
+            Beat::Weighs(number, memory) => {
+                let Some((slot, generation, _)) = self.worker(number, |_| true) else { return Ok(()) };
+                self.play(Input::Measured { slot, generation, memory: memory.into() })
             }
             Beat::Stale(number) => {
                 let Some((slot, generation, _)) = self.worker(number, |_| true) else { return Ok(()) };
@@ -252,7 +259,10 @@ impl Story {
     fn effect(&mut self, effect: &Effect) -> TestCaseResult {
         match effect {
             Effect::Start { slot, generation } => {
-                prop_assert!(self.end.is_none() && self.workers.len() < self.config.max_sessions);
+                let ceiling = self.config.max_sessions + self.config.surge;
+                prop_assert!(self.end.is_none() && self.workers.len() < ceiling, "too many workers");
+                let starting = self.workers.values().filter(|(_, does)| *does == Does::Starts).count();
+                prop_assert!(starting < self.config.max_starting, "{} start at once", starting + 1);
                 let before = self.workers.insert(*slot, (*generation, Does::Starts));
                 prop_assert_eq!(before, None, "a slot has one worker");
             }
@@ -296,7 +306,10 @@ impl Story {
             | Effect::Cancel { .. }
             | Effect::ArmLease(..)
             | Effect::DisarmLease(_)
-            | Effect::Failed(_) => {}
+            | Effect::Failed(_)
+            | Effect::Recovered
+            | Effect::Renewed { .. }
+            | Effect::Reloaded(_) => {}
             Effect::Started => self.started = true,
         }
         Ok(())
@@ -319,52 +332,6 @@ impl Story {
         };
         Ok(())
     }
-
-    fn holds(&self) -> TestCaseResult {
-        let status = self.bench.pool.status();
-        let does = |wanted: fn(&Does) -> bool| self.workers.values().filter(|(_, does)| wanted(does)).count();
-        let (idle, starting) = (does(|does| *does == Does::Idles), does(|does| *does == Does::Starts));
-        prop_assert_eq!((status.idle, status.starting), (idle, starting));
-        let in_line = self.fates.values().filter(|fate| **fate == Fate::Waits(None)).count();
-        let in_leases = self.fates.values().filter(|fate| matches!(fate, Fate::Waits(Some(_)))).count();
-        let leasing = self.leases.values().filter(|holds| **holds == Holds::Waits).count();
-        let waiting = in_line + leasing;
-        if self.stopped == 0 {
-            prop_assert!(status.queued <= waiting + in_leases, "{} queued, {} wait", status.queued, waiting);
-        }
-        prop_assert!(
-            idle == 0 || status.queued <= in_leases,
-            "one waits while a session is idle: {status:?}"
-        );
-        prop_assert!(status.backing_off == 0 || self.tick.is_some(), "nobody wakes the slot that backs off");
-        let serves = self.started && status.failed.is_none() && !status.shutting_down;
-        let provided = idle + starting >= self.config.min_idle + status.queued.saturating_sub(in_leases);
-        let can_start = status.backing_off == 0 && self.workers.len() < self.config.max_sessions;
-        prop_assert!(!serves || provided || !can_start, "a worker is missing: {status:?}");
-        if status.failed.is_some() && self.workers.is_empty() {
-            prop_assert_eq!(status.queued, in_leases, "they wait for ever: {:?}", status);
-        }
-        prop_assert!(self.stopped <= 1 && (self.stopped == 0 || self.workers.is_empty()));
-        Ok(())
-    }
-
-    /// Whatever was, it ends, and everybody has been told.
-    fn end(mut self) -> TestCaseResult {
-        self.play(Input::Shutdown { grace: Duration::ZERO })?;
-        let workers: Vec<_> = self.workers.keys().copied().collect();
-        for slot in workers {
-            let Some((generation, does)) = self.workers.remove(&slot) else { continue };
-            let back = self.loses(does, false);
-            self.play(dead(slot, generation.0))?;
-            if let Some(id) = back {
-                self.play(Input::Requeue(id))?;
-            }
-        }
-        prop_assert_eq!(self.stopped, 1);
-        let waits: Vec<_> = self.fates.iter().filter(|(_, fate)| **fate != Fate::Over).collect();
-        prop_assert!(waits.is_empty(), "nobody told {waits:?}");
-        Ok(())
-    }
 }
 
 proptest! {
@@ -373,6 +340,7 @@ proptest! {
     #[test]
     fn in_every_story_all_are_served_or_told(
         (max_sessions, min_idle, queue, line) in (1_usize..5, 0_usize..5, 0_usize..6, 0_usize..3),
+        (surge, max_starting, max_executions) in (0_usize..3, 1_usize..4, prop::option::of(1_u32..4)),
         forgiving in any::<bool>(),
         beats in prop::collection::vec(beat(), 1..120),
         shutdown in prop::option::of(0_usize..120),
@@ -381,6 +349,10 @@ proptest! {
         (config.max_sessions, config.min_idle) = (max_sessions, min_idle.min(max_sessions));
         (config.queue, config.line) = (queue, line);
         config.session_timeout = Some(SECOND);
+        (config.surge, config.max_starting, config.start_rate) = (surge, max_starting, 1_000);
+        config.recycle.max_executions = max_executions;
+        (config.recycle.max_age, config.recycle.max_memory) = (Some(30 * SECOND), Some(200));
+        config.idle_timeout = Some(5 * SECOND);
         if forgiving {
             config.restart.intensity = 1_000;
         }

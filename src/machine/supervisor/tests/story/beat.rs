@@ -19,6 +19,9 @@ pub(super) enum Beat {
     HandsBack(u8),
     Abandoned(u8),
     Stale(u8),
+    Weighs(u8, u8),
+    Reload,
+    Reset,
     Passes(u16),
     Shutdown,
 }
@@ -40,6 +43,8 @@ pub(super) fn beat() -> impl Strategy<Value = Beat> {
         1 => any().prop_map(Beat::HandsBack),
         1 => any().prop_map(Beat::Abandoned),
         1 => any().prop_map(Beat::Stale),
+        2 => (any(), any()).prop_map(|(pick, memory)| Beat::Weighs(pick, memory)),
+        1 => prop_oneof![Just(Beat::Reload), Just(Beat::Reset)],
         4 => (0_u16..12_000).prop_map(Beat::Passes),
     ]
 }

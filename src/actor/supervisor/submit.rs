@@ -1,0 +1,65 @@
+//! How the supervisor takes requests in, and forgets them.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorRef};
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::{
+    actor::{
+        execution::{self, Execution},
+        messages::{Submission, SupervisorMsg},
+        supervisor::{State, Ticket},
+    },
+    machine::supervisor::{Effect, Input},
+    protocol::ExecutionId,
+};
+
+impl State {
+    pub(super) async fn submit(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
+        let id = submission.job.id;
+        let mut effects = std::mem::take(&mut self.effects);
+        let input = Input::Submit(id, submission.lease);
+        self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
+        let refused =
+            effects.iter().position(|effect| matches!(effect, Effect::Refuse(refused, _) if *refused == id));
+        match refused.map(|index| effects.remove(index)) {
+            Some(Effect::Refuse(_, error)) => drop(submission.accepted.send(Err(error))),
+            _ => self.accept(myself, submission).await,
+        }
+        self.effects = effects;
+        self.perform_all(myself).await;
+    }
+
+    async fn accept(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
+        let Submission { job, lease, mut obligation, sink, accepted } = submission;
+        obligation.accept();
+        let arguments = execution::Arguments {
+            id: job.id,
+            label: job.label.clone(),
+            deadline: job.deadline,
+            may_requeue: lease.is_none(),
+            obligation,
+            sink,
+            supervisor: myself.clone(),
+            ledger: Arc::clone(&self.ledger),
+        };
+        // Not linked: supervision events would cost more than the work, and overtake messages.
+        match Actor::spawn(None, Execution, arguments).await {
+            Ok((execution, _task)) => {
+                let ticket =
+                    Ticket { job, execution: execution.clone(), accepted: Instant::now(), waits: true };
+                self.tickets.insert(ticket.job.id, ticket);
+                let _ = accepted.send(Ok(execution));
+            }
+            Err(error) => warn!(%error, "an execution actor did not start"),
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: ExecutionId) {
+        if let Some(mut ticket) = self.tickets.remove(&id) {
+            ticket.waits = false;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! How a pool behaves.
+
+use std::time::Duration;
+
+use crate::{
+    config::{RecyclePolicy, RestartPolicy},
+    error::ConfigError,
+};
+
+/// How a pool behaves. Every field has a default; `RuntimeBuilder` sets them one by one.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// Sessions that are kept ready for the next request. Default: 1.
+    pub min_idle: usize,
+    /// Most workers alive at once, starting and dying ones included. Default: the number of processors, at least 2.
+    pub max_sessions: usize,
+    /// Most requests that wait for a session. Default: 256.
+    pub queue: usize,
+    /// Most executions that wait in a leased session while one runs. Default: 16; 0 refuses them.
+    pub line: usize,
+    /// Time from submission to outcome for a request that names none. Default: 60 s; `None`: no limit.
+    pub deadline: Option<Duration>,
+    /// Time from a cancel or a deadline until the worker is killed. Default: 1 s.
+    pub grace: Duration,
+    /// Time from the start of a worker to its `ready`. Default: 10 s.
+    pub ready_timeout: Duration,
+    /// Code that a worker runs before it is offered. Default: none.
+    pub warmup: Option<String>,
+    /// Time that the warmup may take. Default: 60 s.
+    pub warmup_timeout: Duration,
+    /// How long a caller waits for a session to lease. Default: 30 s.
+    pub lease_timeout: Duration,
+    /// A leased session that runs nothing for this long is ended. Default: `None`, never.
+    pub session_timeout: Option<Duration>,
+    /// Most bytes of output kept in one [`Report`](crate::Report). Default: 16 MiB.
+    pub max_report_bytes: usize,
+    /// How long a worker that runs nothing may leave a question unanswered, and do nothing, before it is killed.
+    /// Default: 30 s. One that runs code is only shown as unresponsive: its deadline or a cancel ends it.
+    pub heartbeat_timeout: Duration,
+    /// Workers that may be alive beyond `max_sessions` while they replace others, so that no capacity is lost.
+    /// Default: 0; then an idle worker ends before its successor starts.
+    pub surge: usize,
+    /// Sessions beyond `min_idle` that nobody used for this long are ended. Default: 5 min; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// Most workers that start at once. Default: the number of processors, at least 2.
+    pub max_starting: usize,
+    /// Most workers that are started within one second. Default: 100.
+    pub start_rate: u32,
+    /// When dead workers are started again, and when that stops. See [`RestartPolicy`].
+    pub restart: RestartPolicy,
+    /// When workers that live are replaced. See [`RecyclePolicy`].
+    pub recycle: RecyclePolicy,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(2, |processors| processors.get());
+        Self {
+            min_idle: 1,
+            max_sessions: processors.max(2),
+            queue: 256,
+            line: 16,
+            deadline: Some(Duration::from_secs(60)),
+            grace: Duration::from_secs(1),
+            ready_timeout: Duration::from_secs(10),
+            warmup: None,
+            warmup_timeout: Duration::from_secs(60),
+            lease_timeout: Duration::from_secs(30),
+            session_timeout: None,
+            max_report_bytes: 16 << 20,
+            heartbeat_timeout: Duration::from_secs(30),
+            surge: 0,
+            idle_timeout: Some(Duration::from_secs(300)),
+            max_starting: processors.max(2),
+            start_rate: 100,
+            restart: RestartPolicy::default(),
+            recycle: RecyclePolicy::default(),
+        }
+    }
+}
+
+impl PoolConfig {
+    /// Checks that the settings can work together.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |key, why: String| Err(ConfigError { key, why });
+        if self.max_sessions == 0 {
+            return refuse("max_sessions", "it is 0, so nothing could ever run; give at least 1".into());
+        }
+        if self.min_idle > self.max_sessions {
+            let (idle, max) = (self.min_idle, self.max_sessions);
+            return refuse("min_idle", format!("it is {idle}, more than `max_sessions`, {max}"));
+        }
+        for (key, value) in [("max_starting", self.max_starting), ("start_rate", self.start_rate as usize)] {
+            if value == 0 {
+                return refuse(key, "it is 0, so no worker could ever start; give at least 1".into());
+            }
+        }
+        if self.recycle.max_executions == Some(0) {
+            return refuse(
+                "recycle.max_executions",
+                "it is 0, so nothing could ever run; give at least 1".into(),
+            );
+        }
+        if !(0.0..=1.0).contains(&self.recycle.jitter) {
+            let why = format!("it is {}; give a part of the limits, from 0 to 1", self.recycle.jitter);
+            return refuse("recycle.jitter", why);
+        }
+        for (key, value) in [
+            ("grace", self.grace),
+            ("ready_timeout", self.ready_timeout),
+            ("warmup_timeout", self.warmup_timeout),
+            ("heartbeat_timeout", self.heartbeat_timeout),
+            ("restart.window", self.restart.window),
+            ("restart.probe_after", self.restart.probe_after),
+        ] {
+            if value.is_zero() {
+                return refuse(key, "it is 0, so it would always have passed; give a longer time".into());
+            }
+        }
+        if self.restart.min_backoff > self.restart.max_backoff {
+            let (min, max) = (self.restart.min_backoff, self.restart.max_backoff);
+            return refuse(
+                "restart.min_backoff",
+                format!("it is {min:?}, more than `restart.max_backoff`, {max:?}"),
+            );
+        }
+        Ok(())
+    }
+}

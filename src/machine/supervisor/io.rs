@@ -1,0 +1,142 @@
+//! What a pool hears, and what it asks for.
+
+use std::time::Duration;
+
+use crate::{
+    error::SubmitError,
+    outcome::{Death, DeathCause, Generation, LostCause},
+    protocol::ExecutionId,
+};
+
+/// Names a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LeaseId(pub(crate) u64);
+
+/// Everything that can happen to a pool.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The pool begins.
+    Begin,
+    /// A caller submits an execution, to any session or to the one it leases.
+    Submit(ExecutionId, Option<LeaseId>),
+    /// An execution wants to leave the waiting line.
+    Withdraw(ExecutionId),
+    /// An execution whose worker died before it started it.
+    Requeue(ExecutionId),
+    /// An execution has its outcome, and is in no session.
+    Forget(ExecutionId),
+    /// A caller wants a session of its own.
+    Lease(LeaseId),
+    /// A lease is over, or the one who waited for it left.
+    Release(LeaseId),
+    /// A leased session ran nothing for as long as it may.
+    LeaseExpired(LeaseId),
+    /// The session of a worker ended without it: the worker is being killed, and `Terminated` follows.
+    Abandoned { slot: usize, generation: Generation, why: String },
+    /// A worker could not be started.
+    NotSpawned { slot: usize, generation: Generation, why: String },
+    /// A worker is warmed and free.
+    Ready { slot: usize, generation: Generation },
+    /// A worker is free after an execution.
+    Idle { slot: usize, generation: Generation, execution: ExecutionId },
+    /// A worker is dead and reaped.
+    Terminated { slot: usize, generation: Generation, death: Box<Death> },
+    /// A worker that is idle holds this much memory, in bytes.
+    Measured { slot: usize, generation: Generation, memory: u64 },
+    /// Workers are made from another spec from now on: replace those that live.
+    Reload,
+    /// Forget what died, and start workers again.
+    Reset,
+    /// A wait has ended: look at the slots again.
+    Tick,
+    /// Serve what runs for at most this long, and end.
+    Shutdown { grace: Duration },
+    /// The time for that is over.
+    ShutdownElapsed,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Effect {
+    /// Start a worker in this slot.
+    Start {
+        slot: usize,
+        generation: Generation,
+    },
+    /// Give this execution to the session in this slot.
+    Assign {
+        slot: usize,
+        execution: ExecutionId,
+    },
+    /// Tell this execution that it is out of the line, as it asked.
+    Withdrawn(ExecutionId),
+    /// Tell this execution where it is: it asked too late.
+    AlreadyAssigned {
+        slot: usize,
+        execution: ExecutionId,
+    },
+    /// Tell this waiting execution that it will not run.
+    Lose(ExecutionId, LostCause),
+    /// It was accepted.
+    Accept(ExecutionId),
+    /// It was not accepted.
+    Refuse(ExecutionId, SubmitError),
+    /// Stop this execution, which nobody waits for any more.
+    Cancel {
+        slot: usize,
+        execution: ExecutionId,
+    },
+    /// Hand the session in this slot to this lease.
+    Grant {
+        lease: LeaseId,
+        slot: usize,
+    },
+    /// This lease will not be granted.
+    Deny(LeaseId, SubmitError),
+    /// Tell the holder that its session has ended.
+    LeaseEnded(LeaseId, String),
+    /// End the worker in this slot: politely, or at once.
+    Stop {
+        slot: usize,
+    },
+    Kill {
+        slot: usize,
+        cause: DeathCause,
+    },
+    /// End the session in this slot without its worker, which cannot be killed.
+    Desert {
+        slot: usize,
+    },
+    /// Call with `Tick` after this wait.
+    Tick(Duration),
+    /// Call with `LeaseExpired` after this wait, unless armed again.
+    ArmLease(LeaseId, Duration),
+    DisarmLease(LeaseId),
+    /// Call with `ShutdownElapsed` after this wait.
+    ArmShutdown(Duration),
+    /// The pool serves its first session.
+    Started,
+    /// The pool starts no more workers, but one now and then to see whether it would live.
+    Failed(String),
+    /// That one lives: the pool serves again.
+    Recovered,
+    /// The worker in this slot is replaced.
+    Renewed {
+        slot: usize,
+        wear: Wear,
+    },
+    /// What became of the first worker of the newest spec.
+    Reloaded(Result<(), String>),
+    /// No worker is left; the supervisor may end.
+    Stopped,
+}
+
+/// Why a worker that lives is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wear {
+    Executions,
+    Age,
+    Memory,
+    Spec,
+    Unused,
+}

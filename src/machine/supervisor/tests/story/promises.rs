@@ -1,0 +1,58 @@
+//! What holds after every beat of a story, and at its end.
+
+use std::time::Duration;
+
+use proptest::{prelude::*, test_runner::TestCaseResult};
+
+use super::{Does, Fate, Holds, Input, Story, dead};
+
+impl Story {
+    pub(super) fn holds(&self) -> TestCaseResult {
+        let status = self.bench.pool.status();
+        let does = |wanted: fn(&Does) -> bool| self.workers.values().filter(|(_, does)| wanted(does)).count();
+        let (idle, starting) = (does(|does| *does == Does::Idles), does(|does| *does == Does::Starts));
+        prop_assert_eq!((status.idle, status.starting), (idle, starting));
+        let in_line = self.fates.values().filter(|fate| **fate == Fate::Waits(None)).count();
+        let in_leases = self.fates.values().filter(|fate| matches!(fate, Fate::Waits(Some(_)))).count();
+        let leasing = self.leases.values().filter(|holds| **holds == Holds::Waits).count();
+        let waiting = in_line + leasing;
+        if self.stopped == 0 {
+            prop_assert!(status.queued <= waiting + in_leases, "{} queued, {} wait", status.queued, waiting);
+        }
+        prop_assert!(
+            idle == 0 || status.queued <= in_leases,
+            "one waits while a session is idle: {status:?}"
+        );
+        let woken = self.tick.is_some() || status.shutting_down;
+        prop_assert!(status.backing_off == 0 || woken, "nobody wakes the slot that backs off");
+        let serves = self.started && status.failed.is_none() && !status.shutting_down;
+        let provided = idle + starting >= self.config.min_idle + status.queued.saturating_sub(in_leases);
+        let can_start = status.backing_off == 0
+            && self.workers.len() < self.config.max_sessions
+            && starting < self.config.max_starting;
+        prop_assert!(!serves || provided || !can_start, "a worker is missing: {status:?}");
+        if status.failed.is_some() && self.workers.is_empty() {
+            prop_assert_eq!(status.queued, in_leases, "they wait for ever: {:?}", status);
+        }
+        prop_assert!(self.stopped <= 1 && (self.stopped == 0 || self.workers.is_empty()));
+        Ok(())
+    }
+
+    /// Whatever was, it ends, and everybody has been told.
+    pub(super) fn end(mut self) -> TestCaseResult {
+        self.play(Input::Shutdown { grace: Duration::ZERO })?;
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        for slot in workers {
+            let Some((generation, does)) = self.workers.remove(&slot) else { continue };
+            let back = self.loses(does, false);
+            self.play(dead(slot, generation.0))?;
+            if let Some(id) = back {
+                self.play(Input::Requeue(id))?;
+            }
+        }
+        prop_assert_eq!(self.stopped, 1);
+        let waits: Vec<_> = self.fates.iter().filter(|(_, fate)| **fate != Fate::Over).collect();
+        prop_assert!(waits.is_empty(), "nobody told {waits:?}");
+        Ok(())
+    }
+}
