@@ -17,6 +17,7 @@ use crate::{
         gauge::Gauge,
         messages::{ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, SupervisorMsg, Wait},
         obligation::Ledger,
+        sink::Feed,
         timers::{Task, Timers},
     },
     config::{LOOK_EVERY, PoolConfig},
@@ -64,7 +65,7 @@ pub(crate) struct State {
     sessions: HashMap<usize, Live>,
     tickets: HashMap<ExecutionId, Ticket>,
     leases: HashMap<LeaseId, LeaseRequest>,
-    lease_events: HashMap<LeaseId, tokio::sync::mpsc::Sender<SessionEvent>>,
+    lease_events: HashMap<LeaseId, Feed>,
     timers: Timers<Wait>,
     deaths: BTreeMap<&'static str, u64>,
     effects: Vec<Effect>,
@@ -320,7 +321,7 @@ impl State {
             }
             Effect::LeaseEnded(lease, why) => {
                 if let Some(events) = self.lease_events.remove(&lease) {
-                    let _ = events.try_send(SessionEvent::Ended { why });
+                    events.offer(SessionEvent::Ended { why });
                 }
             }
             Effect::Stop { slot } => self.tell(slot, SessionMsg::Stop),

@@ -49,6 +49,25 @@ async fn f42_the_actor_of_a_running_execution_dies_and_its_worker_is_freed() {
     .await;
 }
 
+/// Its worker was told to stop already: being told again gives it no new grace.
+#[tokio::test(start_paused = true)]
+async fn f42_an_actor_that_dies_after_its_cancel_does_not_prolong_the_grace() {
+    guarded(async {
+        let pool = Pool::start(first_does(silent)).await;
+        let execution = pool.runtime.execute("does not stop").await.unwrap();
+        settle().await;
+        let begun = Instant::now();
+        execution.cancel();
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        actor_of(&execution).kill();
+        assert_eq!(execution.outcome().await, gone(true, "execution"));
+        pool.works_on_worker(2).await;
+        assert!(begun.elapsed() <= Duration::from_millis(1_050), "killed after {:?}", begun.elapsed());
+        pool.close().await;
+    })
+    .await;
+}
+
 /// It dies after it was given to a worker, and before that acknowledged it: nobody may work for it in vain.
 #[tokio::test(start_paused = true)]
 async fn f42_the_actor_of_an_assigned_execution_dies_and_its_worker_is_freed() {

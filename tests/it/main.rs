@@ -5,6 +5,7 @@
 mod channel_faults;
 mod death_faults;
 mod endings;
+mod errors;
 mod flow;
 mod hello;
 mod hosts;
@@ -13,6 +14,7 @@ mod killed_actors;
 mod leases;
 mod messages;
 mod metrics;
+mod operations;
 mod races;
 mod restarts;
 mod shutdown;

@@ -19,6 +19,7 @@ fn pids(running: &mut Running) -> [String; 2] {
     [running.line(), running.line()]
 }
 
+/// Fault 58.
 #[test]
 fn ctrl_c_cancels_and_lets_the_code_clean_up() {
     let scratch = Scratch::new();
@@ -76,6 +77,7 @@ while True: pass";
     assert!(ended.out().ends_with("\"exit_code\":130}\n"), "{}", ended.out());
 }
 
+/// Fault 58.
 #[test]
 fn sigterm_lets_code_finish_within_the_grace() {
     let scratch = Scratch::new();
@@ -89,6 +91,7 @@ fn sigterm_lets_code_finish_within_the_grace() {
     pids.iter().for_each(|pid| gone(pid));
 }
 
+/// Fault 58.
 #[test]
 fn sigterm_leaves_nothing() {
     let scratch = Scratch::new();
