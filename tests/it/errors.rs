@@ -14,7 +14,7 @@ fn refusals_of_requests_say_which_limit_and_what_to_do() {
     let after = Duration::from_secs(30);
     for (error, expected) in [
         (
-            SubmitError::QueueFull { limit: 256 },
+            SubmitError::QueueFull { len: 256, limit: 256, retry_after: None },
             "the queue is full: 256 of 256 requests wait; submit again when some have ended, or raise `queue`",
         ),
         (
