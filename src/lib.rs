@@ -96,6 +96,6 @@ pub use crate::{
     request::{Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent},
-    status::{ExecutionStatus, PoolStatus, SessionState, SessionStatus, Totals, Vitals},
+    status::{ExecutionStatus, Latency, PoolStatus, SessionState, SessionStatus, Totals, Vitals},
     worker::{PythonInfo, python_info},
 };

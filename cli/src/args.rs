@@ -56,6 +56,9 @@ pub(crate) struct RunArgs {
     /// Print one JSON event a line instead of the plain output
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print at the end how many requests ended how, how fast, and what became of the workers
+    #[arg(long)]
+    pub(crate) stats: bool,
     /// Print only what the code prints: no progress, no summary
     #[arg(short, long)]
     pub(crate) quiet: bool,

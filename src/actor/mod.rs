@@ -24,6 +24,7 @@ pub(crate) mod charge;
 pub(crate) mod credit;
 pub(crate) mod execution;
 pub(crate) mod gauge;
+mod latency;
 pub(crate) mod messages;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;

@@ -203,6 +203,7 @@ impl Actor for Supervisor {
             }
             SupervisorMsg::Elapsed(Wait::Tick) => state.step(&myself, Input::Tick).await,
             SupervisorMsg::Elapsed(Wait::Look) => {
+                state.see_memory();
                 for live in state.sessions.values() {
                     let _ = live.session.cast(SessionMsg::Look);
                 }

@@ -5,6 +5,7 @@ mod json;
 mod lines;
 mod outlet;
 mod source;
+mod stats;
 mod verdict;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -233,6 +234,9 @@ impl Conclusion {
             console.write(Stream::Stdout, json::line(&counts)).await;
         } else if show.summary && !console.is_closed() {
             console.say(verdict::text(ended, *all, *duration)).await;
+        }
+        if around.args.stats {
+            console.say(stats::text(&around.runtime.status().await, *duration)).await;
         }
         console.flush().await;
     }

@@ -13,12 +13,20 @@ use crate::{
 impl State {
     pub(super) fn status(&self) -> PoolStatus {
         let mut status = self.pool.status();
-        status.totals = self.ledger.totals();
         status.deaths = self.deaths.clone();
+        self.see_memory();
+        self.ledger.show(&mut status);
         let now = Instant::now().into_std();
         status.sessions =
             self.pool.slots().filter_map(|(index, slot)| self.session_status(index, slot, now)).collect();
         status
+    }
+
+    /// Remembers the largest worker of all.
+    pub(super) fn see_memory(&self) {
+        for vitals in self.sessions.values().filter_map(|live| live.gauge.get().vitals) {
+            self.ledger.saw_memory(vitals.memory);
+        }
     }
 
     fn session_status(&self, index: usize, slot: &Slot, now: std::time::Instant) -> Option<SessionStatus> {
