@@ -202,15 +202,7 @@ impl Actor for Supervisor {
                 state.step(&myself, Input::Abandoned { slot, generation, why }).await;
             }
             SupervisorMsg::Elapsed(Wait::Tick) => state.step(&myself, Input::Tick).await,
-            SupervisorMsg::Elapsed(Wait::Look) => {
-                state.see_memory();
-                for live in state.sessions.values() {
-                    let _ = live.session.cast(SessionMsg::Look);
-                }
-                #[cfg(feature = "metrics")]
-                super::metrics::publish(&state.config.name, &state.status());
-                state.arm(&myself, Wait::Look, LOOK_EVERY);
-            }
+            SupervisorMsg::Elapsed(Wait::Look) => state.look_around(&myself),
             SupervisorMsg::Elapsed(Wait::Lease(lease)) => {
                 state.step(&myself, Input::LeaseExpired(lease)).await;
             }

@@ -1,10 +1,15 @@
 //! What the supervisor shows of its pool.
 
+use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::State;
 use crate::{
-    actor::gauge::Shown,
+    actor::{
+        gauge::Shown,
+        messages::{SessionMsg, SupervisorMsg, Wait},
+    },
+    config::LOOK_EVERY,
     machine::slot::{Place, Slot},
     outcome::Phase,
     status::{ExecutionStatus, PoolStatus, SessionState, SessionStatus},
@@ -20,6 +25,17 @@ impl State {
         status.sessions =
             self.pool.slots().filter_map(|(index, slot)| self.session_status(index, slot, now)).collect();
         status
+    }
+
+    /// Has every session look at its worker, and tells whoever records figures.
+    pub(super) fn look_around(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        self.see_memory();
+        for live in self.sessions.values() {
+            let _ = live.session.cast(SessionMsg::Look);
+        }
+        #[cfg(feature = "metrics")]
+        crate::actor::metrics::publish(&self.config.name, &self.status());
+        self.arm(myself, Wait::Look, LOOK_EVERY);
     }
 
     /// Remembers the largest worker of all.
