@@ -46,6 +46,8 @@ import select
 import time
 from _collections import deque
 from _functools import partial
+from _operator import is_ as is_same
+from _operator import itemgetter
 from _struct import Struct, pack, unpack_from
 from _thread import allocate_lock, get_ident, interrupt_main
 from _weakref import ref
@@ -63,11 +65,11 @@ EXIT_INTERNAL = 112  # a bug in this file
 EXIT_HOST_GONE = 113
 
 PID = os.getpid()
-PARENT = os.getppid()
 MAIN_THREAD = get_ident()
 DOORBELL = _signal.SIGURG  # ignored by default: harmless before our handler is set, after exec, and in children
 WORKER = globals()  # `frame.f_globals is WORKER` tells our frames from the user's
 LINUX = sys.platform.startswith("linux")
+F_SETSIG, F_GETSIG = 10, 11  # Linux
 
 # Our own bindings, because user code may replace functions in their modules (clocks are often mocked).
 os = type(sys)("os")
@@ -76,6 +78,7 @@ monotonic = time.monotonic
 process_time = time.process_time
 exit_now = os._exit
 getpid = os.getpid
+DONT_WAIT = int(_socket.MSG_DONTWAIT)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -97,7 +100,7 @@ def _encode(value, write, room):
     elif kind is int:
         write(_encode_int(value))
     elif kind is float:
-        write(b"\xcb" + pack_float(value))
+        write(pack_float(0xCB, value))
     elif value is None:
         write(b"\xc0")
     elif kind is bool:
@@ -108,17 +111,12 @@ def _encode(value, write, room):
         write(_container_head(len(value), 0x80, b"\xde", b"\xdf"))
         for key, item in value.items():
             known = KNOWN_KEYS.get(key)
-            if known is not None:
+            if known:
                 write(known)
             else:
                 _encode(key, write, room - 1)
-            kind = type(item)  # the usual kinds here, which spares a call
-            if kind is str:
+            if type(item) is str:  # the usual kind here, which spares a call
                 _encode_text(item, write)
-            elif kind is float:
-                write(b"\xcb" + pack_float(item))
-            elif kind is int:
-                write(_encode_int(item))
             else:
                 _encode(item, write, room - 1)
     elif kind is list or kind is tuple:
@@ -144,9 +142,8 @@ def _encode_text(text, write):
     raw = text.encode() if text.isascii() else utf8(text)
     size = len(raw)
     if size < 32:
-        write(SHORT_TEXT[size] + raw)
-        return
-    if size < 256:
+        write(SHORT_TEXT[size])
+    elif size < 256:
         write(b"\xd9%c" % size)
     elif size < 65536:
         write(b"\xda" + size.to_bytes(2, "big"))
@@ -155,7 +152,7 @@ def _encode_text(text, write):
     write(raw)
 
 
-pack_float = Struct(">d").pack
+pack_float = Struct(">Bd").pack
 SHORT_TEXT = [b"%c" % (0xA0 | size) for size in range(32)]
 KNOWN_KEYS = {  # those of frequent messages, encoded once
     key: SHORT_TEXT[len(key)] + key.encode()
@@ -212,12 +209,35 @@ def decode(data):
     # Lengths are not checked one by one. Positions only grow, so a length that points past the end either makes a
     # later index fail or leaves `end` beyond the data; both are refused here, and nothing is allocated by a length.
     try:
+        if data.startswith(PLAIN_EXECUTE):
+            value = _decode_plain_execute(data)
+            if value is not None:
+                return value
         value, end = _decode(data, 0, DEPTH_LIMIT)
     except IndexError:
         raise ValueError("truncated MessagePack") from None
     if end != len(data):
         raise ValueError(f"MessagePack of {end} bytes in a frame of {len(data)}")
     return value
+
+
+PLAIN_EXECUTE = b"\x83\xa4type\xa7execute\xa2id"
+
+
+def _decode_plain_execute(data):
+    """The most frequent message, without a loop: a short id, and code of up to 255 bytes. None if it is another."""
+    at = len(PLAIN_EXECUTE)
+    end = at + SHORT_TEXT_SPAN[data[at]]
+    if not data.startswith(b"\xa4code", end):
+        return None
+    head, code = data[end + 5], end + 6
+    if head == 0xD9:
+        size, code = data[code], code + 1
+    else:
+        size = SHORT_TEXT_SPAN[head] - 1
+    if code + size != len(data):
+        return None
+    return {"type": "execute", "id": data[at + 1 : end].decode(), "code": data[code:].decode()}
 
 
 def _decode(data, at, room):
@@ -273,6 +293,10 @@ _WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 
 _WIDTHS.update({0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4})
 
 
+SHORT_TEXT_SPAN = [0] * 256  # what a text of up to 31 bytes takes, by its first byte; 0 for everything else
+SHORT_TEXT_SPAN[0xA0:0xC0] = range(1, 33)
+
+
 def _decode_array(data, at, size, room):
     if not room:
         raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
@@ -288,16 +312,20 @@ def _decode_map(data, at, size, room):
         raise ValueError(f"nested deeper than {DEPTH_LIMIT} levels")
     items = {}
     for _ in range(size):
-        head = data[at]
-        if 0xA0 <= head < 0xC0:  # a short text, as nearly every key; spares a call
-            end = at + 1 + (head & 31)
+        end = at + SHORT_TEXT_SPAN[data[at]]  # as nearly every key and many a value; spares calls
+        if end > at:
             key = data[at + 1 : end].decode()
             at = end
         else:
             key, at = _decode(data, at, room - 1)
             if type(key) in (list, dict):
                 key = as_key(key)
-        items[key], at = _decode(data, at, room - 1)
+        end = at + SHORT_TEXT_SPAN[data[at]]
+        if end > at:
+            items[key] = data[at + 1 : end].decode()
+            at = end
+        else:
+            items[key], at = _decode(data, at, room - 1)
     return items, at
 
 
@@ -465,7 +493,7 @@ class SocketLink:
     def receive_now(self, size):
         """Returns what is there without waiting; None if that is nothing."""
         try:
-            return self.socket.recv(size, _socket.MSG_DONTWAIT)
+            return self.socket.recv(size, DONT_WAIT)
         except BlockingIOError:
             return None
         except OSError:
@@ -474,7 +502,7 @@ class SocketLink:
     def send(self, data):
         """Sends some of `data`, or none if the peer's buffer is full; returns how much."""
         try:
-            return self.socket.send(data, _socket.MSG_DONTWAIT)
+            return self.socket.send(data, DONT_WAIT)
         except BlockingIOError:
             return 0
 
@@ -522,15 +550,14 @@ class Channel:
         self.buffer = bytearray()
         self.incoming = deque()  # decoded messages nobody has looked at
         self.parked = deque()  # messages that arrived while code ran and are for later
-        self.outgoing = deque()  # frames as bytes, or the marks that `_next_frame` explains
+        self.outgoing = deque()  # frames: as bytes, or as what makes them, see `_send_queue`
         self.sending = allocate_lock()
-        self.unsent = b""
 
     # -- receiving
 
     def wait(self):
         """Waits until something arrives; `incoming` may still be empty afterwards."""
-        self._accept(self.link.receive(self._wanted()))
+        self._accept(self.link.receive(self._wanted() if self.buffer else READ_SIZE))
 
     def take_available(self):
         """Moves what has arrived into `incoming`, without waiting."""
@@ -590,40 +617,23 @@ class Channel:
                 self.sending.release()
 
     def _send_queue(self):
-        while True:
-            data = self.unsent
-            if not data:
-                if not self.outgoing:
-                    return
-                data = self.unsent = self._next_frames()
+        outgoing = self.outgoing
+        while outgoing:
+            frame = outgoing[0]
+            if type(frame) is tuple:  # made only now: the one sender numbers the output in the order of the frames
+                frame = outgoing[0] = frame[0](*frame[1:])
             try:
-                sent = self.link.send(data)
+                sent = self.link.send(frame)
             except OSError:
                 host_gone()
-            if sent:
-                self.unsent = data[sent:]
+            if sent == len(frame):
+                outgoing.popleft()
+            elif sent:
+                outgoing[0] = frame[sent:]
             else:
                 writable = select.poll()
                 writable.register(self.link.output, select.POLLOUT)
                 writable.poll(1000)
-
-    def _next_frames(self):
-        """Joins queued frames; numbers the output among them, which only the one sender can do in the right order."""
-        outgoing = self.outgoing
-        frame = outgoing.popleft()
-        if type(frame) is tuple:
-            frame = frame[0](*frame[1:])
-        if not outgoing:
-            return frame
-        parts = [frame]
-        size = len(frame)
-        while outgoing and size < READ_SIZE:
-            frame = outgoing.popleft()
-            if type(frame) is tuple:
-                frame = frame[0](*frame[1:])
-            parts.append(frame)
-            size += len(frame)
-        return b"".join(parts)
 
     def finish(self):
         """Waits, for a second at most, until everything queued has been sent."""
@@ -690,7 +700,6 @@ class State:
         self.future = 0  # `from __future__` flags that later cells inherit
         self.untidy = False  # a fresh namespace was thrown away; collect its cycles when idle
         self.clean_path = list(sys.path)  # sys.path before the host or the user changed it
-        self.death_armed = False
         self.idle = False  # the idle work is done
         self.framed_output = False  # prints travel as frames (stdio transport)
 
@@ -708,7 +717,7 @@ class Execution:
     """One request that runs user code, from `started` to its `result` or `error`."""
 
     filename = None
-    allow_stdin = True
+    capture = allow_stdin = True
     fresh = silent = rich = script = False
     level = 0  # asked to stop: 0, POLITE or FORCE
     raised = 0  # the level that user code has been given: 0 or POLITE, for FORCE is never used up
@@ -721,6 +730,8 @@ class Execution:
     companion = False  # the SIGINT that goes with a cancel has arrived
     task = None  # the asyncio task, for top-level await
     outputs = 0  # `output` frames so far (stdio transport)
+    namespace = newest = None  # where it runs, and the last name in there before
+    packed_id = b""  # the id as MessagePack
     threads = ()  # those that ran before a script started
     leaves_nothing = False  # no function or class that could want the source later
     closed = False
@@ -937,6 +948,7 @@ class Health:
 
     def __init__(self):
         self.page = os.sysconf("SC_PAGE_SIZE")
+        self.told, self.told_at = 0, 0.0
         self.cpu_at = process_time()
         self.seen_at = monotonic()
         try:
@@ -946,7 +958,13 @@ class Health:
         except OSError:
             self.statm = None
 
-    def memory(self):
+    def memory(self, now):
+        """Resident bytes, as they were within the last millisecond."""
+        if now - self.told_at > 0.001:
+            self.told, self.told_at = self.read_memory(), now
+        return self.told
+
+    def read_memory(self):
         if self.statm is not None:
             try:
                 return int(os.pread(self.statm, 64, 0).split()[1]) * self.page
@@ -969,7 +987,7 @@ class Health:
 def send_heartbeat(seq, frame):
     message = {
         "type": "heartbeat",
-        "memory_usage": health.memory(),
+        "memory_usage": health.memory(monotonic()),
         "cpu_percent": health.cpu_percent(),
         "namespace_size": namespace_size(),
     }
@@ -1229,14 +1247,22 @@ def open_output(name):
 
 def flush_output():
     """Sends on what has been printed so far; the host reads it before the frame that follows."""
+    try:
+        stdout, stderr = streams.stdout, streams.stderr
+        stdout.flush()
+        stderr.flush()
+        if sys.stdout is stdout and sys.stderr is stderr:
+            return None
+    except Exception:
+        pass
     problem = None
-    for stream in streams.stdout, streams.stderr:
+    for stream in stdout, stderr:
         try:
             stream.flush()
         except Exception as error:  # closed, or its descriptor is gone: `repair` sees to it
             problem = error
-    for stream in sys.stdout, sys.stderr:
-        if stream is not streams.stdout and stream is not streams.stderr and stream is not None:
+    for stream in getattr(sys, "stdout", None), getattr(sys, "stderr", None):
+        if stream is not stdout and stream is not stderr and stream is not None:
             try:
                 stream.flush()
             except Exception:  # the user's own object
@@ -1555,6 +1581,40 @@ def finish_like_a_process(execution):
             pools._shutdown = False
 
 
+class ExitHandlers:
+    """What a script itself registers with atexit, which runs when the script ends. What libraries register runs when
+    the worker does: they stay loaded."""
+
+    def __init__(self, namespace):
+        self.namespace = namespace
+        self.handlers = []
+        self.atexit = load("atexit")
+        self.originals = self.atexit.register, self.atexit.unregister
+        self.atexit.register, self.atexit.unregister = self.register, self.unregister
+
+    def register(self, function, /, *args, **kwargs):
+        if sys._getframe(1).f_globals is not self.namespace:
+            return self.originals[0](function, *args, **kwargs)
+        self.handlers.append(partial(function, *args, **kwargs))
+        return function
+
+    def unregister(self, function):
+        self.handlers[:] = [handler for handler in self.handlers if handler.func != function]
+        self.originals[1](function)
+
+    def run(self, execution):
+        while self.handlers:
+            try:
+                self.handlers.pop()()
+            except BaseException:
+                if execution.level or execution.interrupted:
+                    raise
+                load("traceback").print_exc()  # as Python does, and goes on
+
+    def give_back(self):
+        self.atexit.register, self.atexit.unregister = self.originals
+
+
 def finish_tasks():
     """Ends a fresh execution's background tasks, as `asyncio.run` does."""
     loop = state.loop
@@ -1585,7 +1645,7 @@ def compile_cell(code, filename, silent):
     """Returns two code objects, either of which may be None: the statements, and the last expression."""
     flags = TOP_LEVEL_AWAIT | state.future
     one_line = code.find("\n", 0, -1) < 0
-    if one_line and not silent:
+    if one_line and not silent and not is_assignment(code):
         try:
             return None, compile(code, filename, "eval", flags, True)
         except SyntaxError:  # perhaps a statement; if it is an error after all, it shall not have this one as context
@@ -1597,6 +1657,12 @@ def compile_cell(code, filename, silent):
     if body is not None:
         state.future |= body.co_flags & FUTURE_FLAGS
     return body, tail
+
+
+def is_assignment(code):
+    """Whether code is plainly `name = …`, which need not be tried as an expression."""
+    target, equals, value = code.partition("=")
+    return equals and value[:1] != "=" and target.rstrip().isidentifier()
 
 
 def split_last_expression(code, filename, flags):
@@ -1620,12 +1686,9 @@ def remember_source(filename, code):
 
 def defines_nothing(body, tail):
     """Whether code contains no function, class or comprehension: nothing that could outlive it and want its source."""
-    for code in body, tail:
-        if code is not None:
-            for constant in code.co_consts:
-                if type(constant) is CodeType:
-                    return False
-    return True
+    return (body is None or CodeType not in map(type, body.co_consts)) and (
+        tail is None or CodeType not in map(type, tail.co_consts)
+    )
 
 
 def forget_source(filename):
@@ -1684,11 +1747,15 @@ RUN_COROUTINE = run_coroutine.__code__
 
 def run_cell(execution, message):
     """Runs the code; returns the value of its last expression."""
-    namespace = state.namespace
+    namespace, code = execution.namespace, message["code"]
     if message.get("args"):
         namespace.update(message["args"])
-    body, tail = compile_cell(message["code"], execution.filename, execution.silent)
+    filename = execution.filename = execution.filename or f"<exec:{state.sequence}>"
+    if execution.capture:
+        remember_source(filename, code)
+    body, tail = compile_cell(code, filename, execution.silent)
     execution.leaves_nothing = execution.fresh or defines_nothing(body, tail)
+    exit_handlers = ExitHandlers(namespace) if execution.script else None
     try:
         if ((body.co_flags if body else 0) | (tail.co_flags if tail else 0)) & COROUTINE:
             return run_coroutine(run_parts(body, tail, namespace), execution)
@@ -1700,18 +1767,23 @@ def run_cell(execution, message):
         return None if tail is None else eval(tail, namespace)
     finally:
         if (execution.fresh or execution.script) and not state.forked:
-            finish_borrowed(execution)
+            finish_borrowed(execution, exit_handlers)
 
 
-def finish_borrowed(execution):
+def finish_borrowed(execution, exit_handlers):
     """What a process would still do at its end, unless it has been told to stop."""
-    if execution.level or execution.interrupted:
-        return
-    state.user = True
-    if execution.script:
-        finish_like_a_process(execution)
-    if execution.fresh:
-        finish_tasks()
+    try:
+        if execution.level or execution.interrupted:
+            return
+        state.user = True
+        if execution.script:
+            finish_like_a_process(execution)
+            exit_handlers.run(execution)
+        if execution.fresh:
+            finish_tasks()
+    finally:
+        if exit_handlers is not None:
+            exit_handlers.give_back()
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -1730,6 +1802,8 @@ def shorten(text, limit):
 
 def expressible(value):
     """Whether a `result` can carry the value itself: plain types only, no cycles, VALUE_LIMIT bytes at most."""
+    if type(value) is int:
+        return -(1 << 63) <= value < 1 << 64
     least = most = 0  # bounds of the encoded size
     waiting = [(value, DEPTH_LIMIT - 1)]
     while waiting:
@@ -2083,6 +2157,7 @@ FIELDS = {
     "complete": {"code": str, "pos": int},
 }
 REQUIRED = {"execute": ("code",), "complete": ("code", "pos")}
+PLAIN = frozenset(("type", "id", "code"))  # the fields of an `execute` that wants nothing special
 HOLD_TEXT = frozenset(("argv", "sys_path", "args", "env", "keep"))  # lists, and keys of maps
 
 
@@ -2113,22 +2188,20 @@ def execute(message):
     if not valid_id(id):
         complain("an execute without a valid id", "id: 1 to 64 bytes of text", repr(id))
         return
-    if not state.death_armed:
-        arm_parent_death()
-    channel.send_frame(started_frame(id))
+    packed = SHORT_TEXT[len(id)] + id.encode() if len(id) < 32 and id.isascii() else encode(id)
+    channel.send_frame(started_frame(id, packed))
     execution = begin(id)
-    reply, execution_ended = None, None
-    borrowed = None
-    namespace = state.namespace
+    execution.packed_id = packed
+    ending, reply, borrowed = "result", {}, None
     try:
         try:
-            check_fields(message)
-            configure(execution, message)
-            if not Borrowed.FIELDS.isdisjoint(message):
-                borrowed = Borrowed(message)
-                namespace = state.namespace
-            newest = next(reversed(namespace), None)
-            reply = {"type": "result", "id": id, "execution_time": 0.0}
+            if type(message.get("code")) is not str or not PLAIN.issuperset(message):
+                check_fields(message)
+                configure(execution, message)
+                if not Borrowed.FIELDS.isdisjoint(message):
+                    borrowed = Borrowed(message)
+            execution.namespace = namespace = state.namespace
+            execution.newest = next(reversed(namespace), None)
             value = run_cell(execution, message)
             if value is not None and not execution.silent:
                 tell_value(execution, value, reply)
@@ -2137,30 +2210,26 @@ def execute(message):
             value = None
         finally:
             state.user = False
-            execution_ended = monotonic(), process_time()
+            execution.ended_at = monotonic()
+            execution.cpu_at_end = process_time()
             if execution.level or execution.interrupted:
                 clean_up_after_cancel()
     except RequestError as problem:
-        reply = refusal(id, problem)
+        ending, reply = "error", refusal(problem)
     except BaseException as error:
-        reply = failure(execution, error)
+        ending, reply = "error", failure(execution, error)
     if state.forked or getpid() != PID:
-        leave_child(reply)
-    end(execution, reply, execution_ended, namespace, newest if reply["type"] == "result" else None, borrowed)
+        leave_child(ending, reply)
+    end(execution, ending, reply, borrowed)
 
 
-def started_frame(id):
-    """Put together by hand in the usual case: every execution waits for it."""
-    if codec_name == "msgpack" and id.isascii() and len(id) < 32:
-        return STARTED[len(id)] + id.encode()
-    payload = encode({"type": "started", "id": id})
+def started_frame(id, packed):
+    """Put together by hand: every execution waits for it. `packed` is the id as MessagePack."""
+    if codec_name == "json":
+        payload = encode({"type": "started", "id": id})
+    else:
+        payload = b"\x82\xa4type\xa7started\xa2id" + packed
     return len(payload).to_bytes(4, "big") + payload
-
-
-STARTED = []  # the frame's beginning, for each length of an id
-for _size in range(32):
-    _start = encode({"type": "started", "id": "x" * _size})
-    STARTED.append(len(_start).to_bytes(4, "big") + _start[: len(_start) - _size])
 
 
 def valid_id(id):
@@ -2182,7 +2251,8 @@ def begin(id):
 
 
 def configure(execution, message):
-    execution.filename = message.get("filename") or f"<exec:{state.sequence}>"
+    execution.filename = message.get("filename")
+    execution.capture = message.get("capture_source") is not False
     execution.allow_stdin = message.get("allow_stdin") is not False
     execution.silent = message.get("silent") is True
     execution.fresh = message.get("fresh") is True
@@ -2191,18 +2261,19 @@ def configure(execution, message):
     if execution.script:
         threading = sys.modules.get("threading")
         execution.threads = frozenset(t.ident for t in threading.enumerate()) if threading else frozenset()
-    if message.get("capture_source") is not False:
-        remember_source(execution.filename, message["code"])
 
 
-def end(execution, reply, ended, namespace, newest, borrowed):
+def end(execution, ending, reply, borrowed):
     """Sends what ended the execution, after everything that it printed."""
-    reply["execution_time"] = ended[0] - execution.started_at
-    reply["cpu_time"] = ended[1] - execution.cpu_at_start
-    reply["memory_usage"] = health.memory()
-    reply["namespace_size"] = namespace_size()
-    if newest is not None:
-        names = new_names(namespace, newest)
+    figures = (
+        execution.ended_at - execution.started_at,
+        execution.cpu_at_end - execution.cpu_at_start,
+        health.memory(execution.ended_at),
+        namespace_size(),
+    )
+    newest = execution.newest
+    if newest is not None and ending == "result" and newest is not next(reversed(execution.namespace), None):
+        names = new_names(execution.namespace, newest)
         if names:
             reply["new_names"] = names
     if state.tainted:
@@ -2214,19 +2285,40 @@ def end(execution, reply, ended, namespace, newest, borrowed):
         flush_output()
     if borrowed is not None:
         borrowed.give_back()
-    if execution.leaves_nothing and (reply["type"] == "result" or execution.fresh):
+    if execution.leaves_nothing and (ending == "result" or execution.fresh):
         forget_source(execution.filename)
     state.main_reads = True
     state.current = None
     if execution.level and not execution.companion:
         state.companion_until = monotonic() + 0.1
     try:
-        payload = encode(reply)
+        payload = encode_ending(execution, ending, reply, figures)
     except Exception as problem:  # whatever user code smuggled in must not end the worker
-        reply = {**refusal(execution.id, f"the ending cannot be sent: {problem!r}"), "kind": "exception"}
-        payload = encode(reply)
+        reply = {**refusal(f"the ending cannot be sent: {problem!r}"), "kind": "exception"}
+        payload = encode_ending(execution, "error", reply, figures)
     frame = len(payload).to_bytes(4, "big") + payload
     channel.send_frame((closing_frame, execution, frame) if state.framed_output else frame)
+
+
+def encode_ending(execution, ending, reply, figures):
+    """Returns the payload of a `result` or `error`. The parts that all have in common are put together by hand."""
+    if codec_name == "json":
+        names = ("execution_time", "cpu_time", "memory_usage", "namespace_size")
+        return encode({"type": ending, "id": execution.id, **dict(zip(names, figures)), **reply})
+    took, cpu, memory, names = figures
+    rest = encode(reply) if reply else b"\x80"
+    return b"%c\xa4type%b\xa2id%b%b\xaeexecution_time%b\xa8cpu_time%b" % (
+        rest[0] + 6,  # the number of entries, 15 at most
+        ENDINGS[ending],
+        execution.packed_id,
+        rest[1:],
+        pack_float(0xCB, took),
+        PACK_FIGURES(0xCB, cpu, b"\xacmemory_usage", 0xCF, memory, b"\xaenamespace_size", 0xCE, names),
+    )
+
+
+ENDINGS = {"result": b"\xa6result", "error": b"\xa5error"}
+PACK_FIGURES = Struct(">Bd 13sBQ 15sBI").pack
 
 
 def new_names(namespace, newest):
@@ -2244,14 +2336,14 @@ def new_names(namespace, newest):
     return names
 
 
-def refusal(id, problem):
+def refusal(problem):
     description = {"type": "ProtocolError", "message": shorten(str(problem), 4096), "frames": []}
-    return {"type": "error", "id": id, "execution_time": 0.0, "kind": "request", "exception": description}
+    return {"kind": "request", "exception": description}
 
 
 def failure(execution, error):
-    """Returns the `error` frame for an execution that ended with `error`."""
-    reply = {"type": "error", "id": execution.id, "execution_time": 0.0, "kind": "exception"}
+    """Returns what an `error` frame tells of an execution that ended with `error`."""
+    reply = {"kind": "exception"}
     try:
         describe_failure(execution, error, reply)
     except BaseException:  # it runs user code: the exception's own methods, sys.stderr
@@ -2333,9 +2425,9 @@ def in_child():
     channel.link.close()
 
 
-def leave_child(reply):
+def leave_child(ending, reply):
     """A child that came back out of user code ends here, as a script would."""
-    if reply["type"] == "result":
+    if ending == "result":
         code = 0
     elif reply["kind"] == "exit":
         code = reply["exit_code"] & 255
@@ -2402,11 +2494,13 @@ def answer(message, produce):
             state.user = False
             if execution.level or execution.interrupted:
                 clean_up_after_cancel()
+        ending = {}
     except RequestError as problem:
-        reply = refusal(id, problem)
+        ending = refusal(problem)
     except BaseException as error:
-        reply = failure(execution, error)
-        reply["execution_time"] = monotonic() - execution.started_at
+        ending = failure(execution, error)
+    if ending:
+        reply = {"type": "error", "id": id, "execution_time": monotonic() - execution.started_at, **ending}
     if state.forked:
         exit_now(0)
     flush_output()
@@ -2500,6 +2594,7 @@ class Streams:
         self.stdin = HostInput()
         self.stdout = open_output("stdout")
         self.stderr = open_output("stderr")
+        mark_files()
         self.copies = {1: private(1), 2: private(2)}
         self.files = {1: open_file(1), 2: open_file(2)}
         self.install()
@@ -2510,39 +2605,62 @@ class Streams:
             setattr(sys, f"__{name}__", getattr(self, name))
 
 
+def mark_files():
+    """Numbers the open files behind fd 1 and 2, so that one cheap call can tell them from others.
+
+    The number is that of a signal for O_ASYNC, which these files do not use, and it is part of the open file: every
+    duplicate has it, and nothing else that is opened.
+    """
+    global open_file
+    if not LINUX:
+        return
+    try:
+        for fd in 1, 2:
+            fcntl.fcntl(fd, F_SETSIG, 60 + fd)
+            if fcntl.fcntl(fd, F_GETSIG) != 60 + fd:
+                return
+    except OSError:
+        return
+    open_file = marked_file
+
+
 def open_file(fd):
     """Identifies the open file behind `fd`; None if there is none."""
     try:
-        status = os.fstat(fd)
+        return os.fstat(fd)[1:3]
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+
+
+def marked_file(fd):
+    """The same, by its mark."""
+    try:
+        return fcntl.fcntl(fd, F_GETSIG)
+    except OSError:
+        return None
 
 
 def is_sound():
     """The question that every execution pays for: whether everything is as we left it."""
-    stdin, stdout, stderr = streams.stdin, streams.stdout, streams.stderr
     try:
         return (
-            sys.stdout is stdout
-            and sys.stderr is stderr
-            and sys.stdin is stdin
-            and not stdout.closed
-            and not stderr.closed
+            all(map(is_same, STANDARD_STREAMS(sys.__dict__), STANDARD_STREAMS(streams.__dict__)))
+            and all(map(is_same, FUNCTIONS(builtins.__dict__), FUNCTIONS(OUR_BUILTINS)))
             and _signal.getsignal(DOORBELL) is on_doorbell
             and _signal.getsignal(_signal.SIGINT) is on_sigint
-            and _signal.pthread_sigmask(_signal.SIG_BLOCK, ()).isdisjoint(OUR_SIGNALS)
-            and builtins.print is OUR_BUILTINS["print"]
-            and builtins.input is ask_line
-            and builtins.display is display
+            and OUR_SIGNALS.isdisjoint(_signal.pthread_sigmask(_signal.SIG_BLOCK, ()))
             and sys.modules["__main__"] is state.module
             and sys.getrecursionlimit() >= 200
-            and os.fstat(0)
+            and open_file(0) is not None
             and open_file(1) == streams.files[1]
             and open_file(2) == streams.files[2]
         )
     except Exception:
         return False
+
+
+STANDARD_STREAMS = itemgetter("stdin", "stdout", "stderr")
+FUNCTIONS = itemgetter("print", "input", "display")
 
 
 def repair():
@@ -2616,26 +2734,8 @@ def open_nothing():
 # ---------------------------------------------------------------------------------------------------------------
 
 
-def arm_parent_death():
-    """Asks the kernel to kill this process when its parent dies: the one case that an end of file cannot reach is
-    code that never lets go of the interpreter. Must be done before the first user code."""
-    state.death_armed = True
-    if not LINUX:
-        return
-    ctypes = load("ctypes")
-    try:
-        ctypes.CDLL(None).prctl(1, int(_signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
-    except Exception as problem:
-        log("warn", f"no parent-death signal: {problem!r}")
-    if os.getppid() != PARENT:  # it died before we asked
-        host_gone()
-
-
 def chores():
     """The idle work, one piece at a time. Each is short: a frame that arrives meanwhile waits for it."""
-    if not state.death_armed:
-        arm_parent_death()
-    yield
     load("linecache")  # needed by the first execution
     yield
     load("traceback")  # needed by the first exception
@@ -2664,7 +2764,7 @@ def do_idle_work():
 # Start and main loop
 # ---------------------------------------------------------------------------------------------------------------
 
-OUR_SIGNALS = (_signal.SIGINT, DOORBELL, _signal.SIGUSR2)
+OUR_SIGNALS = {_signal.SIGINT, DOORBELL, _signal.SIGUSR2}
 DONE = object()
 OUR_BUILTINS = {"print": print, "input": ask_line, "display": display}
 
@@ -2839,10 +2939,10 @@ def ring_on_arrival(fd):
     """Makes the kernel send SIGURG to the main thread whenever something arrives; False where that is impossible."""
     if not LINUX:
         return False
-    f_setown_ex, f_setsig, owner_is_thread = 15, 10, 0
+    f_setown_ex, owner_is_thread = 15, 0
     try:
         fcntl.fcntl(fd, f_setown_ex, pack("ii", owner_is_thread, PID))
-        fcntl.fcntl(fd, f_setsig, int(DOORBELL))
+        fcntl.fcntl(fd, F_SETSIG, int(DOORBELL))
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
     except OSError:
         return False

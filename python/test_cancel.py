@@ -221,6 +221,19 @@ class Details(unittest.TestCase):
             self.host.expect_started("both")
             self.assertEqual(self.host.finish("both").kind, "cancelled")
 
+    def test_a_cancel_right_behind_output_repeats_nothing_and_breaks_nothing(self):
+        code = "n = 0\nwhile True:\n    n += 1\n    print(n)"
+        for transport in "socket", "stdio":
+            with Host(transport) as host:
+                for _ in range(50):
+                    id = host.start(code)
+                    first = host.wait_for_output("\n")
+                    host.send("cancel", id=id)
+                    outcome = host.finish(id)
+                    self.assertEqual(outcome.frame["exception"]["type"], "KeyboardInterrupt")
+                    numbers = (first.decode() + outcome.text()).split()
+                    self.assertEqual(numbers, [str(n) for n in range(1, len(numbers) + 1)])
+
     def test_code_that_deals_with_its_cancel_is_cancelled_all_the_same(self):
         id = self.begin("""
             import sys, time

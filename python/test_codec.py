@@ -56,6 +56,42 @@ class MessagePack(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, reason):
             self.codec.decode(data)
 
+    def test_the_short_way_for_an_execute_reads_what_the_long_way_reads(self):
+        def read(decode, data):
+            try:
+                return decode(data)
+            except (ValueError, IndexError) as problem:
+                return type(problem) is not IndexError and type(problem)
+
+        def the_long_way(data):
+            value, end = self.codec._decode(data, 0, self.codec.DEPTH_LIMIT)
+            return value if end == len(data) else ValueError
+
+        random = Random(5)
+        for id in "", "1", "é", "x" * 31, "x" * 32, "x" * 64:
+            for code in "", "1+1", "é" * 15, "x" * 31, "x" * 32, "x" * 255, "x" * 256, 5:
+                message = {"type": "execute", "id": id, "code": code}
+                data = self.codec.encode(message)
+                self.assertEqual(self.codec.decode(data), message)
+                for _ in range(50):
+                    broken = bytearray(data[: random.randrange(len(data) + 1)] if random.random() < 0.3 else data)
+                    if broken:
+                        broken[-random.randrange(1, min(len(broken), 80) + 1)] = random.randrange(256)
+                    broken = bytes(broken)
+                    short, long = read(self.codec.decode, broken), read(the_long_way, broken)
+                    if short is not ValueError or type(long) is dict:
+                        self.assertEqual(short, long, broken)
+
+    def test_an_ending_put_together_by_hand_is_what_the_codec_writes(self):
+        for reply in {}, {"value": 2, "repr": "2"}, {"kind": "exit", "exit_code": 3, "tainted": True}:
+            execution = self.codec.Execution("e1")
+            execution.packed_id = self.codec.encode("e1")
+            for ending in "result", "error":
+                data = self.codec.encode_ending(execution, ending, reply, (0.5, 0.25, 1 << 33, 70000))
+                figures = {"execution_time": 0.5, "cpu_time": 0.25, "memory_usage": 1 << 33, "namespace_size": 70000}
+                self.assertEqual(self.codec.decode(data), {"type": ending, "id": "e1", **reply, **figures})
+                self.assertTrue(data[1:].startswith(b"\xa4type"))
+
     def test_values_have_the_bytes_that_the_format_prescribes(self):
         for value, golden in GOLDEN:
             with self.subTest(value=value):

@@ -226,27 +226,6 @@ class Forks(unittest.TestCase):
 
 
 class Death(unittest.TestCase):
-    def test_the_parent_death_signal_is_set_before_the_first_user_code(self):
-        code = "import ctypes\nn = ctypes.c_int()\nctypes.CDLL(None).prctl(2, ctypes.byref(n))\nn.value"
-        for transport in "socket", "stdio":
-            with Host(transport) as host:
-                self.assertEqual(host.value(code), signal.SIGKILL)
-
-    def test_a_worker_that_holds_the_interpreter_dies_with_its_host(self):
-        host_program = textwrap.dedent("""
-            import os, sys
-            sys.path.insert(0, sys.argv[1])
-            from harness import Host
-            host = Host()
-            host.start("print('go')\\nsum(range(10**12))")
-            host.wait_for_output("go")
-            print(host.process.pid, flush=True)
-            os.kill(os.getpid(), 9)
-        """)
-        command = [sys.executable, "-c", host_program, HERE]
-        told = subprocess.run(command, stdout=subprocess.PIPE, timeout=LIMIT).stdout
-        eventually(lambda: not is_alive(int(told)), 2.0)
-
     def test_crashes_leave_a_trace_on_stderr(self):
         with Host() as host:
             with self.assertRaises(WorkerGone) as gone:

@@ -378,6 +378,28 @@ class Conversation:
         self.assertEqual(self.host.run(code, **fields).text(), "__main__ /s/script.py ['script.py', '-x'] /s /\n")
         self.assertEqual(self.host.value("'/s' in __import__('sys').path"), False)
 
+    def test_what_a_script_registers_with_atexit_runs_at_its_end_and_what_libraries_register_does_not(self):
+        code = (
+            "import atexit, sys, types\nlibrary = types.ModuleType('library')\n"
+            "exec('import atexit\\natexit.register(print, \"library\")', library.__dict__)\n"
+            "atexit.register(print, 'first')\n@atexit.register\ndef fails(): 1 / 0\n@atexit.register\ndef gone(): print('gone')\n"
+            "atexit.unregister(gone)\natexit.register(print, 'last')\nprint('code')\n{end}"
+        )
+        for end, kind in ("", "ok"), ("sys.exit(3)", "exit"), ("1 / 0", "exception"):
+            outcome = self.host.run(code.replace("{end}", end), fresh=True, argv=["x"], silent=True)
+            self.assertEqual((outcome.kind, outcome.text()), (kind, "code\nlast\nfirst\n"))
+            self.assertIn("ZeroDivisionError", outcome.text("stderr"))
+        self.assertEqual(self.host.run("import atexit\natexit.register(print, 'later')").text(), "")
+        self.assertEqual(self.host.value("type(atexit.register).__name__"), "builtin_function_or_method")
+
+    def test_a_script_that_is_cancelled_runs_no_exit_handlers(self):
+        code = "import atexit\natexit.register(print, 'end')\nprint('go')\nwhile True: pass"
+        id = self.host.arrive(code, fresh=True, argv=["x"], silent=True)
+        self.host.send("cancel", id=id)
+        outcome = self.host.finish(id)
+        self.assertEqual((outcome.kind, outcome.text()), ("cancelled", ""))
+        self.assertEqual(self.host.value("import atexit\ntype(atexit.register).__name__"), "builtin_function_or_method")
+
     def test_a_script_waits_for_its_threads(self):
         code = block("""
             import threading, time

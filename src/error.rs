@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::outcome::Death;
+use crate::{outcome::Death, request::Tenant};
 
 /// A worker process could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,13 @@ pub enum SpawnError {
 
 fn searched(path: &Option<String>) -> String {
     path.as_ref().map(|path| format!(" in PATH `{path}`")).unwrap_or_default()
+}
+
+fn when(retry_after: &Option<Duration>) -> String {
+    match retry_after {
+        Some(after) => format!("in about {after:.0?}"),
+        None => "when some have ended".into(),
+    }
 }
 
 /// A setting that cannot work.
@@ -103,12 +110,41 @@ pub enum ReloadError {
 #[non_exhaustive]
 pub enum SubmitError {
     /// As many requests wait as may.
-    #[error(
-        "the queue is full: {limit} of {limit} requests wait; submit again when some have ended, or raise `queue`"
-    )]
+    #[error("the queue is full: {len} of {limit} requests wait; submit again {}, or raise `queue`", when(.retry_after))]
     QueueFull {
+        /// How many wait.
+        len: usize,
         /// The limit.
         limit: usize,
+        /// When a place will probably be free, once there have been enough executions to say.
+        retry_after: Option<Duration>,
+    },
+    /// As many requests of this tenant wait as may.
+    #[error(
+        "the queue of tenant `{tenant}` is full: {len} of {limit} requests wait; submit again {}, or raise `tenant_queue`",
+        when(.retry_after)
+    )]
+    TenantFull {
+        /// The tenant.
+        tenant: Tenant,
+        /// How many of it wait.
+        len: usize,
+        /// The limit.
+        limit: usize,
+        /// When a place will probably be free, once there have been enough executions to say.
+        retry_after: Option<Duration>,
+    },
+    /// It would wait for longer than its deadline allows, as things are.
+    #[error(
+        "the request would wait for about {predicted:?}, longer than its deadline of {deadline:?}: {len} requests wait; submit again later, give it longer, or raise `max_sessions`"
+    )]
+    TooLate {
+        /// The wait, predicted from the executions so far.
+        predicted: Duration,
+        /// The deadline of the request.
+        deadline: Duration,
+        /// How many wait.
+        len: usize,
     },
     /// The session's own line is full.
     #[error(

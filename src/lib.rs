@@ -88,7 +88,7 @@ pub use crate::{
         Lost, LostCause, Outcome, Phase, Report, Rung, TimedOut, Usage,
     },
     protocol::{Codec, Exception, ExecutionId, Stream, Value},
-    request::{Label, Request},
+    request::{Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent},
     status::{ExecutionStatus, PoolStatus, SessionState, SessionStatus, Totals, Vitals},

@@ -7,6 +7,9 @@ use crate::protocol::Value;
 /// A name that a caller gives to a request: it reaches spans, lists and reports.
 pub type Label = Arc<str>;
 
+/// On whose behalf a request is made: tenants share a pool fairly.
+pub type Tenant = Arc<str>;
+
 /// One piece of work for a worker.
 ///
 /// Build it with [`Request::python`] or [`Request::script`]; a `&str` or `String` is a request too.
@@ -34,6 +37,7 @@ pub struct Request {
     pub(crate) silent: bool,
     pub(crate) mime: bool,
     pub(crate) detached: bool,
+    pub(crate) tenant: Option<Tenant>,
 }
 
 /// How long a request may take.
@@ -59,6 +63,7 @@ impl Request {
             silent: false,
             mime: false,
             detached: false,
+            tenant: None,
         }
     }
 
@@ -82,6 +87,15 @@ impl Request {
     #[must_use]
     pub fn label(mut self, label: impl Into<Label>) -> Self {
         self.label = Some(label.into());
+        self
+    }
+
+    /// Says on whose behalf it is made. Tenants that wait take turns, by their
+    /// [weights](crate::PoolConfig::tenant_weights); requests without one are one tenant more. In a leased session it
+    /// means nothing. Default: none.
+    #[must_use]
+    pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
+        self.tenant = Some(tenant.into());
         self
     }
 

@@ -311,7 +311,13 @@ impl Shared {
             Some(Deadline::Never) => None,
             Some(Deadline::After(after)) => Some(after),
         };
-        Ok(Job { id, label: request.label.clone(), frame: frame.freeze(), deadline })
+        Ok(Job {
+            id,
+            label: request.label.clone(),
+            tenant: request.tenant.clone(),
+            frame: frame.freeze(),
+            deadline,
+        })
     }
 
     async fn offer(

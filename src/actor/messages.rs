@@ -29,7 +29,7 @@ use crate::{
     },
     outcome::{Death, DeathCause, Event, Generation, LostCause},
     protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
-    request::Label,
+    request::{Label, Tenant},
     status::{ExecutionStatus, PoolStatus},
     worker::Worker,
 };
@@ -109,6 +109,7 @@ pub(crate) struct Submission {
 pub(crate) struct Job {
     pub(crate) id: ExecutionId,
     pub(crate) label: Option<Label>,
+    pub(crate) tenant: Option<Tenant>,
     pub(crate) frame: Bytes,
     pub(crate) deadline: Option<std::time::Duration>,
 }

@@ -1,10 +1,11 @@
 //! How a pool behaves.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     config::{RecyclePolicy, RestartPolicy},
     error::ConfigError,
+    request::Tenant,
 };
 
 /// How a pool behaves. Every field has a default; `RuntimeBuilder` sets them one by one.
@@ -17,6 +18,12 @@ pub struct PoolConfig {
     pub max_sessions: usize,
     /// Most requests that wait for a session. Default: 256.
     pub queue: usize,
+    /// Most requests of one tenant that wait, so that none of them can take the whole queue. Default: 64.
+    pub tenant_queue: usize,
+    /// How often a tenant is served in its turn, where another one is served once. Default: none, 1 each.
+    pub tenant_weights: BTreeMap<Tenant, u32>,
+    /// How long a request may wait for a session. Default: `None`, until its deadline.
+    pub queue_timeout: Option<Duration>,
     /// Most executions that wait in a leased session while one runs. Default: 16; 0 refuses them.
     pub line: usize,
     /// Time from submission to outcome for a request that names none. Default: 60 s; `None`: no limit.
@@ -60,6 +67,9 @@ impl Default for PoolConfig {
             min_idle: 1,
             max_sessions: processors.max(2),
             queue: 256,
+            tenant_queue: 64,
+            tenant_weights: BTreeMap::new(),
+            queue_timeout: None,
             line: 16,
             deadline: Some(Duration::from_secs(60)),
             grace: Duration::from_secs(1),
@@ -98,6 +108,10 @@ impl PoolConfig {
             if value == 0 {
                 return refuse(key, "it is 0, so no worker could ever start; give at least 1".into());
             }
+        }
+        if let Some((tenant, _)) = self.tenant_weights.iter().find(|(_, weight)| **weight == 0) {
+            let why = format!("that of `{tenant}` is 0, so it would never be served; give at least 1");
+            return refuse("tenant_weights", why);
         }
         if self.recycle.max_executions == Some(0) {
             return refuse(

@@ -1,8 +1,14 @@
-//! The waiting line: first in, first out, bounded, and a place given up costs nothing.
+//! The waiting line: bounded, fair among tenants, first in first out within each, and a place given up costs nothing.
+//!
+//! Tenants take turns, as in weighted round robin: in its turn a tenant of weight 3 is served three times. Requests
+//! without a tenant are one tenant more. Who comes back, because its worker died before it started, goes first.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
 
-use crate::{machine::supervisor::LeaseId, protocol::ExecutionId};
+use crate::{machine::supervisor::LeaseId, protocol::ExecutionId, request::Tenant};
 
 /// Someone who waits for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,14 +17,34 @@ pub(crate) enum Waiter {
     Lease(LeaseId),
 }
 
-/// A line of waiters. Those who left are skipped when their place is reached, so leaving is O(1).
+/// The line. Those who left are skipped when their place is reached, so leaving is O(1).
 #[derive(Debug, Default)]
 pub(crate) struct Line {
+    weights: BTreeMap<Tenant, u32>,
+    returned: VecDeque<Waiter>,
+    lanes: HashMap<Option<Tenant>, Lane>,
+    /// The tenants that have a lane; the first one has its turn.
+    turns: VecDeque<Option<Tenant>>,
+    /// The executions, by the time of their coming.
+    arrivals: VecDeque<(Instant, ExecutionId)>,
+    present: HashMap<Waiter, Option<Tenant>>,
+}
+
+/// Where the requests of one tenant wait.
+#[derive(Debug, Default)]
+struct Lane {
     places: VecDeque<Waiter>,
-    present: HashSet<Waiter>,
+    present: usize,
+    /// How often it is still served in its turn.
+    left: u32,
 }
 
 impl Line {
+    /// A tenant that is not named in `weights` has weight 1.
+    pub(crate) fn new(weights: BTreeMap<Tenant, u32>) -> Self {
+        Self { weights, ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.present.len()
     }
@@ -27,41 +53,116 @@ impl Line {
         self.present.is_empty()
     }
 
-    pub(crate) fn push_back(&mut self, waiter: Waiter) {
+    /// How many of this tenant wait.
+    pub(crate) fn len_of(&self, tenant: &Option<Tenant>) -> usize {
+        self.lanes.get(tenant).map_or(0, |lane| lane.present)
+    }
+
+    pub(crate) fn push_back(&mut self, waiter: Waiter, tenant: Option<Tenant>, now: Instant) {
         self.tidy();
-        self.present.insert(waiter);
-        self.places.push_back(waiter);
+        let lane = self.lanes.entry(tenant.clone()).or_insert_with(|| {
+            self.turns.push_back(tenant.clone());
+            Lane { left: weight(&self.weights, &tenant), ..Lane::default() }
+        });
+        lane.places.push_back(waiter);
+        lane.present += 1;
+        if let Waiter::Execution(id) = waiter {
+            self.arrivals.push_back((now, id));
+        }
+        self.present.insert(waiter, tenant);
     }
 
     /// For one who had been served and lost its worker: it does not queue again.
     pub(crate) fn push_front(&mut self, waiter: Waiter) {
-        self.present.insert(waiter);
-        self.places.push_front(waiter);
+        self.present.insert(waiter, None);
+        self.lanes.entry(None).or_insert_with(|| {
+            self.turns.push_back(None);
+            Lane { left: 1, ..Lane::default() }
+        });
+        if let Some(lane) = self.lanes.get_mut(&None) {
+            lane.present += 1;
+        }
+        self.returned.push_front(waiter);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Waiter> {
-        loop {
-            let waiter = self.places.pop_front()?;
-            if self.present.remove(&waiter) {
+        while let Some(waiter) = self.returned.pop_front() {
+            if self.remove(waiter) {
                 return Some(waiter);
             }
+        }
+        while let Some(tenant) = self.turns.front().cloned() {
+            match self.lanes.get_mut(&tenant).and_then(|lane| lane.places.pop_front()) {
+                None => {
+                    self.turns.pop_front();
+                    self.lanes.remove(&tenant);
+                }
+                Some(waiter) if self.remove(waiter) => {
+                    self.served(&tenant);
+                    return Some(waiter);
+                }
+                Some(_gone) => {}
+            }
+        }
+        None
+    }
+
+    /// One of this tenant was served in its turn; when that is over, the next one has it.
+    fn served(&mut self, tenant: &Option<Tenant>) {
+        let Some(lane) = self.lanes.get_mut(tenant) else { return };
+        lane.left = lane.left.saturating_sub(1);
+        if lane.left == 0 {
+            lane.left = weight(&self.weights, tenant);
+            self.turns.rotate_left(1);
         }
     }
 
     /// Whether `waiter` was there.
     pub(crate) fn remove(&mut self, waiter: Waiter) -> bool {
-        self.present.remove(&waiter)
+        let Some(tenant) = self.present.remove(&waiter) else { return false };
+        if let Some(lane) = self.lanes.get_mut(&tenant) {
+            lane.present -= 1;
+        }
+        true
+    }
+
+    /// Takes out an execution that has waited for this long.
+    pub(crate) fn overdue(&mut self, limit: Duration, now: Instant) -> Option<ExecutionId> {
+        let since = self.oldest()?;
+        let due = since.checked_add(limit).is_some_and(|due| due <= now);
+        let (_, id) = self.arrivals.pop_front_if(|_| due)?;
+        self.remove(Waiter::Execution(id)).then_some(id)
+    }
+
+    /// Since when the execution has waited that has waited longest.
+    pub(crate) fn oldest(&mut self) -> Option<Instant> {
+        while let Some((since, id)) = self.arrivals.front() {
+            if self.present.contains_key(&Waiter::Execution(*id)) {
+                return Some(*since);
+            }
+            self.arrivals.pop_front();
+        }
+        None
     }
 
     /// Keeps abandoned places from outgrowing the line.
     fn tidy(&mut self) {
-        if self.places.len() > 2 * self.present.len() + 16 {
-            self.places.retain(|waiter| self.present.contains(waiter));
+        let too_many = 2 * self.present.len() + 16;
+        if self.arrivals.len() > too_many {
+            self.arrivals.retain(|(_, id)| self.present.contains_key(&Waiter::Execution(*id)));
+            for lane in self.lanes.values_mut() {
+                lane.places.retain(|waiter| self.present.contains_key(waiter));
+            }
         }
     }
 }
 
+fn weight(weights: &BTreeMap<Tenant, u32>, tenant: &Option<Tenant>) -> u32 {
+    tenant.as_ref().and_then(|tenant| weights.get(tenant)).copied().unwrap_or(1).max(1)
+}
+
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "some instant has to come first")]
 mod tests {
     use super::*;
 
@@ -69,27 +170,66 @@ mod tests {
         Waiter::Execution(ExecutionId(number))
     }
 
+    fn rest(line: &mut Line) -> Vec<Waiter> {
+        std::iter::from_fn(|| line.pop()).collect()
+    }
+
     #[test]
     fn who_leaves_is_skipped_and_who_lost_its_worker_comes_first() {
         let mut line = Line::default();
         for number in 1..=3 {
-            line.push_back(waiter(number));
+            line.push_back(waiter(number), None, Instant::now());
         }
         assert!(line.remove(waiter(1)));
         assert!(!line.remove(waiter(1)));
         line.push_front(waiter(9));
-        assert_eq!(line.len(), 3);
-        let order: Vec<_> = std::iter::from_fn(|| line.pop()).collect();
-        assert_eq!(order, [waiter(9), waiter(2), waiter(3)]);
+        assert_eq!((line.len(), line.len_of(&None)), (3, 3));
+        assert_eq!(rest(&mut line), [waiter(9), waiter(2), waiter(3)]);
+        assert!(line.is_empty() && line.turns.is_empty() && line.lanes.is_empty());
+    }
+
+    #[test]
+    fn tenants_take_turns_by_their_weights() {
+        let (noisy, quiet, heavy) = (Tenant::from("noisy"), Tenant::from("quiet"), Tenant::from("heavy"));
+        let mut line = Line::new(BTreeMap::from([(heavy.clone(), 3)]));
+        for number in 0..100 {
+            line.push_back(waiter(number), Some(noisy.clone()), Instant::now());
+        }
+        for number in 100..106 {
+            line.push_back(waiter(number), Some(heavy.clone()), Instant::now());
+        }
+        line.push_back(waiter(200), Some(quiet.clone()), Instant::now());
+        assert_eq!(line.len_of(&Some(noisy)), 100);
+        let order: Vec<_> = rest(&mut line).into_iter().take(10).collect();
+        let expected = [0, 100, 101, 102, 200, 1, 103, 104, 105, 2];
+        assert_eq!(order, expected.map(waiter));
+    }
+
+    #[test]
+    fn who_waited_too_long_is_found_in_the_order_of_coming() {
+        let mut line = Line::default();
+        let begun = Instant::now();
+        for number in 0..4 {
+            let now = begun + Duration::from_secs(number);
+            line.push_back(waiter(number), Some(Tenant::from(number.to_string())), now);
+        }
+        line.remove(waiter(0));
+        line.push_front(waiter(9));
+        let (limit, now) = (Duration::from_secs(10), begun + Duration::from_secs(12));
+        let overdue: Vec<_> = std::iter::from_fn(|| line.overdue(limit, now)).collect();
+        assert_eq!(overdue, [ExecutionId(1), ExecutionId(2)]);
+        assert_eq!(line.oldest(), Some(begun + Duration::from_secs(3)));
+        assert_eq!(rest(&mut line), [waiter(9), waiter(3)]);
     }
 
     #[test]
     fn abandoned_places_do_not_pile_up() {
         let mut line = Line::default();
         for number in 0..10_000 {
-            line.push_back(waiter(number));
+            line.push_back(waiter(number), None, Instant::now());
             line.remove(waiter(number));
         }
-        assert!(line.places.len() < 100, "{} places for nobody", line.places.len());
+        let places = line.arrivals.len() + line.lanes.values().map(|lane| lane.places.len()).sum::<usize>();
+        assert!(places < 100, "{places} places for nobody");
     }
 }

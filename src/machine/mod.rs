@@ -7,6 +7,7 @@ pub(crate) mod execution;
 pub(crate) mod health;
 pub(crate) mod ladder;
 pub(crate) mod line;
+pub(crate) mod pace;
 pub(crate) mod restart;
 pub(crate) mod session;
 pub(crate) mod slot;

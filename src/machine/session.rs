@@ -244,18 +244,17 @@ impl Session {
         }
     }
 
-    /// Starts and ends have limits of their own; in between a worker is looked after.
+    /// A stopped worker is found in every state. An answer is expected only between start and end, which have limits of
+    /// their own.
     fn look(&mut self, vitals: Option<Vitals>, effects: &mut Vec<Effect>) {
         let free = matches!(self.phase, Phase::Ready | Phase::Idle);
-        if !free && !matches!(self.phase, Phase::Busy(_)) {
-            return;
-        }
+        let asked = free || matches!(self.phase, Phase::Busy(_));
         match self.health.look(vitals, free, self.limits.heartbeat_timeout) {
-            Sign::Well => {}
-            Sign::Quiet => {
+            Sign::Quiet if asked => {
                 self.probes += 1;
                 effects.push(Effect::Write(ToWorker::Ping(Ping { seq: self.probes })));
             }
+            Sign::Well | Sign::Quiet => {}
             Sign::Stopped => self.die(DeathCause::Stopped, effects),
             Sign::Dead { after } => self.die(DeathCause::Unresponsive { after }, effects),
         }

@@ -42,6 +42,7 @@ pub(crate) enum Place {
     },
     Busy {
         execution: ExecutionId,
+        since: Instant,
     },
     Leased {
         lease: LeaseId,

@@ -15,16 +15,17 @@ use std::{
 
 use crate::{
     config::PoolConfig,
-    error::SubmitError,
     machine::{
-        line::{Line, Waiter},
+        line::Line,
+        pace::Pace,
         restart::{Restarts, Throttle},
         slot::{Place, Slot},
     },
-    outcome::{Generation, LostCause},
+    outcome::Generation,
     protocol::ExecutionId,
 };
 
+mod admit;
 mod death;
 mod io;
 mod lease;
@@ -35,7 +36,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use io::{Effect, Input, LeaseId, Wear};
+pub(crate) use io::{Effect, Input, LeaseId, Want, Wear};
 
 /// The machine. `step` is total.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub(crate) struct Pool {
     line: Line,
     leases: HashMap<LeaseId, Lease>,
     placed: HashMap<ExecutionId, usize>,
+    pace: Pace,
     restarts: Restarts,
     throttle: Throttle,
     life: Life,
@@ -106,12 +108,14 @@ impl Pool {
         let slots = (0..config.max_sessions + config.surge).map(|_| Slot::new(now)).collect();
         let restarts = Restarts::new(config.restart.clone());
         let throttle = Throttle::new(config.start_rate);
+        let line = Line::new(config.tenant_weights.clone());
         Self {
             config,
             slots,
-            line: Line::default(),
+            line,
             leases: HashMap::new(),
             placed: HashMap::new(),
+            pace: Pace::default(),
             restarts,
             throttle,
             life: Life::Beginning,
@@ -134,12 +138,14 @@ impl Pool {
                     effects.push(Effect::Started);
                 }
             }
-            Input::Submit(execution, None) => self.submit(execution, effects),
-            Input::Submit(execution, Some(lease)) => self.submit_leased(execution, lease, effects),
+            Input::Submit(execution, want) => match want.lease {
+                None => self.submit(execution, want, now, effects),
+                Some(lease) => self.submit_leased(execution, lease, effects),
+            },
             Input::Withdraw(execution) => self.withdraw(execution, effects),
             Input::Requeue(execution) => self.requeue(execution, effects),
             Input::Forget(execution) => self.forget(execution, effects),
-            Input::Lease(lease) => self.lease(lease, effects),
+            Input::Lease(lease) => self.lease(lease, now, effects),
             Input::Release(lease) => self.release(lease, effects),
             Input::LeaseExpired(lease) => self.lease_expired(lease, effects),
             Input::NotSpawned { slot, generation, why } => {
@@ -165,12 +171,12 @@ impl Pool {
             Input::Measured { slot, generation, memory } => self.measured(slot, generation, memory),
             Input::Reload => self.reload(),
             Input::Reset => self.reset(),
-            Input::Tick => self.tick(now),
+            Input::Tick => self.tick(now, effects),
             Input::Shutdown { grace } => self.shutdown(grace, now, effects),
             Input::ShutdownElapsed => self.shutdown_elapsed(now, effects),
         }
         self.renew(now, effects);
-        self.serve(effects);
+        self.serve(now, effects);
         self.replenish(now, jitter, effects);
         self.finish(effects);
         self.set_alarm(now, effects);
@@ -178,75 +184,6 @@ impl Pool {
 
     fn is_current(&self, slot: usize, generation: Generation) -> bool {
         self.slots.get(slot).is_some_and(|slot| slot.generation == generation && slot.has_worker())
-    }
-
-    /// Why no request is taken, if none is: for one that comes, and for those that wait.
-    fn closed(&self) -> Option<(SubmitError, LostCause)> {
-        match &self.life {
-            Life::Beginning | Life::Serving => None,
-            Life::Failed { why, .. } | Life::HalfOpen { why } => {
-                let serves = |place: &Place| matches!(place, Place::Idle { .. } | Place::Busy { .. });
-                let failed = (SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed);
-                (self.count(serves) == 0).then_some(failed)
-            }
-            Life::Stopping { .. } | Life::Stopped => {
-                Some((SubmitError::ShuttingDown, LostCause::ShuttingDown))
-            }
-        }
-    }
-
-    fn submit(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        let limit = self.config.queue;
-        if let Some((error, _)) = self.closed() {
-            effects.push(Effect::Refuse(execution, error));
-        } else if !self.has_room() {
-            effects.push(Effect::Refuse(execution, SubmitError::QueueFull { limit }));
-        } else {
-            effects.push(Effect::Accept(execution));
-            self.line.push_back(Waiter::Execution(execution));
-        }
-    }
-
-    /// Whether one more may wait. A queue of 0 still lets a request have an idle session, or wait for a worker that
-    /// can be started for it.
-    fn has_room(&self) -> bool {
-        let idle = self.slots.iter().any(Slot::is_idle);
-        let coming = self.count(|place| matches!(place, Place::Starting | Place::Empty));
-        let may_start = matches!(self.life, Life::Beginning | Life::Serving);
-        idle || self.line.len() < self.config.queue || may_start && self.line.len() < coming
-    }
-
-    fn withdraw(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        if self.line.remove(Waiter::Execution(execution)) || self.leave_lease_line(execution) {
-            effects.push(Effect::Withdrawn(execution));
-        } else if let Some(&slot) = self.placed.get(&execution) {
-            effects.push(Effect::AlreadyAssigned { slot, execution });
-        }
-    }
-
-    /// It has its outcome. If a session still works on it, it does so in vain.
-    fn forget(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        if self.line.remove(Waiter::Execution(execution)) || self.leave_lease_line(execution) {
-            return;
-        }
-        if let Some(&slot) = self.placed.get(&execution) {
-            effects.push(Effect::Cancel { slot, execution });
-        }
-    }
-
-    /// `slot` has nothing to do with `execution` any more, which may be in another one by now.
-    fn displace(&mut self, execution: ExecutionId, slot: usize) {
-        if self.placed.get(&execution) == Some(&slot) {
-            self.placed.remove(&execution);
-        }
-    }
-
-    fn requeue(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        self.placed.remove(&execution);
-        match self.closed() {
-            None => self.line.push_front(Waiter::Execution(execution)),
-            Some((_, cause)) => effects.push(Effect::Lose(execution, cause)),
-        }
     }
 
     fn ready(&mut self, slot: usize, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
@@ -288,6 +225,9 @@ impl Pool {
         worker.served = worker.served.saturating_add(1);
         match &mut self.slots[slot].place {
             place @ Place::Busy { .. } => {
+                if let Place::Busy { since, .. } = place {
+                    self.pace.took(now.duration_since(*since));
+                }
                 *place = Place::Idle { since: now };
                 if self.stopping() {
                     self.retire(slot, effects);

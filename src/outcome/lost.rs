@@ -26,6 +26,11 @@ pub enum LostCause {
     Died(Death),
     /// The runtime was shutting down.
     ShuttingDown,
+    /// It waited in the queue for as long as it may.
+    Waited {
+        /// The limit.
+        limit: Duration,
+    },
     /// The pool gave up on its workers; its status says why.
     PoolFailed,
     /// The leased session had ended.
@@ -39,6 +44,12 @@ impl fmt::Display for LostCause {
         match self {
             Self::Died(death) => death.fmt(f),
             Self::ShuttingDown => f.write_str("the runtime is shutting down"),
+            Self::Waited { limit } => {
+                write!(
+                    f,
+                    "no session was free within `queue_timeout`, {limit:?}; submit it again, or raise `max_sessions`"
+                )
+            }
             Self::PoolFailed => {
                 f.write_str("the pool has failed: too many workers died or never became ready")
             }

@@ -14,6 +14,7 @@ use crate::{
     config::{PoolConfig, RecyclePolicy, RestartPolicy, WorkerSpec},
     error::{ConfigError, StartError},
     protocol::{Execute, ExecutionId, ToWorker},
+    request::Tenant,
     runtime::{Runtime, Shared, next_id},
     worker::{ProcessSpawner, Spawner},
 };
@@ -56,6 +57,24 @@ impl RuntimeBuilder {
     /// See [`PoolConfig::queue`].
     pub fn queue(mut self, requests: usize) -> Self {
         self.config.queue = requests;
+        self
+    }
+
+    /// See [`PoolConfig::tenant_queue`].
+    pub fn tenant_queue(mut self, requests: usize) -> Self {
+        self.config.tenant_queue = requests;
+        self
+    }
+
+    /// Sets one of [`PoolConfig::tenant_weights`].
+    pub fn tenant_weight(mut self, tenant: impl Into<Tenant>, weight: u32) -> Self {
+        self.config.tenant_weights.insert(tenant.into(), weight);
+        self
+    }
+
+    /// See [`PoolConfig::queue_timeout`].
+    pub fn queue_timeout(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.config.queue_timeout = after.into();
         self
     }
 

@@ -13,6 +13,7 @@ mod scratch;
 mod spawner;
 mod sweep;
 mod threads;
+mod undertaker;
 mod unsettled;
 mod vitals;
 mod watch;

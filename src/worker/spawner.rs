@@ -22,6 +22,7 @@ use super::{
     scratch::Scratch,
     sweep::Estate,
     threads::Threads,
+    undertaker::Undertaker,
     unsettled::{Pending, Unsettled},
     vitals,
 };
@@ -35,18 +36,22 @@ use crate::{
 /// How long a spawner may take to settle. A process in an uninterruptible wait of the kernel does not die.
 const SETTLED_LIMIT: Duration = Duration::from_secs(1);
 
+/// Started with the first worker.
+type SharedUndertaker = Arc<Mutex<Option<Undertaker>>>;
+
 /// Starts real processes.
 #[derive(Debug)]
 pub(crate) struct ProcessSpawner {
     spec: Mutex<Arc<WorkerSpec>>,
     unsettled: Unsettled,
+    undertaker: SharedUndertaker,
 }
 
 impl ProcessSpawner {
     /// Nothing is looked up yet: each start finds the program anew, so that one that was replaced is used by the next
     /// worker.
     pub(crate) fn new(spec: WorkerSpec) -> Self {
-        Self { spec: Mutex::new(Arc::new(spec)), unsettled: Unsettled::default() }
+        Self { spec: Mutex::new(Arc::new(spec)), unsettled: Unsettled::default(), undertaker: Arc::default() }
     }
 
     /// Resolves when nothing is left of the workers that have ended, however long that takes.
@@ -58,8 +63,9 @@ impl ProcessSpawner {
 impl Spawner for ProcessSpawner {
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> {
         let spec = Arc::clone(&self.spec.lock().unwrap_or_else(PoisonError::into_inner));
-        let (tag, unsettled) = (tag.to_owned(), self.unsettled.clone());
-        Box::pin(async move { spawn(spec, tag, unsettled).await })
+        let (tag, unsettled, undertaker) =
+            (tag.to_owned(), self.unsettled.clone(), Arc::clone(&self.undertaker));
+        Box::pin(async move { spawn(spec, tag, unsettled, undertaker).await })
     }
 
     fn reload(&self, spec: WorkerSpec) {
@@ -72,7 +78,12 @@ impl Spawner for ProcessSpawner {
     }
 }
 
-async fn spawn(spec: Arc<WorkerSpec>, tag: String, unsettled: Unsettled) -> Result<Worker, SpawnError> {
+async fn spawn(
+    spec: Arc<WorkerSpec>,
+    tag: String,
+    unsettled: Unsettled,
+    undertaker: SharedUndertaker,
+) -> Result<Worker, SpawnError> {
     let codec = spec.codec;
     let (program, args, first) = match &spec.program {
         Program::Command { program, args } => (program.clone(), args.clone(), Bytes::new()),
@@ -87,7 +98,16 @@ async fn spawn(spec: Arc<WorkerSpec>, tag: String, unsettled: Unsettled) -> Resu
         let program = program::find(&program, env.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
         let (cwd, scratch) = working_folder(&spec, &tag, &program)?;
         let socket = spec.transport == Transport::Socket;
-        start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &unsettled)
+        let pool = tag.split('.').next().unwrap_or_default().to_owned();
+        let worker = start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &unsettled);
+        // Behind the worker, which boots meanwhile, and before it can be sent any code.
+        let mut undertaker = undertaker.lock().unwrap_or_else(PoisonError::into_inner);
+        if undertaker.is_none() {
+            let failed =
+                |error: &SpawnError| tracing::warn!(%error, "workers may outlive this host if it is killed");
+            *undertaker = Undertaker::start(&pool).inspect_err(failed).ok();
+        }
+        worker
     };
     let Started { ends, exit, power, starting: _starting } = on_spawn_thread(&asked, start).await??;
     let connect = |error| program::system("connect to a process", &asked, error);

@@ -31,11 +31,11 @@ async fn f45_the_queue_refuses_the_one_too_many_at_once() {
         let begun = Instant::now();
         for _ in 0..1_000 {
             let refused = pool.runtime.execute("x").await.expect_err("the queue is full");
-            assert_eq!(refused, SubmitError::QueueFull { limit: 256 });
+            assert_eq!(refused, SubmitError::QueueFull { len: 256, limit: 256, retry_after: None });
         }
         assert!(begun.elapsed().is_zero());
         assert_eq!(
-            SubmitError::QueueFull { limit: 256 }.to_string(),
+            SubmitError::QueueFull { len: 256, limit: 256, retry_after: None }.to_string(),
             "the queue is full: 256 of 256 requests wait; submit again when some have ended, or raise `queue`"
         );
         assert_eq!(pool.status().await.queued, 256);
@@ -338,8 +338,10 @@ async fn run_all_returns_reports_in_order_and_keeps_failures_apart() {
             assert!(value.is_none() || value == Some(&(*code).into()), "{code}: {value:?}");
         }
         let many = pool.runtime.run_all((0..40).map(|_| "sleep 10")).await;
-        let refused =
-            many.iter().filter(|report| matches!(report, Err(SubmitError::QueueFull { limit: 20 }))).count();
+        let refused = many
+            .iter()
+            .filter(|report| matches!(report, Err(SubmitError::QueueFull { limit: 20, .. })))
+            .count();
         assert!(refused > 0 && many.len() == 40);
         assert!(many.iter().flatten().all(|report| report.outcome.is_completed()));
         pool.close().await;

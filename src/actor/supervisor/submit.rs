@@ -9,10 +9,10 @@ use tracing::warn;
 use crate::{
     actor::{
         execution::{self, Execution},
-        messages::{Submission, SupervisorMsg},
+        messages::{Job, Submission, SupervisorMsg},
         supervisor::{State, Ticket},
     },
-    machine::supervisor::{Effect, Input},
+    machine::supervisor::{Effect, Input, Want},
     protocol::ExecutionId,
 };
 
@@ -20,7 +20,9 @@ impl State {
     pub(super) async fn submit(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
         let id = submission.job.id;
         let mut effects = std::mem::take(&mut self.effects);
-        let input = Input::Submit(id, submission.lease);
+        let Job { tenant, deadline, .. } = &submission.job;
+        let want = Want { lease: submission.lease, tenant: tenant.clone(), deadline: *deadline };
+        let input = Input::Submit(id, want);
         self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
         let refused =
             effects.iter().position(|effect| matches!(effect, Effect::Refuse(refused, _) if *refused == id));

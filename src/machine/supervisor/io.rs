@@ -6,19 +6,29 @@ use crate::{
     error::SubmitError,
     outcome::{Death, DeathCause, Generation, LostCause},
     protocol::ExecutionId,
+    request::Tenant,
 };
 
 /// Names a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LeaseId(pub(crate) u64);
 
+/// What an execution wants.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Want {
+    /// The session that its caller leases, or any.
+    pub(crate) lease: Option<LeaseId>,
+    pub(crate) tenant: Option<Tenant>,
+    pub(crate) deadline: Option<Duration>,
+}
+
 /// Everything that can happen to a pool.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// The pool begins.
     Begin,
-    /// A caller submits an execution, to any session or to the one it leases.
-    Submit(ExecutionId, Option<LeaseId>),
+    /// A caller submits an execution.
+    Submit(ExecutionId, Want),
     /// An execution wants to leave the waiting line.
     Withdraw(ExecutionId),
     /// An execution whose worker died before it started it.

@@ -1,6 +1,6 @@
 //! Leases: one caller, one session, its own line of executions.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use crate::{
     error::SubmitError,
@@ -14,13 +14,13 @@ use crate::{
 };
 
 impl Pool {
-    pub(super) fn lease(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
+    pub(super) fn lease(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
         match self.closed() {
             Some((error, _)) => effects.push(Effect::Deny(lease, error)),
             None if !self.has_room() => {
-                effects.push(Effect::Deny(lease, SubmitError::QueueFull { limit: self.config.queue }));
+                effects.push(Effect::Deny(lease, self.queue_full()));
             }
-            None => self.line.push_back(Waiter::Lease(lease)),
+            None => self.line.push_back(Waiter::Lease(lease), None, now),
         }
     }
 

@@ -151,8 +151,9 @@ impl Pool {
     }
 
     /// A wait may be over.
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.alarm = None;
+        self.turn_out(now, effects);
         for slot in &mut self.slots {
             if matches!(slot.place, Place::BackingOff { until } if until <= now) {
                 slot.place = Place::Empty;
@@ -168,6 +169,8 @@ impl Pool {
     /// Sees to it that the pool is woken for the next thing that only time brings. What is due by now and did not
     /// happen waits for something else.
     pub(super) fn set_alarm(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let limit = self.config.queue_timeout;
+        let overdue = limit.and_then(|limit| self.line.oldest()?.checked_add(limit));
         let slots = self.slots.iter().flat_map(|slot| match slot.place {
             Place::BackingOff { until } => [Some(until), None],
             Place::Idle { .. } => [self.old_at(slot), self.unused_at(slot)],
@@ -183,7 +186,7 @@ impl Pool {
             Life::Stopping { .. } | Life::Stopped => return,
             Life::Beginning | Life::Serving | Life::HalfOpen { .. } => None,
         };
-        let due = slots.chain([probe, self.throttle.opens()]).flatten().filter(|at| *at > now).min();
+        let due = slots.chain([probe, self.throttle.opens(), overdue]).flatten().filter(|at| *at > now).min();
         let Some(due) = due.filter(|due| self.alarm.is_none_or(|alarm| *due < alarm)) else { return };
         self.alarm = Some(due);
         effects.push(Effect::Tick(due.saturating_duration_since(now).max(Duration::from_millis(1))));

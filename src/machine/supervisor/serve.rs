@@ -15,7 +15,7 @@ use crate::{
 
 impl Pool {
     /// Hands idle sessions to those who wait.
-    pub(super) fn serve(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn serve(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if let Some((error, cause)) = self.closed() {
             return self.turn_away(&error, &cause, effects);
         }
@@ -23,15 +23,15 @@ impl Pool {
             let Some(slot) = self.slots.iter().position(Slot::is_idle) else { return };
             match self.line.pop() {
                 None => return,
-                Some(Waiter::Execution(execution)) => self.assign(slot, execution, effects),
+                Some(Waiter::Execution(execution)) => self.assign(slot, execution, now, effects),
                 Some(Waiter::Lease(lease)) => self.grant(self.freshest(slot), lease, effects),
             }
         }
     }
 
-    fn assign(&mut self, slot: usize, execution: ExecutionId, effects: &mut Vec<Effect>) {
+    fn assign(&mut self, slot: usize, execution: ExecutionId, now: Instant, effects: &mut Vec<Effect>) {
         if self.slots[slot].is_idle() {
-            self.slots[slot].place = Place::Busy { execution };
+            self.slots[slot].place = Place::Busy { execution, since: now };
             self.placed.insert(execution, slot);
             effects.push(Effect::Assign { slot, execution });
         }

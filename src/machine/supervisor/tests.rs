@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Effect, Input, LeaseId, Pool};
+use super::{Effect, Input, LeaseId, Pool, Want};
 use crate::{
     config::PoolConfig,
     error::SubmitError,
@@ -11,6 +11,7 @@ use crate::{
     protocol::ExecutionId,
 };
 
+mod admit;
 mod renew;
 mod story;
 
@@ -53,6 +54,12 @@ fn id(number: u64) -> ExecutionId {
     ExecutionId(number)
 }
 
+impl Bench {
+    fn ready(&mut self, slot: usize, generation: u64) -> &[Effect] {
+        self.step(Input::Ready { slot, generation: Generation(generation) })
+    }
+}
+
 fn dead(slot: usize, generation: u64) -> Input {
     let death = Death { cause: DeathCause::Itself, exit: Exit::Signal(9), stderr: String::new() };
     Input::Terminated { slot, generation: Generation(generation), death: Box::new(death) }
@@ -65,10 +72,10 @@ fn requests_are_served_in_order_and_each_is_told_once() {
     let assign = |slot, execution| Effect::Assign { slot, execution: id(execution) };
     let mut bench = Bench::idle(2);
     for (input, expected) in [
-        (Input::Submit(id(1), None), vec![Effect::Accept(id(1)), assign(0, 1)]),
-        (Input::Submit(id(2), None), vec![Effect::Accept(id(2)), assign(1, 2)]),
-        (Input::Submit(id(3), None), vec![Effect::Accept(id(3))]),
-        (Input::Submit(id(4), None), vec![Effect::Accept(id(4))]),
+        (Input::Submit(id(1), Want::default()), vec![Effect::Accept(id(1)), assign(0, 1)]),
+        (Input::Submit(id(2), Want::default()), vec![Effect::Accept(id(2)), assign(1, 2)]),
+        (Input::Submit(id(3), Want::default()), vec![Effect::Accept(id(3))]),
+        (Input::Submit(id(4), Want::default()), vec![Effect::Accept(id(4))]),
         (Input::Withdraw(id(3)), vec![Effect::Withdrawn(id(3))]),
         (Input::Withdraw(id(3)), vec![]),
         (Input::Withdraw(id(2)), vec![Effect::AlreadyAssigned { slot: 1, execution: id(2) }]),
@@ -86,8 +93,8 @@ fn requests_are_served_in_order_and_each_is_told_once() {
 #[test]
 fn who_lost_its_worker_is_served_before_those_that_wait() {
     let mut bench = Bench::idle(1);
-    bench.step(Input::Submit(id(1), None));
-    bench.step(Input::Submit(id(2), None));
+    bench.step(Input::Submit(id(1), Want::default()));
+    bench.step(Input::Submit(id(2), Want::default()));
     let start = Effect::Start { slot: 0, generation: Generation(2) };
     assert_eq!(bench.step(dead(0, 1)), [start]);
     bench.step(Input::Requeue(id(1)));
@@ -99,7 +106,7 @@ fn who_lost_its_worker_is_served_before_those_that_wait() {
 #[test]
 fn the_end_of_the_first_worker_does_not_erase_the_place_in_the_second() {
     let mut bench = Bench::idle(2);
-    bench.step(Input::Submit(id(1), None));
+    bench.step(Input::Submit(id(1), Want::default()));
     bench.step(Input::Requeue(id(1)));
     assert_eq!(bench.pool.slot_of(id(1)), Some(1), "handed on");
     bench.step(dead(0, 1));
@@ -131,7 +138,7 @@ fn a_notice_of_an_earlier_generation_changes_nothing() {
 #[test]
 fn an_abandoned_worker_counts_until_it_is_reaped() {
     let mut bench = Bench::idle(1);
-    bench.step(Input::Submit(id(1), None));
+    bench.step(Input::Submit(id(1), Want::default()));
     let abandoned = Input::Abandoned { slot: 0, generation: Generation(1), why: "its actor died".into() };
     assert_eq!(bench.step(abandoned), []);
     assert_eq!(bench.pool.slot_of(id(1)), None);
@@ -145,13 +152,17 @@ fn a_lease_has_its_session_for_itself_and_gives_it_back_to_nobody() {
     let mut bench = Bench::idle(1);
     let lease = LeaseId(1);
     assert_eq!(bench.step(Input::Lease(lease)), [Effect::Grant { lease, slot: 0 }]);
-    assert_eq!(bench.step(Input::Submit(id(1), None)), [Effect::Accept(id(1))], "the pool's own line waits");
+    assert_eq!(
+        bench.step(Input::Submit(id(1), Want::default())),
+        [Effect::Accept(id(1))],
+        "the pool's own line waits"
+    );
     let run =
         [Effect::Accept(id(2)), Effect::DisarmLease(lease), Effect::Assign { slot: 0, execution: id(2) }];
-    assert_eq!(bench.step(Input::Submit(id(2), Some(lease))), run);
+    assert_eq!(bench.step(Input::Submit(id(2), Want { lease: Some(lease), ..Want::default() })), run);
     assert_eq!(bench.step(Input::LeaseExpired(lease)), [], "what runs is not idle");
     assert_eq!(bench.step(Input::Release(lease)), [], "what was submitted runs to its end");
-    let refused = bench.step(Input::Submit(id(3), Some(lease)));
+    let refused = bench.step(Input::Submit(id(3), Want { lease: Some(lease), ..Want::default() }));
     assert!(matches!(refused, [Effect::Refuse(_, SubmitError::SessionEnded { .. })]), "{refused:?}");
     let over = Input::Idle { slot: 0, generation: Generation(1), execution: id(2) };
     assert_eq!(bench.step(over), [Effect::DisarmLease(lease), Effect::Stop { slot: 0 }]);
@@ -163,7 +174,7 @@ fn a_lease_has_its_session_for_itself_and_gives_it_back_to_nobody() {
 #[test]
 fn a_worker_of_another_version_fails_the_pool_at_once() {
     let mut bench = Bench::idle(1);
-    bench.step(Input::Submit(id(1), None));
+    bench.step(Input::Submit(id(1), Want::default()));
     let cause = DeathCause::Version { expected: 1, got: 2 };
     let death = Box::new(Death { cause, exit: Exit::Signal(9), stderr: String::new() });
     bench.step(dead(0, 1));
@@ -173,7 +184,7 @@ fn a_worker_of_another_version_fails_the_pool_at_once() {
         matches!(effects, [Effect::Failed(_), Effect::Lose(_, LostCause::PoolFailed), ..]),
         "{effects:?}"
     );
-    let refused = bench.step(Input::Submit(id(2), None));
+    let refused = bench.step(Input::Submit(id(2), Want::default()));
     assert!(matches!(refused, [Effect::Refuse(_, SubmitError::PoolFailed { .. })]), "{refused:?}");
 }
 
@@ -181,7 +192,7 @@ fn a_worker_of_another_version_fails_the_pool_at_once() {
 #[test]
 fn a_shutdown_ends_whatever_its_workers_do() {
     let mut bench = Bench::idle(2);
-    bench.step(Input::Submit(id(1), None));
+    bench.step(Input::Submit(id(1), Want::default()));
     let begins = bench.step(Input::Shutdown { grace: 10 * SECOND });
     assert_eq!(begins, [Effect::ArmShutdown(10 * SECOND), Effect::Stop { slot: 1 }]);
     assert_eq!(bench.step(Input::Shutdown { grace: 60 * SECOND }), [], "never longer");

@@ -63,6 +63,31 @@ async fn f72_an_idle_worker_does_not_outlive_a_killed_host() {
     .await;
 }
 
+/// P9: nor does what it started, whether or not it stayed in the group or kept its environment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f72_the_children_of_a_worker_do_not_outlive_a_killed_host() {
+    const FAMILY: &str = "import subprocess\nchild = lambda **how: subprocess.Popen(['sleep', '1000'], **how).pid\n\
+                          print(child(), child(env={}), child(start_new_session=True))\n";
+    for (what, role, rest) in [
+        ("an idle worker", "idles", ""),
+        ("a busy loop", "runs", "while True: pass"),
+        ("a wait", "runs", "import time; time.sleep(600)"),
+        ("code in C", "runs", "sum(range(10**12))"),
+        ("ignored signals", "runs", "import signal\nsignal.signal(23, signal.SIG_IGN)\nwhile True: pass"),
+    ] {
+        guarded(async {
+            let mut host = Host::start(role, &format!("{FAMILY}{rest}"), "");
+            let mut family = vec![host.says("worker").parse::<u32>().unwrap()];
+            family.extend(host.says("line").split(' ').map(|pid| pid.parse::<u32>().unwrap()));
+            assert!(family.len() == 4 && family.iter().all(|pid| alive(*pid)), "{family:?}");
+            host.kill();
+            let gone = eventually("all are gone", SOON, || !family.iter().any(|pid| alive(*pid))).await;
+            println!("host killed, {what}: it and its children gone after {gone:?}");
+        })
+        .await;
+    }
+}
+
 /// A host that itself inherited a descriptor does not pass it on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f72_a_worker_inherits_three_descriptors_and_no_more() {

@@ -101,7 +101,11 @@ fn a_host() {
                 execution.outcome().await;
             }
             "idles" => {
-                say("worker", runtime.status().await.sessions[0].pid.unwrap());
+                let session = runtime.session().await.unwrap();
+                let report = session.run(code).await.unwrap();
+                completed(&report);
+                say("worker", session.pid().unwrap());
+                say("line", report.stdout_text().trim_end());
                 std::future::pending::<()>().await;
             }
             "cancels" => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bench, Effect, Input, LeaseId, PoolConfig, SECOND, dead, id};
+use super::{Bench, Effect, Input, LeaseId, PoolConfig, SECOND, Want, dead, id};
 use crate::{machine::slot::Place, outcome::Generation};
 
 fn config(sessions: usize) -> PoolConfig {
@@ -23,12 +23,8 @@ fn idle(config: PoolConfig) -> Bench {
 }
 
 impl Bench {
-    fn ready(&mut self, slot: usize, generation: u64) -> &[Effect] {
-        self.step(Input::Ready { slot, generation: Generation(generation) })
-    }
-
     fn serve(&mut self, slot: usize, generation: u64, number: u64) -> &[Effect] {
-        self.step(Input::Submit(id(number), None));
+        self.step(Input::Submit(id(number), Want::default()));
         assert!(self.effects.contains(&Effect::Assign { slot, execution: id(number) }), "{:?}", self.effects);
         self.step(Input::Idle { slot, generation: Generation(generation), execution: id(number) })
     }
@@ -62,8 +58,8 @@ fn a_worker_at_its_last_execution_serves_nobody_any_more_and_is_never_stopped_in
     let mut bench = idle(config);
     bench.serve(0, 1, 1);
     assert_eq!(bench.moves(), [""; 0]);
-    bench.step(Input::Submit(id(2), None));
-    bench.step(Input::Submit(id(3), None));
+    bench.step(Input::Submit(id(2), Want::default()));
+    bench.step(Input::Submit(id(3), Want::default()));
     bench.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(2) });
     assert_eq!(bench.moves(), ["Executions", "stop 0"]);
     bench.step(dead(0, 1));
@@ -112,7 +108,7 @@ fn under_load_without_end_worn_workers_are_replaced_all_the_same() {
         (config.surge, config.queue) = (surge, 1_000);
         let mut bench = idle(config);
         for number in 1..=100 {
-            bench.step(Input::Submit(id(number), None));
+            bench.step(Input::Submit(id(number), Want::default()));
         }
         bench.step(Input::Reload);
         for _ in 0..60 {
@@ -139,7 +135,7 @@ fn sessions_beyond_the_reserve_linger_and_end_when_nobody_used_them() {
     let mut config = config(3);
     (config.min_idle, config.idle_timeout) = (1, Some(10 * SECOND));
     let mut bench = idle(config);
-    bench.step(Input::Submit(id(1), None));
+    bench.step(Input::Submit(id(1), Want::default()));
     assert_eq!(bench.moves(), ["start 1.1"], "the reserve is filled up ahead");
     bench.ready(1, 1);
     bench.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(1) });
@@ -196,7 +192,7 @@ fn a_new_spec_that_does_not_live_leaves_the_old_workers_serving() {
     let status = bench.pool.status();
     assert_eq!(status.idle, 2, "{status:?}");
     assert!(status.trouble.is_some() && status.failed.is_some(), "{status:?}");
-    bench.step(Input::Submit(id(1), None));
+    bench.step(Input::Submit(id(1), Want::default()));
     assert!(bench.effects.contains(&Effect::Accept(id(1))));
 }
 
@@ -218,7 +214,7 @@ fn a_failed_pool_tries_one_worker_after_a_while_or_when_it_is_told_to() {
             }
         };
         assert_eq!(begins(&mut bench), ["start 0.2"], "one, not two");
-        bench.step(Input::Submit(id(1), None));
+        bench.step(Input::Submit(id(1), Want::default()));
         assert!(
             matches!(bench.effects[..], [Effect::Refuse(..)]),
             "not before it is ready: {:?}",

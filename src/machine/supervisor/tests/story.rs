@@ -14,7 +14,7 @@ use proptest::{
 };
 
 use self::beat::{Beat, beat};
-use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, dead};
+use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, Want, dead};
 
 /// What the story knows of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +214,7 @@ impl Story {
     fn submit(&mut self, lease: Option<LeaseId>) -> TestCaseResult {
         let id = ExecutionId(self.next_id());
         self.fates.insert(id, Fate::Waits(lease));
-        self.play(Input::Submit(id, lease))
+        self.play(Input::Submit(id, Want { lease, ..Want::default() }))
     }
 
     /// The actor of an execution is gone: it waits no more, or its worker is told to stop.

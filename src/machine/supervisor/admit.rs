@@ -1,0 +1,130 @@
+//! Who may wait, for how long, and who leaves the line.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    error::SubmitError,
+    machine::{
+        line::Waiter,
+        slot::{Place, Slot},
+        supervisor::{Effect, Life, Pool, Want},
+    },
+    outcome::LostCause,
+    protocol::ExecutionId,
+};
+
+impl Pool {
+    /// Why no request is taken, if none is: for one that comes, and for those that wait.
+    pub(super) fn closed(&self) -> Option<(SubmitError, LostCause)> {
+        match &self.life {
+            Life::Beginning | Life::Serving => None,
+            Life::Failed { why, .. } | Life::HalfOpen { why } => {
+                let serves = |place: &Place| matches!(place, Place::Idle { .. } | Place::Busy { .. });
+                let failed = (SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed);
+                (self.count(serves) == 0).then_some(failed)
+            }
+            Life::Stopping { .. } | Life::Stopped => {
+                Some((SubmitError::ShuttingDown, LostCause::ShuttingDown))
+            }
+        }
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        execution: ExecutionId,
+        want: Want,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.refusal(&want) {
+            Some(error) => effects.push(Effect::Refuse(execution, error)),
+            None => {
+                effects.push(Effect::Accept(execution));
+                self.line.push_back(Waiter::Execution(execution), want.tenant, now);
+            }
+        }
+    }
+
+    fn refusal(&self, want: &Want) -> Option<SubmitError> {
+        if let Some((error, _)) = self.closed() {
+            return Some(error);
+        }
+        if !self.has_room() {
+            return Some(self.queue_full());
+        }
+        if self.slots.iter().any(Slot::is_idle) {
+            return None;
+        }
+        if let Some(tenant) = &want.tenant {
+            let (len, limit) = (self.line.len_of(&want.tenant), self.config.tenant_queue);
+            if len >= limit {
+                let (tenant, retry_after) = (tenant.clone(), self.wait(1));
+                return Some(SubmitError::TenantFull { tenant, len, limit, retry_after });
+            }
+        }
+        // What runs may end at any moment: only those ahead of it count, so that nobody is refused in error.
+        let (len, deadline) = (self.line.len(), want.deadline?);
+        let predicted = self.wait(len).filter(|predicted| *predicted > deadline)?;
+        Some(SubmitError::TooLate { predicted, deadline, len })
+    }
+
+    pub(super) fn queue_full(&self) -> SubmitError {
+        SubmitError::QueueFull { len: self.line.len(), limit: self.config.queue, retry_after: self.wait(1) }
+    }
+
+    /// How long it probably takes until this many of those who wait have been served.
+    fn wait(&self, waiting: usize) -> Option<Duration> {
+        let leased = self.count(|place| matches!(place, Place::Leased { .. }));
+        self.pace.wait(waiting, self.config.max_sessions.saturating_sub(leased))
+    }
+
+    /// Tells those who have waited for too long.
+    pub(super) fn turn_out(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(limit) = self.config.queue_timeout else { return };
+        while let Some(id) = self.line.overdue(limit, now) {
+            effects.push(Effect::Lose(id, LostCause::Waited { limit }));
+        }
+    }
+
+    /// Whether one more may wait. A queue of 0 still lets a request have an idle session, or wait for a worker that
+    /// can be started for it.
+    pub(super) fn has_room(&self) -> bool {
+        let idle = self.slots.iter().any(Slot::is_idle);
+        let coming = self.count(|place| matches!(place, Place::Starting | Place::Empty));
+        let may_start = matches!(self.life, Life::Beginning | Life::Serving);
+        idle || self.line.len() < self.config.queue || may_start && self.line.len() < coming
+    }
+
+    pub(super) fn withdraw(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
+        if self.line.remove(Waiter::Execution(execution)) || self.leave_lease_line(execution) {
+            effects.push(Effect::Withdrawn(execution));
+        } else if let Some(&slot) = self.placed.get(&execution) {
+            effects.push(Effect::AlreadyAssigned { slot, execution });
+        }
+    }
+
+    /// It has its outcome. If a session still works on it, it does so in vain.
+    pub(super) fn forget(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
+        if self.line.remove(Waiter::Execution(execution)) || self.leave_lease_line(execution) {
+            return;
+        }
+        if let Some(&slot) = self.placed.get(&execution) {
+            effects.push(Effect::Cancel { slot, execution });
+        }
+    }
+
+    /// `slot` has nothing to do with `execution` any more, which may be in another one by now.
+    pub(super) fn displace(&mut self, execution: ExecutionId, slot: usize) {
+        if self.placed.get(&execution) == Some(&slot) {
+            self.placed.remove(&execution);
+        }
+    }
+
+    pub(super) fn requeue(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
+        self.placed.remove(&execution);
+        match self.closed() {
+            None => self.line.push_front(Waiter::Execution(execution)),
+            Some((_, cause)) => effects.push(Effect::Lose(execution, cause)),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Who is let in, how long they wait, and who is served when they are not alone.
+
+use super::{Bench, Effect, ExecutionId, Generation, Input, PoolConfig, SECOND, Want, id};
+use crate::{error::SubmitError, outcome::LostCause, request::Tenant};
+
+/// A pool of one session that has served ten executions of a second each, and runs one more.
+fn busy(config: PoolConfig) -> Bench {
+    let mut bench = Bench::new(PoolConfig { max_sessions: 1, min_idle: 1, ..config });
+    bench.step(Input::Begin);
+    bench.ready(0, 1);
+    for number in 1..=10 {
+        bench.step(Input::Submit(id(number), Want::default()));
+        bench.now += SECOND;
+        bench.ends(number);
+    }
+    bench.step(Input::Submit(id(11), Want::default()));
+    bench
+}
+
+impl Bench {
+    fn ends(&mut self, number: u64) -> &[Effect] {
+        self.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(number) })
+    }
+
+    fn asks(&mut self, number: u64, want: Want) -> Option<SubmitError> {
+        self.step(Input::Submit(id(number), want)).iter().find_map(|effect| match effect {
+            Effect::Refuse(_, error) => Some(error.clone()),
+            _other => None,
+        })
+    }
+}
+
+#[test]
+fn a_full_queue_says_how_full_it_is_and_when_to_come_again() {
+    let mut bench = busy(PoolConfig { queue: 1, ..PoolConfig::default() });
+    assert_eq!(bench.asks(12, Want::default()), None);
+    let full = SubmitError::QueueFull { len: 1, limit: 1, retry_after: Some(SECOND) };
+    assert_eq!(bench.asks(13, Want::default()), Some(full));
+}
+
+#[test]
+fn a_request_that_would_wait_beyond_its_deadline_is_refused_at_once() {
+    let mut bench = busy(PoolConfig::default());
+    let within = |seconds| Want { deadline: Some(SECOND * seconds), ..Want::default() };
+    for number in 12..15 {
+        assert_eq!(bench.asks(number, within(10)), None);
+    }
+    let late = SubmitError::TooLate { predicted: 3 * SECOND, deadline: 2 * SECOND, len: 3 };
+    assert_eq!(bench.asks(15, within(2)), Some(late));
+    assert_eq!(bench.asks(16, within(3)), None);
+    for number in [11, 12, 13, 14, 16] {
+        bench.ends(number);
+    }
+    assert_eq!(bench.asks(17, within(0)), None, "an idle session is not waited for");
+}
+
+#[test]
+fn a_tenant_cannot_take_the_whole_queue_and_waits_for_its_turn() {
+    let mut bench = busy(PoolConfig { tenant_queue: 5, ..PoolConfig::default() });
+    let of = |tenant: &str| Want { tenant: Some(Tenant::from(tenant)), ..Want::default() };
+    for number in 20..25 {
+        assert_eq!(bench.asks(number, of("noisy")), None);
+    }
+    assert!(matches!(bench.asks(25, of("noisy")), Some(SubmitError::TenantFull { len: 5, limit: 5, .. })));
+    assert_eq!(bench.asks(30, of("quiet")), None);
+    let mut served = Vec::new();
+    let mut running = 11;
+    while let Some(Effect::Assign { execution, .. }) =
+        bench.ends(running).iter().find(|effect| matches!(effect, Effect::Assign { .. }))
+    {
+        running = execution.get();
+        served.push(running);
+    }
+    assert_eq!(served, [20, 30, 21, 22, 23, 24], "not behind all of the other's");
+}
+
+#[test]
+fn who_waits_for_longer_than_it_may_is_told() {
+    let mut bench = busy(PoolConfig { queue_timeout: Some(5 * SECOND), ..PoolConfig::default() });
+    bench.asks(12, Want::default());
+    bench.now += SECOND;
+    bench.asks(13, Want::default());
+    bench.step(Input::Withdraw(id(12)));
+    bench.asks(14, Want::default());
+    bench.now += 4 * SECOND;
+    assert_eq!(bench.step(Input::Tick), [Effect::Tick(SECOND)]);
+    bench.now += SECOND;
+    let lost = |number| Effect::Lose(ExecutionId(number), LostCause::Waited { limit: 5 * SECOND });
+    assert!(bench.step(Input::Tick).starts_with(&[lost(13), lost(14)]), "{:?}", bench.effects);
+}

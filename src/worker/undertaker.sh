@@ -1,0 +1,12 @@
+# Given to `sh -c`, with the tag of a pool: waits until its host is dead, then ends what is left of its workers.
+exec >/dev/null 2>&1 # Nobody reads what it says.
+trap '' HUP INT TERM
+read -r _
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    for found in $(grep -lsF "OSTLER_TAG=$1." /proc/[0-9]*/environ); do
+        pid=${found#/proc/}
+        pid=${pid%/environ}
+        kill -s KILL -- "-$pid" "$pid"
+    done
+    sleep 0.1 # Some may have been forking, or changing programs.
+done
