@@ -1,7 +1,8 @@
 //! A supervisor binary that attacks its own workers: under load, from a seed, it kills, stops, crashes, floods and
 //! garbles them, keeps a ledger of every request, and gives a verdict.
 //!
-//! `cargo run --example chaos -- --seed 1 --requests 20000`, or `--minutes 30` for a soak.
+//! `cargo run --example chaos -- --seed 1 --requests 20000 --every 50`, or `--minutes 30` for a soak. `--every` is the
+//! time between two attacks, in ms; without it there is one for every twenty requests, however slow the machine is.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 #![expect(clippy::disallowed_methods, reason = "real processes on the real clock")]
@@ -16,13 +17,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ostler::{Outcome, Request, RestartPolicy, Runtime, SessionState, SessionStatus, Value, WorkerSpec};
+use ostler::{Outcome, Request, RestartPolicy, Runtime, Value, WorkerSpec};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 const WORKERS: usize = 8;
 const CALLERS: u64 = 24;
-const ATTACK_EVERY: Duration = Duration::from_millis(50);
+const REQUESTS_PER_ATTACK: u64 = 20;
 const DEADLINE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(1);
 /// What an outcome may take beyond deadline and grace.
@@ -50,11 +51,12 @@ struct Plan {
     seed: u64,
     requests: u64,
     minutes: Option<u64>,
+    every: Option<Duration>,
 }
 
 impl Plan {
     fn from_args() -> Result<Self, String> {
-        let mut plan = Self { seed: 1, requests: 500, minutes: None };
+        let mut plan = Self { seed: 1, requests: 500, minutes: None, every: None };
         let mut args = env::args().skip(1);
         while let Some(name) = args.next() {
             let value = args.next().and_then(|value| value.parse().ok());
@@ -62,8 +64,13 @@ impl Plan {
             match name.as_str() {
                 "--seed" => plan.seed = value,
                 "--requests" => plan.requests = value,
+                "--every" => plan.every = Some(Duration::from_millis(value)),
                 "--minutes" => (plan.minutes, plan.requests) = (Some(value), u64::MAX),
-                _ => return Err(format!("unknown option `{name}`: give --seed, --requests or --minutes")),
+                _ => {
+                    return Err(format!(
+                        "unknown option `{name}`: give --seed, --requests, --every or --minutes"
+                    ));
+                }
             }
         }
         Ok(plan)
@@ -100,7 +107,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (before, begun) = (Census::take(), Instant::now());
     let runtime = pool().await?;
     let book = Arc::new(Book::default());
-    let attacker = tokio::spawn(attack(runtime.clone(), Arc::clone(&book), plan.seed));
+    let attacker = tokio::spawn(attack(runtime.clone(), Arc::clone(&book), plan.seed, plan.every));
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
             tokio::spawn(call(runtime.clone(), Arc::clone(&book), plan.seed ^ (caller << 32), plan.requests))
@@ -188,17 +195,22 @@ async fn call(runtime: Runtime, book: Arc<Book>, seed: u64, requests: u64) {
 }
 
 /// Signals a random worker at a steady pace: most are killed, some are stopped, shot or asked to go.
-async fn attack(runtime: Runtime, book: Arc<Book>, seed: u64) -> BTreeMap<&'static str, u32> {
+async fn attack(
+    runtime: Runtime,
+    book: Arc<Book>,
+    seed: u64,
+    every: Option<Duration>,
+) -> BTreeMap<&'static str, u32> {
     let (mut chance, mut counts) = (StdRng::seed_from_u64(!seed), BTreeMap::new());
-    let mut pace = tokio::time::interval(ATTACK_EVERY);
+    let mut attacks = 0;
     while !book.over.load(Relaxed) {
-        pace.tick().await;
+        tokio::time::sleep(every.unwrap_or(Duration::from_millis(2))).await;
+        if every.is_none() && book.next.load(Relaxed) < attacks * REQUESTS_PER_ATTACK {
+            continue;
+        }
+        attacks += 1;
         let sessions = runtime.status().await.sessions;
-        // Those that can work: where every start is killed, nothing would ever be tried.
-        let works = |session: &&SessionStatus| {
-            matches!(session.state, SessionState::Ready | SessionState::Idle | SessionState::Busy)
-        };
-        let pids: Vec<u32> = sessions.iter().filter(works).filter_map(|session| session.pid).collect();
+        let pids: Vec<u32> = sessions.iter().filter_map(|session| session.pid).collect();
         let (name, signal) = match chance.random_range(0..10) {
             0 => ("STOP", Signal::STOP),
             1 => ("SEGV", Signal::SEGV),

@@ -58,6 +58,7 @@
 //! | [`Runtime::status`], [`Runtime::list`], [`Runtime::cancel`] | not: the supervisor answers at once | |
 //!
 //! # Features
+//! - `config-file`: `Settings`, a pool described by a TOML file and by environment variables.
 //! - `testing`: workers scripted in memory, for tests of services that embed Ostler.
 //! - `async-trait`, `cluster`: passed through to ractor, whose trait they change; for hosts that use them.
 //!
@@ -73,12 +74,16 @@ pub mod protocol;
 mod request;
 mod runtime;
 mod session;
+#[cfg(feature = "config-file")]
+mod settings;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "public through `testing`"))]
 mod worker;
 
+#[cfg(feature = "config-file")]
+pub use crate::settings::{Place, Settings, SettingsError, Source, WorkerSettings};
 pub use crate::{
     config::{PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
     error::{ConfigError, NotFound, ReloadError, SpawnError, StartError, SubmitError},
@@ -91,6 +96,6 @@ pub use crate::{
     request::{Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent},
-    status::{ExecutionStatus, PoolStatus, SessionState, SessionStatus, Totals, Vitals},
+    status::{ExecutionStatus, Latency, PoolStatus, SessionState, SessionStatus, Totals, Vitals},
     worker::{PythonInfo, python_info},
 };

@@ -170,10 +170,10 @@ impl Runtime {
 
     /// The pool at this moment. After the shutdown it is empty.
     pub async fn status(&self) -> PoolStatus {
-        let gone = || PoolStatus {
-            shutting_down: true,
-            totals: self.shared.ledger.totals(),
-            ..PoolStatus::default()
+        let gone = || {
+            let mut status = PoolStatus { shutting_down: true, ..PoolStatus::default() };
+            self.shared.ledger.show(&mut status);
+            status
         };
         self.ask(SupervisorMsg::Status).await.unwrap_or_else(gone)
     }

@@ -1,6 +1,6 @@
 //! What an operator sees: the pool, its sessions and its executions, at one moment.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
     outcome::{Generation, Phase},
@@ -65,6 +65,8 @@ pub struct PoolStatus {
     pub spawned: u64,
     /// Workers that died without being asked to.
     pub crashed: u64,
+    /// How many workers ended of each [`DeathCause`](crate::DeathCause), by its [kind](crate::DeathCause::kind).
+    pub deaths: BTreeMap<&'static str, u64>,
     /// Workers that were replaced while they lived: worn, of an older spec, or not needed.
     pub recycled: u64,
     /// Why the last worker that was started never became ready, until one does.
@@ -75,6 +77,13 @@ pub struct PoolStatus {
     pub shutting_down: bool,
     /// What became of the requests.
     pub totals: Totals,
+    /// How long executions waited, from their acceptance to the start of their code, or to their outcome.
+    pub queue_wait: Latency,
+    /// How long code ran, from its start to its outcome.
+    pub run_time: Latency,
+    /// The most resident memory that any worker was seen to hold, in bytes; they are looked at every
+    /// [`LOOK_EVERY`](crate::config::LOOK_EVERY). `None` before the first look.
+    pub peak_memory: Option<u64>,
     /// The sessions that have a worker.
     pub sessions: Vec<SessionStatus>,
 }
@@ -105,6 +114,25 @@ pub struct Totals {
     pub dropped_bytes: u64,
     /// Writes that a worker's pipe did not take at once.
     pub partial_writes: u64,
+}
+
+/// How long executions took since the pool was started. `p50`, `p90` and `p99` come from a histogram, and are within
+/// 6.25 % of the truth; `count`, `total` and `max` are exact, to the microsecond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Latency {
+    /// How many were timed.
+    pub count: u64,
+    /// The sum of their times.
+    pub total: Duration,
+    /// Half of them took no longer.
+    pub p50: Duration,
+    /// Nine of ten took no longer.
+    pub p90: Duration,
+    /// 99 of 100 took no longer.
+    pub p99: Duration,
+    /// The longest.
+    pub max: Duration,
 }
 
 /// What the operating system says of a worker's process.

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::help::{CONFIG_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, RUN_HELP};
+
 /// Run Python code on a supervised pool of worker processes.
 #[derive(Debug, Parser)]
 #[command(name = "ostler", version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
@@ -28,6 +30,9 @@ pub(crate) enum Command {
     /// Check the interpreter, the limits of this machine and a test execution
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArgs),
+    /// Print the settings, or check a file of them
+    #[command(after_help = CONFIG_HELP)]
+    Config(ConfigArgs),
 }
 
 /// `ostler run`.
@@ -51,6 +56,9 @@ pub(crate) struct RunArgs {
     /// Print one JSON event a line instead of the plain output
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print at the end how many requests ended how, how fast, and what became of the workers
+    #[arg(long)]
+    pub(crate) stats: bool,
     /// Print only what the code prints: no progress, no summary
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -81,18 +89,33 @@ pub(crate) struct DoctorArgs {
     pub(crate) pool: PoolArgs,
 }
 
-/// What the commands have in common: the workers.
+/// `ostler config`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ConfigArgs {
+    /// Print every setting with its meaning and its default, as a file to start from
+    #[arg(long)]
+    pub(crate) print_default: bool,
+    /// Read this file and the environment, and say what is wrong
+    #[arg(long, value_name = "FILE")]
+    pub(crate) check: Option<PathBuf>,
+}
+
+/// What the commands have in common: the workers. An option comes over the environment, and that over the file.
 #[derive(Debug, Args)]
 pub(crate) struct PoolArgs {
-    /// The interpreter: a path, or a name looked up in PATH
-    #[arg(long, value_name = "PATH", default_value = "python3")]
-    pub(crate) python: PathBuf,
+    /// Take settings from this file; see `ostler config` [default: the variable OSTLER_CONFIG, if it is set]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The interpreter: a path, or a name looked up in PATH [default: python3]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
     /// Code that each worker runs before it is used; `@FILE` reads it from a file
     #[arg(long, value_name = "CODE|@FILE")]
     pub(crate) warmup: Option<String>,
-    /// Time that stopped code has before its worker is killed
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
-    pub(crate) grace: Duration,
+    /// Time that stopped code has before its worker is killed [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) grace: Option<Duration>,
 }
 
 /// Reads a time such as `30s` or `1m 30s`.
@@ -105,72 +128,6 @@ fn duration(text: &str) -> Result<Duration, String> {
         Err(error) => Err(format!("{error}; write it with its unit, such as 500ms, 30s or 2m")),
     }
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  ostler run hello.py                   as `python3 hello.py`, in a supervised worker
-  ostler run jobs/*.py --deadline 30s   many files at the same time
-  ostler repl                           a session that survives Ctrl-C and crashes
-  ostler doctor                         is everything there, and how fast is it?";
-
-const RUN_HELP: &str = "\
-The code finds what `python FILE ARGS` would give it: __file__, __name__, sys.argv, sys.path, your working folder,
-your environment, and standard input through input() and sys.stdin. Output goes to stdout and stderr as it comes. With
-several files each line carries the name of its file, and a summary follows.
-
-Ctrl-C raises KeyboardInterrupt in what runs; what has not ended after --grace, or at a second Ctrl-C, is killed. A TERM
-signal lets it run for the grace, then kills it. Nothing stays behind.
-
-Exit codes:
-  0    all completed
-  1    some code failed (with a single file, the code given to sys.exit)
-  2    wrong usage; nothing ran
-  3    a worker was lost
-  4    a deadline passed
-  5    no worker could be started; nothing ran
-  129, 130, 143   stopped by a hangup, by Ctrl-C, by a TERM signal
-  141  nobody reads the output any more
-When several hold, the first of: a stop, 3, 4, 1.
-
-JSON events (--json), one object a line; `event`, `id` and `label` are in each:
-  started  pid, generation
-  output   stream, and text (or base64, when it is not UTF-8)
-  display  mime, the value by type
-  input    prompt, password
-  dropped  bytes, output that was discarded after a stop
-  outcome  outcome (completed, failed, cancelled, timed_out, lost), duration in seconds, message, and as it applies
-           exit_code, exception {type, message}, traceback, rung (queued, interrupt, force, kill), phase, started
-Two have no id: refused (label, message), a file that was never accepted, and the last one, summary (a count for each
-outcome, refused, not_run, duration, exit_code).
-
-Examples:
-  ostler run hello.py
-  ostler run primes.py -- 1000
-  ostler run jobs/*.py --workers 4 --deadline 30s
-  ostler run -c 'import sys; print(sys.version)'
-  echo 'print(6 * 7)' | ostler run -
-  ostler run report.py --json | jq -r 'select(.event == \"output\").text'";
-
-const REPL_HELP: &str = "\
-Ctrl-C interrupts the code that runs and keeps the state; at the prompt it clears the input. Ctrl-D or exit() ends. When
-the worker dies, its cause is shown and a new session begins. The history is kept in $XDG_STATE_HOME/ostler/history
-(~/.local/state/ostler/history).
-
-Standard input that is no terminal is read statement by statement, without prompts; the exit code is then 0 when all
-completed, 1 when some failed, 3 when the worker died.
-
-Examples:
-  ostler repl
-  ostler repl --warmup 'import numpy as np'
-  ostler repl --startup prelude.py
-  printf 'x = 41\\nx + 1\\n' | ostler repl";
-
-const DOCTOR_HELP: &str = "\
-Exit code 0 when everything essential is there, 1 when something is missing.
-
-Examples:
-  ostler doctor
-  ostler doctor --python .venv/bin/python --json";
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,10 @@
 
 mod args;
 mod bar;
+mod config;
 mod doctor;
 mod exit;
+mod help;
 mod input;
 mod output;
 mod pool;
@@ -51,6 +53,7 @@ async fn command(cli: Cli) -> Exit {
             Command::Run(args) => run::run(args, verbose, console).await,
             Command::Repl(args) => repl::run(args, console).await,
             Command::Doctor(args) => doctor::run(args, console).await,
+            Command::Config(args) => config::run(args, console).await,
         },
     };
     done.unwrap_or_else(|fatal| {

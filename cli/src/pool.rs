@@ -1,20 +1,56 @@
 //! The pool that a command runs its code on, as its options ask for it.
 
-use std::{fs, path::Path};
+use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, anyhow};
-use ostler::{Runtime, RuntimeBuilder, WorkerSpec};
+use ostler::{Runtime, RuntimeBuilder, Settings};
 
 use crate::{args::PoolArgs, exit::Fatal, signals::Stopping};
 
+/// What the names of variables that are settings begin with.
+const PREFIX: &str = "OSTLER_";
+/// The variable that names the file of settings.
+const FILE: &str = "OSTLER_CONFIG";
+
 /// Settings of a pool that acts for the user: in their folder, with their environment, without a deadline.
-pub(crate) fn builder(args: &PoolArgs, cwd: &Path) -> Result<RuntimeBuilder, Fatal> {
-    let spec = WorkerSpec::python_at(&args.python).cwd(cwd).inherit_env();
-    let builder = Runtime::builder(spec).deadline(None).grace(args.grace);
-    match &args.warmup {
-        None => Ok(builder),
-        Some(warmup) => Ok(builder.warmup(warmup_code(warmup).map_err(Fatal::usage)?)),
+pub(crate) fn defaults() -> Settings {
+    let mut settings = Settings::default();
+    settings.worker.inherit_env = true;
+    settings.worker.cwd = Some(".".into());
+    settings.pool.deadline = None;
+    settings
+}
+
+/// The defaults, over them the file, over that the environment.
+pub(crate) fn from_file_and_environment(file: Option<&Path>) -> anyhow::Result<Settings> {
+    let mut settings = defaults();
+    if let Some(file) = file {
+        settings.apply_file(file)?;
     }
+    settings.apply_env(PREFIX, env::vars_os())?;
+    Ok(settings)
+}
+
+/// What the options ask for, over everything else.
+pub(crate) fn settings(args: &PoolArgs, cwd: &Path) -> Result<Settings, Fatal> {
+    let file =
+        args.config.clone().or_else(|| env::var_os(FILE).filter(|file| !file.is_empty()).map(Into::into));
+    let mut settings = from_file_and_environment(file.as_deref()).map_err(Fatal::usage)?;
+    if let Some(python) = &args.python {
+        settings.worker.python.clone_from(python);
+        settings.worker.command = None;
+    }
+    if let Some(warmup) = &args.warmup {
+        settings.pool.warmup = Some(warmup_code(warmup).map_err(Fatal::usage)?);
+    }
+    if let Some(grace) = args.grace {
+        settings.pool.grace = grace;
+    }
+    settings.check().map_err(Fatal::usage)?;
+    if let Some(folder) = &mut settings.worker.cwd {
+        *folder = if folder.as_os_str() == "." { cwd.to_owned() } else { cwd.join(&folder) };
+    }
+    Ok(settings)
 }
 
 /// Starts it, unless the user stops the program first: `None`.
@@ -27,7 +63,7 @@ pub(crate) async fn start(builder: RuntimeBuilder, stop: &Stopping) -> Result<Op
 
 /// The folder that the user is in.
 pub(crate) fn working_folder() -> Result<std::path::PathBuf, Fatal> {
-    std::env::current_dir()
+    env::current_dir()
         .context("the working folder is gone; change into one that exists")
         .map_err(Fatal::usage)
 }

@@ -15,11 +15,11 @@ pub(crate) enum Stop {
     /// Not at all.
     #[default]
     No,
-    /// Let what runs end within the grace: TERM or HUP.
+    /// Start nothing more, and let what runs end within the grace: TERM or HUP.
     Drain(u8),
     /// Cancel what runs: the first Ctrl-C, or a closed stdout.
     Cancel(Exit),
-    /// Kill what runs: the second one.
+    /// Kill what runs: a second signal.
     Kill(Exit),
 }
 
@@ -67,6 +67,9 @@ impl Signals {
             hangup: unless_ignored(HUP, SignalKind::hangup())?,
         })
     }
+
+    /// What a closed terminal sends, more than once.
+    pub(crate) const HANGUP: u8 = HUP;
 
     /// Resolves at the next signal, with its number. Cancel safe.
     pub(crate) async fn next(&mut self) -> u8 {
@@ -126,10 +129,11 @@ impl Stopping {
 fn after(stop: Stop, signal: u8) -> Stop {
     match (stop, signal) {
         (Stop::No, INT) => Stop::Cancel(Exit::Signal(INT)),
-        (Stop::Drain(first), INT) => Stop::Cancel(Exit::Signal(first)),
-        (Stop::Cancel(exit) | Stop::Kill(exit), INT) => Stop::Kill(exit),
         (Stop::No, _) => Stop::Drain(signal),
-        (Stop::Drain(_) | Stop::Cancel(_) | Stop::Kill(_), _) => stop,
+        // A terminal that closes says so more than once: the kernel to the program, and the shell to its jobs.
+        (Stop::Drain(_) | Stop::Cancel(_) | Stop::Kill(_), HUP) => stop,
+        (Stop::Drain(first), _) => Stop::Kill(Exit::Signal(first)),
+        (Stop::Cancel(exit) | Stop::Kill(exit), _) => Stop::Kill(exit),
     }
 }
 
@@ -155,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_interrupt_kills_and_a_signal_takes_nothing_back() {
+    fn a_second_signal_kills_and_none_takes_anything_back() {
         let exit = Exit::Signal(INT);
         for (stop, signal, expected) in [
             (Stop::No, INT, Stop::Cancel(exit)),
@@ -163,8 +167,12 @@ mod tests {
             (Stop::Kill(exit), INT, Stop::Kill(exit)),
             (Stop::No, TERM, Stop::Drain(TERM)),
             (Stop::Drain(TERM), HUP, Stop::Drain(TERM)),
-            (Stop::Drain(TERM), INT, Stop::Cancel(Exit::Signal(TERM))),
-            (Stop::Cancel(exit), TERM, Stop::Cancel(exit)),
+            (Stop::No, HUP, Stop::Drain(HUP)),
+            (Stop::Drain(HUP), HUP, Stop::Drain(HUP)),
+            (Stop::Drain(TERM), TERM, Stop::Kill(Exit::Signal(TERM))),
+            (Stop::Drain(TERM), INT, Stop::Kill(Exit::Signal(TERM))),
+            (Stop::Cancel(exit), HUP, Stop::Cancel(exit)),
+            (Stop::Cancel(exit), TERM, Stop::Kill(exit)),
         ] {
             assert_eq!(after(stop, signal), expected, "{stop:?} then {signal}");
         }

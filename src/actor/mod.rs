@@ -24,7 +24,10 @@ pub(crate) mod charge;
 pub(crate) mod credit;
 pub(crate) mod execution;
 pub(crate) mod gauge;
+mod latency;
 pub(crate) mod messages;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod obligation;
 pub(crate) mod reader;
 pub(crate) mod session;

@@ -5,13 +5,16 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    actor::sink::{Host, Notice},
+    actor::{
+        latency::Histogram,
+        sink::{Host, Notice},
+    },
     outcome::{Lost, LostCause, Outcome},
     protocol::ExecutionId,
-    status::Totals,
+    status::{PoolStatus, Totals},
 };
 
 /// Where an outcome is told.
@@ -36,7 +39,9 @@ enum Duty {
     Offered(Reply),
     Owed {
         reply: Reply,
-        started: bool,
+        accepted: Instant,
+        /// When the code may first have run.
+        started: Option<Instant>,
     },
     Settled,
 }
@@ -51,7 +56,7 @@ impl Obligation {
         self.duty = match std::mem::replace(&mut self.duty, Duty::Settled) {
             Duty::Offered(reply) => {
                 self.ledger.accepted.fetch_add(1, Relaxed);
-                Duty::Owed { reply, started: false }
+                Duty::Owed { reply, accepted: Instant::now(), started: None }
             }
             accepted @ (Duty::Owed { .. } | Duty::Settled) => accepted,
         };
@@ -60,7 +65,7 @@ impl Obligation {
     /// From here on the code may have run.
     pub(crate) fn started(&mut self) {
         if let Duty::Owed { started, .. } = &mut self.duty {
-            *started = true;
+            started.get_or_insert_with(Instant::now);
         }
     }
 
@@ -70,8 +75,9 @@ impl Obligation {
 
     /// The first outcome wins.
     fn answer(&mut self, outcome: Outcome) {
-        if let Duty::Owed { reply, .. } = std::mem::replace(&mut self.duty, Duty::Settled) {
+        if let Duty::Owed { reply, accepted, started } = std::mem::replace(&mut self.duty, Duty::Settled) {
             self.ledger.count(&outcome);
+            self.ledger.time(accepted, started);
             match reply {
                 // The caller may have dropped its handle; the outcome still counts as given.
                 Reply::Handle(reply) => drop(reply.send(outcome)),
@@ -84,6 +90,7 @@ impl Obligation {
 impl Drop for Obligation {
     fn drop(&mut self) {
         if let Duty::Owed { started, .. } = self.duty {
+            let started = started.is_some();
             self.answer(Outcome::Lost(Lost { started, cause: LostCause::ActorGone("execution") }));
         }
     }
@@ -102,6 +109,9 @@ pub(crate) struct Ledger {
     pub(crate) late_frames: AtomicU64,
     pub(crate) dropped_bytes: AtomicU64,
     pub(crate) partial_writes: AtomicU64,
+    queue_wait: Histogram,
+    run_time: Histogram,
+    peak_memory: AtomicU64,
 }
 
 impl Ledger {
@@ -114,6 +124,27 @@ impl Ledger {
             Outcome::Lost(_) => &self.lost,
         };
         counter.fetch_add(1, Relaxed);
+    }
+
+    fn time(&self, accepted: Instant, started: Option<Instant>) {
+        let now = Instant::now();
+        self.queue_wait.record(started.unwrap_or(now).saturating_duration_since(accepted));
+        if let Some(started) = started {
+            self.run_time.record(now.saturating_duration_since(started));
+        }
+    }
+
+    /// A worker was seen to hold so many bytes.
+    pub(crate) fn saw_memory(&self, bytes: u64) {
+        self.peak_memory.fetch_max(bytes, Relaxed);
+    }
+
+    /// Puts everything that is counted here into a status.
+    pub(crate) fn show(&self, status: &mut PoolStatus) {
+        status.totals = self.totals();
+        status.queue_wait = self.queue_wait.latency();
+        status.run_time = self.run_time.latency();
+        status.peak_memory = Some(self.peak_memory.load(Relaxed)).filter(|bytes| *bytes > 0);
     }
 
     pub(crate) fn totals(&self) -> Totals {

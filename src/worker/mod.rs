@@ -5,6 +5,7 @@
 //! stands behind the same trait as a real process.
 
 mod environment;
+mod oom;
 mod pipes;
 mod process;
 mod program;

@@ -13,6 +13,7 @@ mod input;
 mod killed_actors;
 mod leases;
 mod messages;
+mod metrics;
 mod operations;
 mod races;
 mod restarts;

@@ -175,7 +175,7 @@ fn the_example_of_124_bytes_is_among_them() {
     let frame = unhex(text(output, "msgpack"));
     assert_eq!(frame.len(), 4 + 124);
     assert_eq!(frame[..4], [0x00, 0x00, 0x00, 0x7C]);
-    assert_eq!(frame[4..19], *b"\x85\xA4type\xA6output\xA2i"[..15].as_ref());
+    assert_eq!(frame[4..19], b"\x85\xA4type\xA6output\xA2i"[..15]);
 }
 
 /// P12, faults 8, 14, 21 to 23 and 26.

@@ -71,10 +71,10 @@ impl Finding {
 pub(crate) async fn run(args: DoctorArgs, console: Console) -> Result<Exit, Fatal> {
     let cwd = pool::working_folder()?;
     let mut signals = Signals::listen().map_err(Fatal::not_started)?;
-    let builder = pool::builder(&args.pool, &cwd)?.max_sessions(1);
+    let settings = pool::settings(&args.pool, &cwd)?;
     let mut findings = machine::look();
     tokio::select! {
-        trials = trial::look(&args.pool, builder) => findings.extend(trials),
+        trials = trial::look(&settings) => findings.extend(trials),
         // What was started ends with the future.
         signal = signals.next() => return Ok(Exit::Signal(signal)),
     }

@@ -3,12 +3,12 @@
 use std::{future::Future, time::Duration};
 
 use ostler::{
-    Cancelled, Event, Exit, Lost, LostCause, Outcome, PythonInfo, Report, Rung, Runtime, RuntimeBuilder,
+    Cancelled, Event, Exit, Lost, LostCause, Outcome, PythonInfo, Report, Rung, Runtime, Settings,
     SubmitError,
 };
 use tokio::time::Instant;
 
-use crate::{args::PoolArgs, doctor::Finding};
+use crate::doctor::Finding;
 
 /// Round trips that are measured.
 const ROUND_TRIPS: usize = 200;
@@ -16,23 +16,31 @@ const ROUND_TRIPS: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks at the interpreter, and at what a worker on it does.
-pub(crate) async fn look(args: &PoolArgs, builder: RuntimeBuilder) -> Vec<Finding> {
-    let python = args.python.clone();
-    let began = Instant::now();
+pub(crate) async fn look(settings: &Settings) -> Vec<Finding> {
+    if let Some(command) = &settings.worker.command {
+        let found = format!("not used: the settings name the worker program `{}`", command.display());
+        let advice = "what follows expects that it runs Python code";
+        return [vec![Finding::warning("interpreter", found, advice)], pool(settings).await].concat();
+    }
+    let (python, began) = (settings.worker.python.clone(), Instant::now());
     let found = tokio::task::spawn_blocking(move || ostler::python_info(python)).await;
     let info = match found {
         Ok(Ok(info)) => info,
         Ok(Err(error)) => return vec![no_interpreter(&error)],
         Err(error) => return vec![no_interpreter(&error)],
     };
-    let mut findings = vec![interpreter(args, &info).took(began.elapsed())];
+    [vec![interpreter(settings, &info).took(began.elapsed())], pool(settings).await].concat()
+}
+
+async fn pool(settings: &Settings) -> Vec<Finding> {
+    let (mut findings, grace) = (Vec::new(), settings.pool.grace);
     let began = Instant::now();
-    match builder.deadline(PATIENCE).start().await {
+    match settings.builder().max_sessions(1).deadline(PATIENCE).start().await {
         Ok(runtime) => {
             findings
                 .push(Finding::ok("start", "from nothing to a worker that is ready").took(began.elapsed()));
-            findings.extend(trials(&runtime, args.grace).await);
-            runtime.shutdown(args.grace).await;
+            findings.extend(trials(&runtime, grace).await);
+            runtime.shutdown(grace).await;
         }
         Err(error) => {
             let advice = "see the cause above; if it is a setting, correct it";
@@ -42,10 +50,11 @@ pub(crate) async fn look(args: &PoolArgs, builder: RuntimeBuilder) -> Vec<Findin
     findings
 }
 
-fn interpreter(args: &PoolArgs, info: &PythonInfo) -> Finding {
+fn interpreter(settings: &Settings, info: &PythonInfo) -> Finding {
     let PythonInfo { executable, version, shim, .. } = info;
     let how = if *shim { ", to which the shim of a version manager leads" } else { "" };
-    let found = format!("Python {version}: `{}` is {}{how}", args.python.display(), executable.display());
+    let found =
+        format!("Python {version}: `{}` is {}{how}", settings.worker.python.display(), executable.display());
     Finding::ok("interpreter", found)
 }
 

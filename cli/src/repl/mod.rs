@@ -7,7 +7,7 @@ mod session;
 
 use std::{io::IsTerminal as _, path::Path};
 
-use ostler::{Request, RuntimeBuilder};
+use ostler::Request;
 
 use self::{
     complete::Statements,
@@ -39,7 +39,8 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
     let startup =
         args.startup.as_deref().map(|file| startup(file, &cwd)).transpose().map_err(Fatal::usage)?;
     let mut signals = Signals::listen().map_err(Fatal::not_started)?;
-    let builder: RuntimeBuilder = pool::builder(&args.pool, &cwd)?.max_sessions(1);
+    let settings = pool::settings(&args.pool, &cwd)?;
+    let builder = settings.builder().max_sessions(1);
     let runtime = tokio::select! {
         runtime = builder.start() => runtime.map_err(Fatal::not_started)?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
@@ -53,11 +54,11 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
     };
     let session = runtime.session().await.map_err(Fatal::not_started)?;
     let screen = Screen::new(console.clone());
-    let mut repl = Repl::new(runtime.clone(), session, reader, screen, signals, startup);
+    let mut repl = Repl::new(runtime.clone(), session, reader, screen, signals, startup, settings.pool.grace);
     let exit = serve(&mut repl, typed).await;
     console.flush().await;
     drop(repl);
-    runtime.shutdown(args.pool.grace).await;
+    runtime.shutdown(settings.pool.grace).await;
     Ok(exit)
 }
 

@@ -1,12 +1,13 @@
 //! The session of `ostler repl`: it runs statements, and goes on in a new worker when its own dies.
 
-use std::{future, pin::Pin};
+use std::{future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use ostler::{
     Cancelled, Event, Execution, Failure, InputRequest, Outcome, Request, Rung, Runtime, Session,
     SessionEvent, Stream, SubmitError,
 };
+use tokio::time::Instant;
 
 use crate::{
     exit::Exit,
@@ -33,6 +34,10 @@ pub(crate) struct Repl {
     pub(crate) screen: Screen,
     signals: Signals,
     startup: Option<Request>,
+    /// Time that a statement has after a TERM signal.
+    grace: Duration,
+    /// The program was told to end while a statement ran.
+    leaving: Option<Exit>,
     /// The editor has the terminal: whatever else is shown goes above its line.
     prompting: bool,
     /// The worst that happened: the exit code when nobody sees what went wrong.
@@ -50,8 +55,20 @@ impl Repl {
         screen: Screen,
         signals: Signals,
         startup: Option<Request>,
+        grace: Duration,
     ) -> Self {
-        Self { runtime, session, reader, screen, signals, startup, prompting: false, worst: Exit::Completed }
+        Self {
+            runtime,
+            session,
+            reader,
+            screen,
+            signals,
+            startup,
+            grace,
+            leaving: None,
+            prompting: false,
+            worst: Exit::Completed,
+        }
     }
 
     /// Says who is there.
@@ -149,6 +166,7 @@ impl Repl {
 
     async fn follow(&mut self, mut execution: Execution) -> Flow {
         let mut interrupts = 0;
+        let mut limit: Option<Instant> = None;
         let mut asked: Option<(InputRequest, Answer)> = None;
         loop {
             tokio::select! {
@@ -174,12 +192,20 @@ impl Repl {
                     }
                 }
                 signal = self.signals.next() => {
-                    if signal != Signals::INTERRUPT {
-                        return Flow::Leave(Exit::Signal(signal));
+                    match (self.leaving, signal) {
+                        (None, Signals::INTERRUPT) => {
+                            interrupts += 1;
+                            self.interrupt(&execution, interrupts).await;
+                        }
+                        (None, _) => {
+                            self.leaving = Some(Exit::Signal(signal));
+                            limit = Some(Instant::now() + self.grace);
+                        }
+                        (Some(_), Signals::HANGUP) => {}
+                        (Some(exit), _) => return self.kill(exit).await,
                     }
-                    interrupts += 1;
-                    self.interrupt(&execution, interrupts).await;
                 }
+                () = passed(limit) => return self.kill(self.leaving.unwrap_or(Exit::Lost)).await,
             }
         }
         if let (Some((_, answer)), Reader::Terminal(_)) = (asked, &self.reader) {
@@ -187,7 +213,15 @@ impl Repl {
             answer.await;
         }
         self.prompting = false;
-        self.show(execution.outcome().await).await
+        let flow = self.show(execution.outcome().await).await;
+        self.leaving.map_or(flow, Flow::Leave)
+    }
+
+    /// Ends the pool at once, with the statement that still runs.
+    async fn kill(&mut self, exit: Exit) -> Flow {
+        self.tell("the statement did not end, so its worker is killed").await;
+        self.runtime.shutdown(Duration::ZERO).await;
+        Flow::Leave(exit)
     }
 
     /// The first two Ctrl-C are the code's own to handle; the third leaves it no choice.
@@ -257,6 +291,9 @@ impl Repl {
     async fn renew(&mut self, why: &str) -> Flow {
         self.worst = Exit::Lost;
         self.tell(why).await;
+        if let Some(exit) = self.leaving {
+            return Flow::Leave(exit);
+        }
         let session = tokio::select! {
             session = self.runtime.session() => session,
             signal = self.signals.next() => return Flow::Leave(Exit::Signal(signal)),
@@ -297,6 +334,14 @@ impl Repl {
             }
             Reader::Terminal(_) | Reader::Pipe(_) => self.screen.write(to, data).await,
         }
+    }
+}
+
+/// Resolves at this time; never, while there is none.
+async fn passed(limit: Option<Instant>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(limit).await,
+        None => future::pending().await,
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use ostler::{
@@ -30,6 +31,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     pub(crate) args: RunArgs,
+    /// Time that stopped code has.
+    pub(crate) grace: Duration,
     pub(crate) cwd: PathBuf,
     pub(crate) runtime: Runtime,
     pub(crate) console: Console,
@@ -37,16 +40,17 @@ pub(crate) struct Surroundings {
     pub(crate) stop: Stopping,
 }
 
-/// Runs one source and shows it; returns how it ended.
-pub(crate) async fn run(source: &Source, outlet: &mut Outlet, around: &Surroundings) -> Ended {
+/// Runs one source and shows it; returns how it ended, or `None` when the program was told to stop before it began.
+pub(crate) async fn run(source: &Source, outlet: &mut Outlet, around: &Surroundings) -> Option<Ended> {
     let end = match accepted(source, around).await {
         Ok(execution) => End::Outcome(follow(execution, outlet, around).await),
+        Err(End::Refused(_)) if around.stop.now() != Stop::No => return None,
         Err(end) => end,
     };
     if let End::Unreadable(why) | End::Refused(why) = &end {
         outlet.refused(why).await;
     }
-    Ended { label: source.label(), end }
+    Some(Ended { label: source.label(), end })
 }
 
 async fn accepted(source: &Source, around: &Surroundings) -> Result<Execution, End> {
@@ -161,7 +165,7 @@ fn as_told(outcome: &Outcome, stop: Stop) -> Option<Outcome> {
         }
         (
             Outcome::Lost(Lost { started: true, cause: LostCause::ShuttingDown }),
-            Stop::Cancel(_) | Stop::Kill(_),
+            Stop::Drain(_) | Stop::Cancel(_) | Stop::Kill(_),
         ) => Rung::Kill,
         _ => return None,
     };

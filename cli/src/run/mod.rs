@@ -5,11 +5,12 @@ mod json;
 mod lines;
 mod outlet;
 mod source;
+mod stats;
 mod verdict;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use ostler::{PoolConfig, Stream};
+use ostler::Stream;
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
 use self::{job::Surroundings, outlet::Outlet, source::Source, verdict::Ended};
@@ -54,8 +55,9 @@ pub(crate) async fn run(args: RunArgs, verbose: bool, console: Console) -> Resul
     let stop = Signals::listen().map_err(Fatal::not_started)?.watch();
     let cwd = pool::working_folder()?;
     let all = sources.len();
-    let workers = workers(&args, all);
-    let builder = pool::builder(&args.pool, &cwd)?.max_sessions(workers).min_idle(workers).queue(workers);
+    let settings = pool::settings(&args.pool, &cwd)?;
+    let workers = workers(&args, settings.pool.max_sessions, all);
+    let builder = settings.builder().max_sessions(workers).min_idle(workers).queue(workers);
     let began = Instant::now();
     let Some(runtime) = pool::start(builder, &stop).await? else {
         console.say("\nostler: stopped before anything ran").await;
@@ -63,8 +65,8 @@ pub(crate) async fn run(args: RunArgs, verbose: bool, console: Console) -> Resul
         return Ok(stop.now().exit().unwrap_or(Exit::NotStarted));
     };
     let input = Input::start().map_err(Fatal::not_started)?;
-    let grace = args.pool.grace;
-    let around = Arc::new(Surroundings { args, cwd, runtime, console, input, stop });
+    let grace = settings.pool.grace;
+    let around = Arc::new(Surroundings { args, grace, cwd, runtime, console, input, stop });
     let show = Show::new(&around.args, all, verbose);
     if show.bar {
         around.console.bar(all as u64).await;
@@ -97,8 +99,8 @@ impl Show {
     }
 }
 
-fn workers(args: &RunArgs, sources: usize) -> usize {
-    let most = args.workers.map_or_else(|| PoolConfig::default().max_sessions, usize::from);
+fn workers(args: &RunArgs, set: usize, sources: usize) -> usize {
+    let most = args.workers.map_or(set, usize::from);
     most.min(sources).max(1)
 }
 
@@ -125,7 +127,7 @@ async fn take_turns(line: Arc<Mutex<Line>>, show: Show, around: Arc<Surroundings
     while around.stop.now() == Stop::No {
         let Some((place, source, mut outlet)) = line.lock().await.waiting.pop_front() else { break };
         line.lock().await.show(show, 0, |running| running.push(source.label()), &around).await;
-        ended.push((place, job::run(&source, &mut outlet, &around).await));
+        ended.extend(job::run(&source, &mut outlet, &around).await.map(|ended| (place, ended)));
         line.lock().await.show(show, 1, |running| remove(running, &source.label()), &around).await;
     }
     ended
@@ -169,7 +171,7 @@ async fn shut_down_when_told(show: Show, around: Arc<Surroundings>) {
         around.console.write(Stream::Stderr, "\n").await;
     }
     let killed = around.stop.when(|stop| matches!(stop, Stop::Kill(_)));
-    let grace = around.args.pool.grace;
+    let grace = around.grace;
     tokio::select! {
         () = killed => {}
         () = async {
@@ -187,7 +189,7 @@ async fn shut_down_when_told(show: Show, around: Arc<Surroundings>) {
 async fn until_the_end(around: &Surroundings, work: impl Future<Output = Vec<Ended>>) -> Vec<Ended> {
     tokio::select! {
         ended = work => ended,
-        () = after_stop(around, around.args.pool.grace + PATIENCE) => Vec::new(),
+        () = after_stop(around, around.grace + PATIENCE) => Vec::new(),
         () = after_kill(around, PATIENCE) => Vec::new(),
     }
 }
@@ -232,6 +234,9 @@ impl Conclusion {
             console.write(Stream::Stdout, json::line(&counts)).await;
         } else if show.summary && !console.is_closed() {
             console.say(verdict::text(ended, *all, *duration)).await;
+        }
+        if around.args.stats {
+            console.say(stats::text(&around.runtime.status().await, *duration)).await;
         }
         console.flush().await;
     }

@@ -271,6 +271,10 @@ pub(crate) fn eventually<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> 
 /// Waits until this process is gone.
 #[track_caller]
 pub(crate) fn gone(pid: &str) {
-    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
-    eventually("a process that should be gone", || test_kill_process(pid).is_err().then_some(()));
+    eventually("a process that should be gone", || is_gone(pid).then_some(()));
+}
+
+/// Whether this process is gone now.
+pub(crate) fn is_gone(pid: &str) -> bool {
+    test_kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap()).is_err()
 }

@@ -342,3 +342,17 @@ fn the_help_lists_what_the_program_does() {
         assert!(ended.out().contains(expected), "{args:?}: {}", ended.out());
     }
 }
+
+#[test]
+fn the_figures_of_a_run_are_printed_at_its_end() {
+    let scratch = Scratch::new();
+    scratch.file("a.py", "import time; time.sleep(1.3)");
+    scratch.file("b.py", "1 / 0");
+    let ended =
+        scratch.ostler(&["run", "--stats", "--quiet", "a.py", "b.py", "--workers", "2"]).run("").expect(1);
+    let (_, table) = ended.err().split_once("requests    ").unwrap();
+    assert!(table.starts_with("1 completed, 1 failed\nthroughput  "), "{table}");
+    assert!(table.contains("\nqueue wait  ") && table.contains("\nrun time  "), "{table}");
+    assert!(table.contains("\nworkers     2 started, 0 crashed, 0 recycled\nmemory      "), "{table}");
+    assert!(table.ends_with(" MiB at most, in one worker\n"), "{table}");
+}

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::program::{Program, Running, Scratch, eventually, gone};
+use crate::program::{Program, Running, Scratch, eventually, gone, is_gone};
 
 /// Prints its own process id and that of a child, says so, and then does this.
 fn with_a_child(then: &str) -> String {
@@ -17,6 +17,14 @@ print(child.pid)
 
 fn pids(running: &mut Running) -> [String; 2] {
     [running.line(), running.line()]
+}
+
+/// Sends a signal until this process is gone: two that come before the program looks are one.
+fn signal_until_gone(running: &Running, signal: Signal, pid: &str) {
+    eventually("the end of a worker", || {
+        running.signal(signal);
+        is_gone(pid).then_some(())
+    });
 }
 
 /// Fault 58.
@@ -102,6 +110,77 @@ fn sigterm_leaves_nothing() {
         running.signal(signal);
         running.end().expect(code_of_it);
         pids.iter().for_each(|pid| gone(pid));
+    }
+}
+
+#[test]
+fn a_second_signal_after_sigterm_kills_at_once() {
+    let scratch = Scratch::new();
+    let code = with_a_child("print('runs', flush=True)\nwhile True: pass");
+    // Without the second one, the grace would outlast the guard.
+    let mut running = scratch.ostler(&["run", "-c", &code, "--grace", "1h"]).start();
+    let pids = pids(&mut running);
+    assert_eq!(running.line(), "runs");
+    running.signal(Signal::TERM);
+    signal_until_gone(&running, Signal::TERM, &pids[0]);
+    let ended = running.end().expect(143);
+    assert!(ended.err().ends_with("the code did not stop, so its worker was killed\n"), "{}", ended.err());
+    pids.iter().for_each(|pid| gone(pid));
+}
+
+#[test]
+fn sigterm_begins_no_other_file_and_lets_those_that_run_end() {
+    let scratch = Scratch::new();
+    scratch.file("first.py", "import os; print(os.getpid()); print(input())");
+    scratch.file("second.py", "print('never')");
+    let mut running =
+        scratch.ostler(&["run", "first.py", "second.py", "--workers", "1", "--grace", "30s"]).start();
+    let pid = running.line().replace("first.py  | ", "");
+    running.signal(Signal::TERM);
+    running.say("finished\n");
+    let ended = running.end().expect(143);
+    assert!(ended.out().ends_with("first.py  | finished\n"), "{}", ended.out());
+    assert!(ended.err().contains("1 completed, 1 not run"), "{}", ended.err());
+    gone(&pid);
+}
+
+#[test]
+fn sigterm_lets_a_statement_of_the_repl_end_and_a_second_one_kills_it() {
+    let scratch = Scratch::new();
+    let mut running = scratch.ostler(&["repl", "--grace", "1h"]).start();
+    running.say("import os; print(os.getpid(), flush=True); print(input())\n");
+    let pid = running.line();
+    running.signal(Signal::TERM);
+    running.say("finished\nprint('never')\n");
+    assert_eq!(running.line(), "finished");
+    let ended = running.end().expect(143);
+    assert!(!ended.out().contains("never"), "{}", ended.out());
+    gone(&pid);
+
+    let mut running = scratch.ostler(&["repl", "--grace", "1h"]).start();
+    running.say("import os, time; print(os.getpid(), flush=True); time.sleep(1000)\n");
+    let pid = running.line();
+    running.signal(Signal::TERM);
+    signal_until_gone(&running, Signal::TERM, &pid);
+    let ended = running.end().expect(143);
+    assert!(ended.err().contains("so its worker is killed"), "{}", ended.err());
+    gone(&pid);
+}
+
+#[test]
+fn sigterm_before_anything_runs_leaves_nothing() {
+    let scratch = Scratch::new();
+    let warmup = "import os; open('pid', 'w').write(str(os.getpid())); import time; time.sleep(1000)";
+    for command in [&["run", "-c", "1"][..], &["repl"], &["doctor"]] {
+        let args = [command, &["--warmup", warmup]].concat();
+        let running = scratch.ostler(&args).start();
+        let file = scratch.path().join("pid");
+        let pid =
+            eventually("the warmup", || std::fs::read_to_string(&file).ok().filter(|pid| !pid.is_empty()));
+        running.signal(Signal::TERM);
+        running.end().expect(143);
+        gone(&pid);
+        std::fs::remove_file(&file).unwrap();
     }
 }
 

@@ -1,0 +1,81 @@
+//! What stands below the options in the help of each command.
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  ostler run hello.py                   as `python3 hello.py`, in a supervised worker
+  ostler run jobs/*.py --deadline 30s   many files at the same time
+  ostler repl                           a session that survives Ctrl-C and crashes
+  ostler doctor                         is everything there, and how fast is it?
+  ostler config --print-default         every setting, as a file for --config";
+
+pub(crate) const RUN_HELP: &str = "\
+The code finds what `python FILE ARGS` would give it: __file__, __name__, sys.argv, sys.path, your working folder,
+your environment, and standard input through input() and sys.stdin. Output goes to stdout and stderr as it comes. With
+several files each line carries the name of its file, and a summary follows.
+
+Ctrl-C raises KeyboardInterrupt in what runs; a TERM signal lets it run. Either way no other file is begun, and what has
+not ended after --grace, or at a second of these signals, is killed. Nothing stays behind.
+
+Exit codes:
+  0    all completed
+  1    some code failed (with a single file, the code given to sys.exit)
+  2    wrong usage; nothing ran
+  3    a worker was lost
+  4    a deadline passed
+  5    no worker could be started; nothing ran
+  129, 130, 143   stopped by a hangup, by Ctrl-C, by a TERM signal
+  141  nobody reads the output any more
+When several hold, the first of: a stop, 3, 4, 1.
+
+JSON events (--json), one object a line; `event`, `id` and `label` are in each:
+  started  pid, generation
+  output   stream, and text (or base64, when it is not UTF-8)
+  display  mime, the value by type
+  input    prompt, password
+  dropped  bytes, output that was discarded after a stop
+  outcome  outcome (completed, failed, cancelled, timed_out, lost), duration in seconds, message, and as it applies
+           exit_code, exception {type, message}, traceback, rung (queued, interrupt, force, kill), phase, started
+Two have no id: refused (label, message), a file that was never accepted, and the last one, summary (a count for each
+outcome, refused, not_run, duration, exit_code).
+
+Examples:
+  ostler run hello.py
+  ostler run primes.py -- 1000
+  ostler run jobs/*.py --workers 4 --deadline 30s
+  ostler run -c 'import sys; print(sys.version)'
+  echo 'print(6 * 7)' | ostler run -
+  ostler run report.py --json | jq -r 'select(.event == \"output\").text'";
+
+pub(crate) const REPL_HELP: &str = "\
+Ctrl-C interrupts the code that runs and keeps the state; at the prompt it clears the input. Ctrl-D or exit() ends. A
+TERM signal lets a statement that runs end within --grace; a second one kills it. The exit code is then 143. When
+the worker dies, its cause is shown and a new session begins. The history is kept in $XDG_STATE_HOME/ostler/history
+(~/.local/state/ostler/history).
+
+Standard input that is no terminal is read statement by statement, without prompts; the exit code is then 0 when all
+completed, 1 when some failed, 3 when the worker died.
+
+Examples:
+  ostler repl
+  ostler repl --warmup 'import numpy as np'
+  ostler repl --startup prelude.py
+  printf 'x = 41\\nx + 1\\n' | ostler repl";
+
+pub(crate) const DOCTOR_HELP: &str = "\
+Exit code 0 when everything essential is there, 1 when something is missing.
+
+Examples:
+  ostler doctor
+  ostler doctor --python .venv/bin/python --json";
+
+pub(crate) const CONFIG_HELP: &str = "\
+Settings come from, the first that says something: an option, a variable of the environment, the file, the default.
+The file is that of --config, or of the variable OSTLER_CONFIG. A variable is named by the section and the key:
+OSTLER_POOL_MAX_SESSIONS=4, OSTLER_RESTART_WINDOW=30s, OSTLER_WORKER_ARGS='[\"-x\"]'.
+
+Exit code 0 when the settings can work, 2 when they cannot.
+
+Examples:
+  ostler config --print-default > ostler.toml
+  ostler config --check ostler.toml
+  ostler run job.py --config ostler.toml";
