@@ -18,6 +18,19 @@ fn refusals_of_requests_say_which_limit_and_what_to_do() {
             "the queue is full: 256 of 256 requests wait; submit again when some have ended, or raise `queue`",
         ),
         (
+            SubmitError::QueueFull { len: 200, limit: 256, retry_after: Some(Duration::from_millis(1_400)) },
+            "the queue is full: 200 of 256 requests wait; submit again in about 1s, or raise `queue`",
+        ),
+        (
+            SubmitError::TooLate {
+                predicted: Duration::from_secs(9),
+                deadline: Duration::from_secs(5),
+                len: 40,
+            },
+            "the request would wait for about 9s, longer than its deadline of 5s: 40 requests wait; submit again later, \
+             give it longer, or raise `max_sessions`",
+        ),
+        (
             SubmitError::LineFull { limit: 16 },
             "the session is busy and its line is full: 16 of 16 executions wait; await one of them first, or raise `line`",
         ),

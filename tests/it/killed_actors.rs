@@ -11,7 +11,7 @@ use ractor::ActorCell;
 use tokio::time::Instant;
 
 use crate::{
-    support::{Pool, guarded},
+    support::{Pool, guarded, turns},
     workers::{first_does, polite, silent},
 };
 
@@ -235,7 +235,7 @@ async fn f44_the_supervisor_dies_and_everybody_is_told() {
 /// A worker that dies unstarted and a supervisor that dies before it hears of it: the request is told all the same.
 #[tokio::test(start_paused = true)]
 async fn f44_the_supervisor_dies_while_a_request_is_on_its_way_back_into_the_line() {
-    for steps in 0..40 {
+    for steps in 0..80 {
         guarded(async {
             let workers = ScriptedSpawner::new(|mut stage| async move {
                 stage.ready().await;
@@ -245,15 +245,18 @@ async fn f44_the_supervisor_dies_while_a_request_is_on_its_way_back_into_the_lin
             let pool = Pool::start(workers).await;
             let request = Request::python("worker").no_deadline();
             let execution = pool.runtime.execute(request).await.unwrap();
-            for _ in 0..steps {
-                tokio::task::yield_now().await;
-            }
-            supervisor_of(&pool.runtime).kill();
+            let supervisor = supervisor_of(&pool.runtime);
+            tokio::spawn(async move {
+                turns(steps).await;
+                supervisor.kill();
+            });
             let outcome = execution.outcome().await;
             assert!(
                 matches!(outcome, Outcome::Lost(Lost { started: false, .. })),
                 "after {steps} steps: {outcome}"
             );
+            // Nobody is left whom a shutdown could ask whether the worker is dead.
+            settle().await;
             pool.close().await;
         })
         .await;
@@ -263,7 +266,7 @@ async fn f44_the_supervisor_dies_while_a_request_is_on_its_way_back_into_the_lin
 /// The same with a shutdown in place of a death: what comes back into the line while the pool ends is told.
 #[tokio::test(start_paused = true)]
 async fn f56_a_request_on_its_way_back_into_the_line_is_told_of_the_shutdown() {
-    for steps in 0..40 {
+    for steps in 0..80 {
         guarded(async {
             let workers = ScriptedSpawner::new(|mut stage| async move {
                 stage.ready().await;
@@ -273,15 +276,17 @@ async fn f56_a_request_on_its_way_back_into_the_line_is_told_of_the_shutdown() {
             let pool = Pool::start(workers).await;
             let request = Request::python("worker").no_deadline();
             let execution = pool.runtime.execute(request).await.unwrap();
-            for _ in 0..steps {
-                tokio::task::yield_now().await;
-            }
-            pool.runtime.shutdown(Duration::ZERO).await;
+            let runtime = pool.runtime.clone();
+            let ends = tokio::spawn(async move {
+                turns(steps).await;
+                runtime.shutdown(Duration::ZERO).await;
+            });
             let outcome = execution.outcome().await;
             assert!(
                 matches!(outcome, Outcome::Lost(Lost { started: false, .. })),
                 "after {steps} steps: {outcome}"
             );
+            ends.await.unwrap();
             pool.close().await;
         })
         .await;
