@@ -317,6 +317,7 @@ impl Shared {
             tenant: request.tenant.clone(),
             frame: frame.freeze(),
             deadline,
+            max_output: request.max_output,
         })
     }
 

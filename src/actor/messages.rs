@@ -112,6 +112,7 @@ pub(crate) struct Job {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) frame: Bytes,
     pub(crate) deadline: Option<std::time::Duration>,
+    pub(crate) max_output: Option<u64>,
 }
 
 /// A caller that waits for a session of its own.

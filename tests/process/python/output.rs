@@ -1,9 +1,27 @@
 //! What code prints: in order, while it runs, and never in the wrong place (P4).
 
-use ostler::{Event, Runtime, SessionEvent, Stream, Transport, WorkerSpec};
+use ostler::{Event, Failure, Outcome, Request, Runtime, SessionEvent, Stream, Transport, WorkerSpec};
 
 use super::{completed, one, prints};
 use crate::support::wait::guarded;
+
+/// Fault 30: stopped at its limit, what it printed until then is kept, and the worker serves on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f30_code_that_prints_more_than_it_may_is_stopped() {
+    guarded(async {
+        let runtime = Runtime::builder(WorkerSpec::python()).max_sessions(1).start().await.unwrap();
+        let flood = Request::python("while True: print('x' * 1000)").max_output(100_000);
+        let report = runtime.run(flood).await.unwrap();
+        let Outcome::Failed(Failure::OutputLimit { limit: 100_000, printed }) = report.outcome else {
+            panic!("{}", report.outcome)
+        };
+        assert!(printed > 100_000 && report.stdout.len() as u64 >= 100_000, "{printed}");
+        let enough = Request::python("print('x' * 999)").max_output(1_000);
+        completed(&runtime.run(enough).await.unwrap());
+        assert_eq!(runtime.status().await.spawned, 1, "it obeyed");
+    })
+    .await;
+}
 
 /// C2, C10.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
