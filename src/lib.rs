@@ -59,6 +59,7 @@
 //!
 //! # Features
 //! - `config-file`: `Settings`, a pool described by a TOML file and by environment variables.
+//! - `monitor`: `monitor::serve` tells the state of a pool to other processes of the same user, as `ostler top`.
 //! - `testing`: workers scripted in memory, for tests of services that embed Ostler.
 //! - `async-trait`, `cluster`: passed through to ractor, whose trait they change; for hosts that use them.
 //!
@@ -69,6 +70,8 @@ pub mod config;
 mod error;
 mod execution;
 mod machine;
+#[cfg(feature = "monitor")]
+pub mod monitor;
 mod outcome;
 pub mod protocol;
 mod request;

@@ -239,6 +239,18 @@ impl Runtime {
         self.shared.spawner.settled().await;
     }
 
+    /// Sees the pool without keeping it alive.
+    #[cfg(feature = "monitor")]
+    pub(crate) fn downgrade(&self) -> std::sync::Weak<Shared> {
+        Arc::downgrade(&self.shared)
+    }
+
+    /// The pool, while a handle of it lives.
+    #[cfg(feature = "monitor")]
+    pub(crate) fn upgrade(pool: &std::sync::Weak<Shared>) -> Option<Self> {
+        pool.upgrade().map(|shared| Self { shared })
+    }
+
     #[cfg(feature = "testing")]
     pub(crate) fn supervisor_cell(&self) -> ractor::ActorCell {
         self.shared.supervisor.get_cell()

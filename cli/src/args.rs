@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::help::{CONFIG_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, RUN_HELP};
+use crate::help::{CONFIG_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, RUN_HELP, TOP_HELP};
 
 /// Run Python code on a supervised pool of worker processes.
 #[derive(Debug, Parser)]
@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Print the settings, or check a file of them
     #[command(after_help = CONFIG_HELP)]
     Config(ConfigArgs),
+    /// Show a pool that runs in another process, live
+    #[command(after_help = TOP_HELP)]
+    Top(TopArgs),
 }
 
 /// `ostler run`.
@@ -62,6 +65,9 @@ pub(crate) struct RunArgs {
     /// Print only what the code prints: no progress, no summary
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Who may look.
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
     /// The workers.
     #[command(flatten)]
     pub(crate) pool: PoolArgs,
@@ -73,6 +79,9 @@ pub(crate) struct ReplArgs {
     /// Run this file in the session before the first prompt, and again in every new session
     #[arg(long, value_name = "FILE")]
     pub(crate) startup: Option<PathBuf>,
+    /// Who may look.
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
     /// The workers.
     #[command(flatten)]
     pub(crate) pool: PoolArgs,
@@ -99,6 +108,25 @@ pub(crate) struct ConfigArgs {
     /// Read this file and the environment, and say what is wrong
     #[arg(long, value_name = "FILE")]
     pub(crate) check: Option<PathBuf>,
+}
+
+/// `ostler top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// The socket of the pool [default: the newest of those started with --monitor]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// Print one picture as plain text, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// Whether a pool shows itself.
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArgs {
+    /// Show the pool to `ostler top` at this Unix socket, for this user alone [default PATH: in $XDG_RUNTIME_DIR/ostler]
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
+    pub(crate) monitor: Option<Option<PathBuf>>,
 }
 
 /// What the commands have in common: the workers. An option comes over the environment, and that over the file.

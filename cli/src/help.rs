@@ -6,6 +6,7 @@ Examples:
   ostler run jobs/*.py --deadline 30s   many files at the same time
   ostler repl                           a session that survives Ctrl-C and crashes
   ostler doctor                         is everything there, and how fast is it?
+  ostler top                            what does a pool do that runs elsewhere?
   ostler config --print-default         every setting, as a file for --config";
 
 pub(crate) const RUN_HELP: &str = "\
@@ -79,3 +80,12 @@ Examples:
   ostler config --print-default > ostler.toml
   ostler config --check ostler.toml
   ostler run job.py --config ostler.toml";
+
+pub(crate) const TOP_HELP: &str = "\
+It shows the pool, its sessions and what happened, once a second; q quits. A program that embeds Ostler shows its pool
+with `ostler::monitor::serve`. When standard output is no terminal, it is as with --once.
+
+Examples:
+  ostler run jobs/*.py --monitor     and in another terminal: ostler top
+  ostler top /run/service/pool.sock
+  ostler top --once";

@@ -9,11 +9,13 @@ mod doctor;
 mod exit;
 mod help;
 mod input;
+mod monitor;
 mod output;
 mod pool;
 mod repl;
 mod run;
 mod signals;
+mod top;
 mod words;
 
 use std::process::{self, ExitCode};
@@ -53,6 +55,7 @@ async fn command(cli: Cli) -> Exit {
             Command::Run(args) => run::run(args, verbose, console).await,
             Command::Repl(args) => repl::run(args, console).await,
             Command::Doctor(args) => doctor::run(args, console).await,
+            Command::Top(args) => top::run(args, console).await,
             Command::Config(args) => config::run(args, console).await,
         },
     };

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_middle_of_a_bucket_is_within_the_documented_error() {
-        for micros in (0_u64..100_000).chain((17..42).map(|doubling| (1 << doubling) + 12_345)) {
+        for micros in (0..100_000_u64).chain((17..42).map(|doubling| (1_u64 << doubling) + 12_345)) {
             let error = micros.abs_diff(middle(bucket(micros))) as f64;
             assert!(error <= micros as f64 * 0.0625, "{micros} is told as {}", middle(bucket(micros)));
         }

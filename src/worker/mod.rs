@@ -5,6 +5,8 @@
 //! stands behind the same trait as a real process.
 
 mod environment;
+#[cfg(feature = "monitor")]
+pub(crate) mod listener;
 mod oom;
 mod pipes;
 mod process;

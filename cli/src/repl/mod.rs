@@ -19,6 +19,7 @@ use crate::{
     args::ReplArgs,
     exit::{Exit, Fatal},
     input::{self, Input},
+    monitor,
     output::Console,
     pool,
     signals::Signals,
@@ -45,6 +46,7 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
         runtime = builder.start() => runtime.map_err(Fatal::not_started)?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
     };
+    let _monitor = monitor::serve(&args.monitor, &runtime)?;
     let typed = std::io::stdin().is_terminal();
     let reader = if typed {
         input::remember_terminal();

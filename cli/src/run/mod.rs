@@ -5,7 +5,7 @@ mod json;
 mod lines;
 mod outlet;
 mod source;
-mod stats;
+pub(crate) mod stats;
 mod verdict;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -18,6 +18,7 @@ use crate::{
     args::RunArgs,
     exit::{Exit, Fatal},
     input::Input,
+    monitor,
     output::{self, Console},
     pool,
     signals::{Signals, Stop},
@@ -64,6 +65,7 @@ pub(crate) async fn run(args: RunArgs, verbose: bool, console: Console) -> Resul
         console.flush().await;
         return Ok(stop.now().exit().unwrap_or(Exit::NotStarted));
     };
+    let _monitor = monitor::serve(&args.monitor, &runtime)?;
     let input = Input::start().map_err(Fatal::not_started)?;
     let grace = settings.pool.grace;
     let around = Arc::new(Surroundings { args, grace, cwd, runtime, console, input, stop });

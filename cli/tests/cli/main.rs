@@ -8,3 +8,4 @@ mod program;
 mod repl;
 mod run;
 mod stop;
+mod top;
