@@ -177,6 +177,14 @@ pub enum Failure {
         /// The text given to `sys.exit`, if any.
         message: Option<String>,
     },
+    /// It printed more than [`Request::max_output`](crate::Request::max_output) allows, and was stopped. What it had
+    /// printed until then was passed on.
+    OutputLimit {
+        /// The limit, in bytes.
+        limit: u64,
+        /// What it had printed when that was seen, in bytes.
+        printed: u64,
+    },
     /// The worker refused the request, or answered it with a message that breaks the protocol.
     Protocol {
         /// What was wrong, with expected and got.
@@ -196,6 +204,10 @@ impl fmt::Display for Failure {
             Self::Exit { code, message: Some(message) } => {
                 write!(f, "the code asked to exit with code {code}: {message}")
             }
+            Self::OutputLimit { limit, printed } => write!(
+                f,
+                "the code was stopped: it printed {printed} bytes, more than its limit of {limit}; print less, or raise `max_output`"
+            ),
             Self::Protocol { what } => write!(f, "the worker broke the protocol for this execution: {what}"),
         }
     }

@@ -38,6 +38,7 @@ pub struct Request {
     pub(crate) mime: bool,
     pub(crate) detached: bool,
     pub(crate) tenant: Option<Tenant>,
+    pub(crate) max_output: Option<u64>,
 }
 
 /// How long a request may take.
@@ -64,6 +65,7 @@ impl Request {
             mime: false,
             detached: false,
             tenant: None,
+            max_output: None,
         }
     }
 
@@ -96,6 +98,14 @@ impl Request {
     #[must_use]
     pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
         self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// Stops the code when it has printed more than this many bytes; it then has
+    /// [failed](crate::Failure::OutputLimit). Default: no limit; output that nobody takes waits in the worker.
+    #[must_use]
+    pub fn max_output(mut self, bytes: u64) -> Self {
+        self.max_output = Some(bytes);
         self
     }
 

@@ -22,7 +22,7 @@ use crate::{
     actor::{
         messages::{Job, LeaseRequest, Submission, SupervisorMsg},
         obligation::{Ledger, Obligation, Reply},
-        sink::{Host, Sink},
+        sink::{Host, Sink, feed},
     },
     config::{FRAME_LEN_MAX, WorkerSpec},
     error::{ConfigError, NotFound, ReloadError, SubmitError},
@@ -31,7 +31,7 @@ use crate::{
     outcome::Report,
     protocol::{Codec, EncodeError, Execute, ExecutionId, ToWorker},
     request::{Deadline, Request},
-    session::{SESSION_EVENTS_MAX, Session},
+    session::Session,
     status::{ExecutionStatus, PoolStatus},
     worker::Spawner,
 };
@@ -148,7 +148,7 @@ impl Runtime {
     /// No session became free in time, the queue is full, or the pool serves no more.
     pub async fn session(&self) -> Result<Session, SubmitError> {
         let lease = LeaseId(next_id());
-        let (events, background) = mpsc::channel(SESSION_EVENTS_MAX);
+        let (events, background) = feed();
         let (granted, answer) = oneshot::channel();
         let request = Box::new(LeaseRequest { lease, events, granted });
         let shared = &self.shared;
@@ -329,6 +329,7 @@ impl Shared {
             tenant: request.tenant.clone(),
             frame: frame.freeze(),
             deadline,
+            max_output: request.max_output,
         })
     }
 

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::{
-    actor::messages::{Granted, Keep, SupervisorMsg},
+    actor::{
+        messages::{Granted, Keep, SupervisorMsg},
+        sink::Fed,
+    },
     error::SubmitError,
     execution::Execution,
     machine::supervisor::LeaseId,
@@ -33,16 +36,13 @@ pub enum SessionEvent {
     },
 }
 
-/// Events that may wait to be taken; more are dropped and counted in the pool's totals.
-pub(crate) const SESSION_EVENTS_MAX: usize = 256;
-
 /// A worker of one's own, whose namespace persists from one execution to the next.
 ///
 /// Executions run one after another; up to the pool's `line` of them may wait. Dropping the lease lets what was
 /// submitted run to its end and then replaces the worker: it never serves another caller.
 pub struct Session {
     granted: Granted,
-    events: mpsc::Receiver<SessionEvent>,
+    events: mpsc::Receiver<Fed>,
     lease: Lease,
 }
 
@@ -66,12 +66,7 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(
-        id: LeaseId,
-        granted: Granted,
-        events: mpsc::Receiver<SessionEvent>,
-        keep: Keep,
-    ) -> Self {
+    pub(crate) fn new(id: LeaseId, granted: Granted, events: mpsc::Receiver<Fed>, keep: Keep) -> Self {
         Self { granted, events, lease: Lease { id, keep } }
     }
 
@@ -92,9 +87,9 @@ impl Session {
     }
 
     /// What happens in the session while nothing runs; `None` after it has ended. Waits for ever if nothing happens.
-    /// Cancel safe.
+    /// Cancel safe. A megabyte of output may wait to be taken; more is dropped and counted in the pool's totals.
     pub async fn next_event(&mut self) -> Option<SessionEvent> {
-        self.events.recv().await
+        self.events.recv().await.map(|fed| fed.event)
     }
 
     /// The worker's process id, where there is a process.

@@ -1,6 +1,6 @@
 //! What an operator sees: the pool, its sessions and its executions, at one moment.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
     outcome::{Generation, Phase},
@@ -65,6 +65,8 @@ pub struct PoolStatus {
     pub spawned: u64,
     /// Workers that died without being asked to.
     pub crashed: u64,
+    /// How many workers ended of each [`DeathCause`](crate::DeathCause), by its [kind](crate::DeathCause::kind).
+    pub deaths: BTreeMap<&'static str, u64>,
     /// Workers that were replaced while they lived: worn, of an older spec, or not needed.
     pub recycled: u64,
     /// Why the last worker that was started never became ready, until one does.

@@ -35,6 +35,7 @@ pub(crate) struct Arguments {
     pub(crate) id: ExecutionId,
     pub(crate) label: Option<Label>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) max_output: Option<u64>,
     pub(crate) may_requeue: bool,
     pub(crate) obligation: Obligation,
     pub(crate) sink: Sink,
@@ -47,6 +48,9 @@ pub(crate) struct State {
     id: ExecutionId,
     label: Option<Label>,
     deadline: Duration,
+    /// Bytes that it may print, and has printed.
+    max_output: Option<u64>,
+    printed: u64,
     machine: Machine,
     obligation: Option<Obligation>,
     sink: Sink,
@@ -90,7 +94,8 @@ impl Actor for Execution {
         myself: ActorRef<ExecutionMsg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { id, label, deadline, may_requeue, obligation, sink, supervisor, ledger } = arguments;
+        let Arguments { id, label, deadline, max_output, may_requeue, obligation, sink, supervisor, ledger } =
+            arguments;
         let timer =
             deadline.map(|after| Task::after(after, move || drop(myself.cast(ExecutionMsg::Deadline))));
         debug!(execution = %id, label = label.as_deref(), "execution accepted");
@@ -98,6 +103,8 @@ impl Actor for Execution {
             id,
             label,
             deadline: deadline.unwrap_or_default(),
+            max_output,
+            printed: 0,
             machine: Machine::new(may_requeue),
             obligation: Some(obligation),
             sink,
@@ -169,7 +176,7 @@ impl State {
                 }
                 self.step(myself, Input::Started);
             }
-            Progress::Event(event, credit) => self.event(event, credit),
+            Progress::Event(event, credit) => self.event(myself, event, credit),
             Progress::Ended(ending) => {
                 self.place.at = match &ending {
                     // The session cannot tell the supervisor that this one is over, or may die before it can.
@@ -182,7 +189,11 @@ impl State {
     }
 
     /// Events after the outcome are counted, not passed on.
-    fn event(&mut self, event: Event, credit: Credit) {
+    fn event(&mut self, myself: &ActorRef<ExecutionMsg>, event: Event, credit: Credit) {
+        if let Event::Output { data, .. } = &event {
+            self.printed += data.len() as u64;
+        }
+        let (limit, printed) = (self.max_output.unwrap_or(u64::MAX), self.printed);
         if let Event::Dropped { bytes } = &event {
             self.ledger.dropped_bytes.fetch_add(*bytes, Relaxed);
         }
@@ -190,6 +201,10 @@ impl State {
             self.sink.deliver(self.id, event, credit);
         } else if let Event::Output { data, .. } = &event {
             self.ledger.dropped_bytes.fetch_add(data.len() as u64, Relaxed);
+        }
+        if printed > limit {
+            self.max_output = None; // Told once.
+            self.step(myself, Input::Exceeded { limit, printed });
         }
     }
 

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ractor::ActorRef;
 use smallvec::SmallVec;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     actor::{
         charge::{Charge, Obituary, Returning},
         credit::Credit,
         obligation::Obligation,
-        sink::Sink,
+        sink::{Feed, Sink},
     },
     error::{ReloadError, SpawnError, SubmitError},
     machine::{
@@ -30,7 +30,6 @@ use crate::{
     outcome::{Death, DeathCause, Event, Generation, LostCause},
     protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
     request::{Label, Tenant},
-    session::SessionEvent,
     status::{ExecutionStatus, PoolStatus},
     worker::Worker,
 };
@@ -113,13 +112,14 @@ pub(crate) struct Job {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) frame: Bytes,
     pub(crate) deadline: Option<std::time::Duration>,
+    pub(crate) max_output: Option<u64>,
 }
 
 /// A caller that waits for a session of its own.
 #[derive(Debug)]
 pub(crate) struct LeaseRequest {
     pub(crate) lease: LeaseId,
-    pub(crate) events: mpsc::Sender<SessionEvent>,
+    pub(crate) events: Feed,
     pub(crate) granted: oneshot::Sender<Result<Granted, SubmitError>>,
 }
 
@@ -143,7 +143,7 @@ pub(crate) enum SessionMsg {
     /// Supervisor: run this.
     Assign(Box<Charge>),
     /// Supervisor: background output goes here from now on.
-    Leased(mpsc::Sender<SessionEvent>),
+    Leased(Feed),
     /// Execution: stop it, if it still runs.
     Cancel(ExecutionId),
     /// Execution: raise `KeyboardInterrupt` in it.

@@ -26,6 +26,8 @@ pub(crate) mod execution;
 pub(crate) mod gauge;
 mod latency;
 pub(crate) mod messages;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod obligation;
 pub(crate) mod reader;
 pub(crate) mod session;

@@ -5,7 +5,6 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use bytes::{Bytes, BytesMut};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use smallvec::SmallVec;
-use tokio::sync::mpsc;
 use tracing::{debug, info, trace, warn};
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
         messages::{Batch, Item, Progress, SessionMsg, SessionNotice, SupervisorMsg},
         obligation::Ledger,
         reader::Reader,
+        sink::Feed,
         tail::Tail,
         timers::Timers,
         writer::{Refusal, Writer},
@@ -66,7 +66,7 @@ pub(crate) struct State {
     control: Box<dyn Control>,
     timers: Timers<Timer>,
     tail: Tail,
-    background: Option<mpsc::Sender<SessionEvent>>,
+    background: Option<Feed>,
     effects: Vec<Effect>,
     progress: SmallVec<[Progress; 2]>,
     supervisor: ActorRef<SupervisorMsg>,
@@ -341,10 +341,8 @@ impl State {
         if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
             self.tail.push(&data);
         }
-        let bytes = data.len() as u64;
-        let taken =
-            self.background.as_ref().map(|events| events.try_send(SessionEvent::Background { stream, data }));
-        if !matches!(taken, Some(Ok(()))) {
+        let (bytes, event) = (data.len() as u64, SessionEvent::Background { stream, data });
+        if !self.background.as_ref().is_some_and(|feed| feed.offer(event)) {
             self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
         }
     }

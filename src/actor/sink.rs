@@ -1,13 +1,16 @@
-//! Where the events of an execution go: to a handle, or into the mailbox of a host that is made of actors.
+//! Where events go: those of an execution to a handle, or into the mailbox of a host that is made of actors; those of
+//! a leased session to its holder.
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
     actor::credit::Credit,
+    config::WINDOW,
     outcome::{Event, Outcome},
     protocol::ExecutionId,
+    session::SessionEvent,
 };
 
 /// What a host is told about an execution, in its own mailbox.
@@ -110,5 +113,40 @@ impl Sink {
         if !taken {
             *self = Self::Closed;
         }
+    }
+}
+
+/// Events of a session that may wait to be taken; more are dropped and counted in the pool's totals.
+const FEED_MAX: usize = 256;
+
+/// Where the events of a leased session go. What waits is bounded in number, and in bytes: by a window.
+#[derive(Clone, Debug)]
+pub(crate) struct Feed {
+    events: mpsc::Sender<Fed>,
+    room: Arc<Semaphore>,
+}
+
+/// An event of a session, and the room that it takes until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Fed {
+    pub(crate) event: SessionEvent,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A feed, and its holder's end.
+pub(crate) fn feed() -> (Feed, mpsc::Receiver<Fed>) {
+    let (events, taken) = mpsc::channel(FEED_MAX);
+    (Feed { events, room: Arc::new(Semaphore::new(WINDOW)) }, taken)
+}
+
+impl Feed {
+    /// Passes an event on if there is room, and says whether there was.
+    pub(crate) fn offer(&self, event: SessionEvent) -> bool {
+        let bytes = match &event {
+            SessionEvent::Background { data, .. } => u32::try_from(data.len()).unwrap_or(u32::MAX),
+            SessionEvent::Ended { .. } => 0,
+        };
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+        room.is_ok_and(|room| self.events.try_send(Fed { event, _room: room }).is_ok())
     }
 }

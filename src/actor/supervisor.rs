@@ -1,7 +1,11 @@
 //! The supervisor actor: it owns the slots, the waiting line and the leases. It steps the machine and performs what
 //! comes back; it never waits for a worker, a session or a caller. Only this file starts the other two actors.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -13,6 +17,7 @@ use crate::{
         gauge::Gauge,
         messages::{ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, SupervisorMsg, Wait},
         obligation::Ledger,
+        sink::Feed,
         timers::{Task, Timers},
     },
     config::{LOOK_EVERY, PoolConfig},
@@ -60,8 +65,9 @@ pub(crate) struct State {
     sessions: HashMap<usize, Live>,
     tickets: HashMap<ExecutionId, Ticket>,
     leases: HashMap<LeaseId, LeaseRequest>,
-    lease_events: HashMap<LeaseId, tokio::sync::mpsc::Sender<SessionEvent>>,
+    lease_events: HashMap<LeaseId, Feed>,
     timers: Timers<Wait>,
+    deaths: BTreeMap<&'static str, u64>,
     effects: Vec<Effect>,
     started: Option<oneshot::Sender<Result<(), StartError>>>,
     start_failure: Option<StartError>,
@@ -135,6 +141,7 @@ impl Actor for Supervisor {
             leases: HashMap::new(),
             lease_events: HashMap::new(),
             timers: Timers::new(),
+            deaths: BTreeMap::new(),
             effects: Vec::new(),
             started: Some(started),
             start_failure: None,
@@ -195,13 +202,7 @@ impl Actor for Supervisor {
                 state.step(&myself, Input::Abandoned { slot, generation, why }).await;
             }
             SupervisorMsg::Elapsed(Wait::Tick) => state.step(&myself, Input::Tick).await,
-            SupervisorMsg::Elapsed(Wait::Look) => {
-                state.see_memory();
-                for live in state.sessions.values() {
-                    let _ = live.session.cast(SessionMsg::Look);
-                }
-                state.arm(&myself, Wait::Look, LOOK_EVERY);
-            }
+            SupervisorMsg::Elapsed(Wait::Look) => state.look_around(&myself),
             SupervisorMsg::Elapsed(Wait::Lease(lease)) => {
                 state.step(&myself, Input::LeaseExpired(lease)).await;
             }
@@ -266,6 +267,7 @@ impl State {
             SessionNotice::Measured(memory) => Input::Measured { slot, generation, memory },
             SessionNotice::Terminated(death) => {
                 self.starts.remove(&slot);
+                *self.deaths.entry(death.cause.kind()).or_default() += 1;
                 self.sessions.retain(|at, live| *at != slot || live.generation != generation);
                 if self.started.is_some() {
                     self.start_failure = Some(StartError::Worker(death.clone()));
@@ -312,7 +314,7 @@ impl State {
             }
             Effect::LeaseEnded(lease, why) => {
                 if let Some(events) = self.lease_events.remove(&lease) {
-                    let _ = events.try_send(SessionEvent::Ended { why });
+                    events.offer(SessionEvent::Ended { why });
                 }
             }
             Effect::Stop { slot } => self.tell(slot, SessionMsg::Stop),

@@ -12,6 +12,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PoolConfig {
+    /// Names the pool in metrics. Default: `default`.
+    pub name: String,
     /// Sessions that are kept ready for the next request. Default: 1.
     pub min_idle: usize,
     /// Most workers alive at once, starting and dying ones included. Default: the number of processors, at least 2.
@@ -64,6 +66,7 @@ impl Default for PoolConfig {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, |processors| processors.get());
         Self {
+            name: "default".into(),
             min_idle: 1,
             max_sessions: processors.max(2),
             queue: 256,

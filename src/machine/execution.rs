@@ -33,6 +33,8 @@ pub(crate) enum Input {
     Cancel { reason: Option<String> },
     /// Its deadline has passed.
     Deadline { after: Duration },
+    /// It has printed more than it may.
+    Exceeded { limit: u64, printed: u64 },
 }
 
 /// What is to be done.
@@ -51,10 +53,16 @@ pub(crate) enum Effect {
 }
 
 /// Why it was told to stop.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Stop {
-    Cancel { reason: Option<String> },
-    Deadline { after: Duration },
+    Cancel {
+        reason: Option<String>,
+    },
+    Deadline {
+        after: Duration,
+    },
+    /// It printed too much: how it has failed by that.
+    Output(Failure),
 }
 
 /// The machine. `step` is total.
@@ -85,6 +93,7 @@ impl Execution {
                     Some(Stop::Cancel { reason }) => {
                         Outcome::Cancelled(Cancelled { rung: Rung::Queued, reason })
                     }
+                    Some(Stop::Output(excess)) => Outcome::Failed(excess),
                     None => Outcome::Lost(Lost { started: false, cause: LostCause::ActorGone("execution") }),
                 };
                 self.finish(outcome, effects);
@@ -94,6 +103,9 @@ impl Execution {
             }
             Input::Cancel { reason } => self.stop(Stop::Cancel { reason }, effects),
             Input::Deadline { after } => self.stop(Stop::Deadline { after }, effects),
+            Input::Exceeded { limit, printed } => {
+                self.stop(Stop::Output(Failure::OutputLimit { limit, printed }), effects);
+            }
         }
     }
 
@@ -123,6 +135,12 @@ impl Execution {
 
     fn ended(&mut self, ending: Ending, effects: &mut Vec<Effect>) {
         let outcome = match (ending, &self.stop) {
+            (Ending::Completed(_) | Ending::Failed(_) | Ending::Stopped(_), Some(Stop::Output(excess))) => {
+                Outcome::Failed(excess.clone())
+            }
+            (Ending::Lost(lost), Some(Stop::Output(excess))) if disobeyed(&lost) => {
+                Outcome::Failed(excess.clone())
+            }
             (Ending::Completed(completion), _) => Outcome::Completed(completion),
             (Ending::Failed(failure), _) => Outcome::Failed(failure),
             (Ending::Stopped(rung), Some(Stop::Cancel { reason })) => {

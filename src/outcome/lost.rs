@@ -115,14 +115,34 @@ pub enum DeathCause {
         /// How long.
         after: Duration,
     },
-    /// The kernel killed it because memory ran out.
-    OutOfMemory,
     /// It was killed because its code did not obey a cancel or a deadline within the grace.
     Disobeyed,
     /// It was asked to end: shutdown, end of a lease, or replacement.
     Retired,
     /// The runtime was shut down, and its grace was over.
     ShuttingDown,
+}
+
+impl DeathCause {
+    /// A short name, for counters and labels: it never changes.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Itself => "itself",
+            Self::NotReady { .. } => "not_ready",
+            Self::Printed(_) => "printed",
+            Self::Version { .. } => "version",
+            Self::Warmup(_) => "warmup",
+            Self::Protocol(_) => "protocol",
+            Self::ChannelClosed => "channel_closed",
+            Self::NotReading => "not_reading",
+            Self::Stopped => "stopped",
+            Self::Unresponsive { .. } => "unresponsive",
+            Self::Disobeyed => "disobeyed",
+            Self::Retired => "retired",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
 }
 
 impl fmt::Display for DeathCause {
@@ -154,7 +174,6 @@ impl fmt::Display for DeathCause {
                 f,
                 "the worker was killed: it ran nothing, answered nothing and did nothing for {after:?}"
             ),
-            Self::OutOfMemory => f.write_str("the kernel killed the worker because memory ran out"),
             Self::Disobeyed => f.write_str("the worker was killed: its code did not stop within the grace"),
             Self::Retired => f.write_str("the worker was asked to end"),
             Self::ShuttingDown => f.write_str("the runtime was shut down"),
@@ -169,6 +188,8 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The kernel killed it because memory ran out: SIGKILL, and the count of such kills has grown.
+    OutOfMemory,
     /// It is dead, but somebody else collected its status.
     Unknown,
 }
@@ -181,6 +202,7 @@ impl fmt::Display for Exit {
                 Some(name) => write!(f, "signal {signal}, {name}"),
                 None => write!(f, "signal {signal}"),
             },
+            Self::OutOfMemory => f.write_str("killed by the kernel because memory ran out"),
             Self::Unknown => f.write_str("exit status unknown: another part of this process collected it"),
         }
     }

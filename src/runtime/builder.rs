@@ -41,6 +41,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// See [`PoolConfig::name`].
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
     /// See [`PoolConfig::min_idle`].
     pub fn min_idle(mut self, sessions: usize) -> Self {
         self.config.min_idle = sessions;

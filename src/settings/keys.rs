@@ -93,6 +93,7 @@ pub(super) static KEYS: &[Key] = &[
         "How frames travel. \"auto\" is \"socket\" for the shipped worker and \"stdio\" for others."
     ),
     key!("worker.codec", Word, worker.codec, "How messages are encoded."),
+    key!("pool.name", Text, pool.name, "Names the pool in metrics."),
     key!("pool.min_idle", Count, pool.min_idle, "Sessions that are kept ready for the next request."),
     key!(
         "pool.max_sessions",

@@ -201,6 +201,16 @@ impl Kind<bool> for Switch {
     }
 }
 
+impl Kind<String> for Text {
+    const EXPECTED: &'static str = "a name, such as \"nightly\"";
+    fn read(given: &Given) -> Option<String> {
+        words(given).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+    fn show(value: &String) -> String {
+        quoted(value)
+    }
+}
+
 impl Kind<Option<String>> for Text {
     const EXPECTED: &'static str = "a text, such as \"import math\", or the empty text";
     fn read(given: &Given) -> Option<Option<String>> {

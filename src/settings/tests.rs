@@ -29,6 +29,7 @@ fn refused(text: &str) -> String {
 #[test]
 fn every_field_has_a_key_and_every_key_a_field() {
     let pool = fields!(PoolConfig {
+        name,
         min_idle,
         max_sessions,
         queue,

@@ -7,6 +7,7 @@
 mod environment;
 #[cfg(feature = "monitor")]
 pub(crate) mod listener;
+mod oom;
 mod pipes;
 mod process;
 mod program;

@@ -21,7 +21,10 @@ use rustix::process::{
     pidfd_open, pidfd_send_signal, prlimit, waitid,
 };
 
-use super::unsettled::{Pending, Unsettled};
+use super::{
+    oom,
+    unsettled::{Pending, Unsettled},
+};
 use crate::outcome::Exit;
 
 /// Threads of a worker that are asked for children before an interrupt. The first is the one that runs the code.
@@ -119,6 +122,7 @@ impl Process {
     fn adopt(id: u32, unsettled: Unsettled) -> io::Result<Self> {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        oom::watch();
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         // Refused only if it is dead already.
         let _ = prlimit(Some(pid), Resource::Core, none);
@@ -177,9 +181,13 @@ impl Process {
         let exit = match waitid(id(), look) {
             Ok(None) => return None,
             Ok(Some(status)) => {
+                let by_us = matches!(*life, Life::Dying(_));
                 let _ = kill_process_group(self.pid, Signal::KILL);
                 let _ = waitid(id(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-                exit(&status)
+                match exit(&status) {
+                    Exit::Signal(9) if !by_us && oom::struck() => Exit::OutOfMemory,
+                    exit @ (Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory | Exit::Unknown) => exit,
+                }
             }
             // Another part of this program collects every child. The group's id may be free by now, so what was in
             // the group is left to the sweep.

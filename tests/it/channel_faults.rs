@@ -346,7 +346,7 @@ async fn a_message_with_a_missing_field_fails_its_execution_and_the_worker_is_ke
 }
 
 /// A `result` without its `execution_time`.
-fn without_time(id: ExecutionId) -> Vec<u8> {
+pub(crate) fn without_time(id: ExecutionId) -> Vec<u8> {
     let id = id.to_string();
     let mut payload = BytesMut::from(&b"\x82\xa4type\xa6result\xa2id"[..]);
     payload.put_u8(0xa0 | u8::try_from(id.len()).expect("a short id"));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ostler::{
-    Event, Exit, Outcome, Stream, Transport,
+    Event, Exit, Outcome, SessionEvent, Stream, Transport,
     protocol::{FromWorker, Heartbeat},
     testing::{ScriptedSpawner, Stage},
 };
@@ -249,6 +249,37 @@ async fn background_output_that_nobody_takes_is_counted() {
         let pool = Pool::start(workers).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(pool.status().await.totals.dropped_bytes, PRINTED as u64);
+        pool.close().await;
+    })
+    .await;
+}
+
+/// B21: a holder that does not look at its session's events is kept a window of them, and no more.
+#[tokio::test(start_paused = true)]
+async fn background_output_that_its_holder_does_not_take_is_bounded_in_bytes() {
+    const PRINTED: usize = 8 * WINDOW;
+    guarded(async {
+        let workers = ScriptedSpawner::new(|mut stage: Stage| async move {
+            stage.ready().await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            for _ in 0..PRINTED / PIECE {
+                stage.print(Stream::Stdout, vec![b'x'; PIECE]).await;
+            }
+            stage.next_execute().await;
+            Exit::Code(0)
+        });
+        let pool = Pool::start(workers).await;
+        let mut session = pool.runtime.session().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let dropped = usize::try_from(pool.status().await.totals.dropped_bytes).unwrap();
+        let mut kept = 0;
+        while let Ok(Some(event)) = tokio::time::timeout(Duration::from_secs(1), session.next_event()).await {
+            let SessionEvent::Background { data, .. } = event else { panic!("{event:?}") };
+            kept += data.len();
+        }
+        assert_eq!(kept + dropped, PRINTED);
+        assert!((WINDOW / 2..=WINDOW).contains(&kept), "{kept} bytes were kept");
+        drop(session);
         pool.close().await;
     })
     .await;

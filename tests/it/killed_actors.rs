@@ -11,7 +11,7 @@ use ractor::ActorCell;
 use tokio::time::Instant;
 
 use crate::{
-    support::{Pool, guarded},
+    support::{Pool, guarded, turns},
     workers::{first_does, polite, silent},
 };
 
@@ -44,6 +44,25 @@ async fn f42_the_actor_of_a_running_execution_dies_and_its_worker_is_freed() {
         pool.works_on_worker(1).await;
         assert!(begun.elapsed() <= Duration::from_secs(1), "the worker is cancelled, not waited for");
         assert!(pool.runtime.list().await.is_empty());
+        pool.close().await;
+    })
+    .await;
+}
+
+/// Its worker was told to stop already: being told again gives it no new grace.
+#[tokio::test(start_paused = true)]
+async fn f42_an_actor_that_dies_after_its_cancel_does_not_prolong_the_grace() {
+    guarded(async {
+        let pool = Pool::start(first_does(silent)).await;
+        let execution = pool.runtime.execute("does not stop").await.unwrap();
+        settle().await;
+        let begun = Instant::now();
+        execution.cancel();
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        actor_of(&execution).kill();
+        assert_eq!(execution.outcome().await, gone(true, "execution"));
+        pool.works_on_worker(2).await;
+        assert!(begun.elapsed() <= Duration::from_millis(1_050), "killed after {:?}", begun.elapsed());
         pool.close().await;
     })
     .await;
@@ -216,7 +235,7 @@ async fn f44_the_supervisor_dies_and_everybody_is_told() {
 /// A worker that dies unstarted and a supervisor that dies before it hears of it: the request is told all the same.
 #[tokio::test(start_paused = true)]
 async fn f44_the_supervisor_dies_while_a_request_is_on_its_way_back_into_the_line() {
-    for steps in 0..40 {
+    for steps in 0..80 {
         guarded(async {
             let workers = ScriptedSpawner::new(|mut stage| async move {
                 stage.ready().await;
@@ -226,15 +245,18 @@ async fn f44_the_supervisor_dies_while_a_request_is_on_its_way_back_into_the_lin
             let pool = Pool::start(workers).await;
             let request = Request::python("worker").no_deadline();
             let execution = pool.runtime.execute(request).await.unwrap();
-            for _ in 0..steps {
-                tokio::task::yield_now().await;
-            }
-            supervisor_of(&pool.runtime).kill();
+            let supervisor = supervisor_of(&pool.runtime);
+            tokio::spawn(async move {
+                turns(steps).await;
+                supervisor.kill();
+            });
             let outcome = execution.outcome().await;
             assert!(
                 matches!(outcome, Outcome::Lost(Lost { started: false, .. })),
                 "after {steps} steps: {outcome}"
             );
+            // Nobody is left whom a shutdown could ask whether the worker is dead.
+            settle().await;
             pool.close().await;
         })
         .await;
@@ -244,7 +266,7 @@ async fn f44_the_supervisor_dies_while_a_request_is_on_its_way_back_into_the_lin
 /// The same with a shutdown in place of a death: what comes back into the line while the pool ends is told.
 #[tokio::test(start_paused = true)]
 async fn f56_a_request_on_its_way_back_into_the_line_is_told_of_the_shutdown() {
-    for steps in 0..40 {
+    for steps in 0..80 {
         guarded(async {
             let workers = ScriptedSpawner::new(|mut stage| async move {
                 stage.ready().await;
@@ -254,15 +276,17 @@ async fn f56_a_request_on_its_way_back_into_the_line_is_told_of_the_shutdown() {
             let pool = Pool::start(workers).await;
             let request = Request::python("worker").no_deadline();
             let execution = pool.runtime.execute(request).await.unwrap();
-            for _ in 0..steps {
-                tokio::task::yield_now().await;
-            }
-            pool.runtime.shutdown(Duration::ZERO).await;
+            let runtime = pool.runtime.clone();
+            let ends = tokio::spawn(async move {
+                turns(steps).await;
+                runtime.shutdown(Duration::ZERO).await;
+            });
             let outcome = execution.outcome().await;
             assert!(
                 matches!(outcome, Outcome::Lost(Lost { started: false, .. })),
                 "after {steps} steps: {outcome}"
             );
+            ends.await.unwrap();
             pool.close().await;
         })
         .await;

@@ -307,3 +307,28 @@ async fn a_lease_prefers_a_fresh_worker() {
     })
     .await;
 }
+
+/// Who wants a whole session waits its turn behind those that came before, and before those that came after.
+#[tokio::test(start_paused = true)]
+async fn a_lease_waits_its_turn() {
+    guarded(async {
+        let pool = Pool::start(polite()).await;
+        let second = "sleep 1000";
+        let mut before = vec![pool.runtime.execute(second).await.unwrap()];
+        before.push(pool.runtime.execute(second).await.unwrap());
+        let (runtime, begun) = (pool.runtime.clone(), Instant::now());
+        let lease = tokio::spawn(async move { runtime.session().await.unwrap() });
+        pool.eventually("it waits", |status| status.queued == 2).await;
+        let after = pool.runtime.execute(second).await.unwrap();
+        let session = lease.await.unwrap();
+        assert_eq!(begun.elapsed().as_secs(), 2, "{:?}", begun.elapsed());
+        drop(session);
+        assert!(after.outcome().await.is_completed());
+        assert_eq!(begun.elapsed().as_secs(), 3, "{:?}", begun.elapsed());
+        for execution in before {
+            assert!(execution.outcome().await.is_completed());
+        }
+        pool.close().await;
+    })
+    .await;
+}

@@ -5,6 +5,7 @@
 mod channel_faults;
 mod death_faults;
 mod endings;
+mod errors;
 mod flow;
 mod hello;
 mod hosts;
@@ -12,6 +13,8 @@ mod input;
 mod killed_actors;
 mod leases;
 mod messages;
+mod metrics;
+mod operations;
 mod races;
 mod restarts;
 mod shutdown;

@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ostler::{
     Codec, Event, Request, Stream, Transport, Value, WorkerSpec,
+    config::OUTBOX_MAX,
     protocol::{Execute, FromWorker, ToWorker},
     testing::{Fact, ScriptedSpawner, Stage},
 };
 use tokio::task::JoinSet;
 
 use crate::{
-    support::{Pool, guarded},
-    workers::{first_does, polite},
+    support::{Pool, guarded, turns},
+    workers::{deaf, first_does, polite},
 };
 
 /// A12, C2 and C10: nothing lost, doubled or reordered, and the outcome behind all of it.
@@ -102,10 +103,34 @@ async fn frames_of_many_senders_are_never_interleaved() {
         let mut senders = JoinSet::new();
         for sender in 0..SENDERS {
             let canceller = execution.canceller();
-            senders.spawn(async move { canceller.input(sender, Some(sender.to_string().repeat(1_000))) });
+            senders.spawn(async move {
+                // While what was sent before is on its way: a frame that overtook it would be seen inside it.
+                turns(7 * usize::try_from(sender).unwrap()).await;
+                canceller.input(sender, Some(sender.to_string().repeat(1_000)));
+            });
         }
         senders.join_all().await;
         assert_eq!(execution.outcome().await.value(), Some(&"all whole".into()));
+        pool.close().await;
+    })
+    .await;
+}
+
+/// B21: what waits to be written to a worker that does not read has a limit, and that is the end of the worker.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_sent_more_than_may_wait_and_does_not_read_is_given_up() {
+    const ANSWER: usize = 16 << 20;
+    guarded(async {
+        let pool = Pool::start(first_does(deaf)).await;
+        let execution = pool.runtime.execute("does not read").await.unwrap();
+        for sent in 0..=OUTBOX_MAX / ANSWER {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(pool.status().await.totals.in_flight, 1, "after {sent} answers of {ANSWER} bytes");
+            execution.input(0, "x".repeat(ANSWER));
+        }
+        let outcome = execution.outcome().await;
+        assert!(outcome.to_string().contains("the worker stopped reading"), "{outcome}");
+        pool.works_on_worker(2).await;
         pool.close().await;
     })
     .await;

@@ -182,3 +182,22 @@ async fn every_slot_that_backs_off_comes_back() {
     })
     .await;
 }
+
+/// Row 54: in a pool that has failed, a worker that somebody leases serves its holder, and nobody waits for it in vain.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_in_a_failed_pool_for_a_worker_that_is_leased() {
+    guarded(async {
+        let workers = ScriptedSpawner::new(|stage: Stage| async move {
+            if stage.number() == 1 { serve(stage).await } else { Exit::Code(1) }
+        });
+        let pool = Pool::start_with(workers, |it| it.max_sessions(2)).await;
+        let session = pool.runtime.session().await.unwrap();
+        let outcome = pool.outcome("waits").await;
+        assert_eq!(outcome, Outcome::Lost(Lost { started: false, cause: LostCause::PoolFailed }));
+        assert!(matches!(pool.runtime.execute("x").await, Err(SubmitError::PoolFailed { .. })));
+        assert!(session.run("x").await.unwrap().outcome.is_completed());
+        drop(session);
+        pool.close().await;
+    })
+    .await;
+}

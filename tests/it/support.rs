@@ -31,6 +31,22 @@ pub(crate) async fn guarded<T>(test: impl Future<Output = T>) -> T {
         .unwrap_or_else(|_| panic!("hung: nothing happened any more, for {VIRTUAL_LIMIT:?} of virtual time"))
 }
 
+/// Waits for so many turns among the tasks that are ready. `yield_now` waits until none is, and a test's own future is
+/// asked only then: neither gets between two messages.
+pub(crate) async fn turns(count: usize) {
+    for _ in 0..count {
+        let mut woken = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut woken, true) {
+                return std::task::Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+}
+
 /// A pool of scripted workers.
 pub(crate) struct Pool {
     pub(crate) runtime: Runtime,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ostler::{LostCause, Outcome, Request, RestartPolicy, Runtime, Value};
+use ostler::{LostCause, Outcome, Request, RestartPolicy, Runtime, SessionState, SessionStatus, Value};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::Signal;
 
@@ -21,8 +21,11 @@ use crate::{
 const EXECUTIONS: u32 = 10_000;
 const WORKERS: usize = 8;
 const CALLERS: u32 = 32;
-const KILL_EVERY: Duration = Duration::from_millis(50);
+/// One of so many executions is followed by a kill: on a busy machine, too, more is done than is undone.
+const KILL_EVERY: u32 = 20;
+const KILLS_MIN: u32 = EXECUTIONS / KILL_EVERY / 2;
 const SEED: u64 = 7;
+const AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 type Counts = BTreeMap<&'static str, u64>;
 
@@ -36,9 +39,9 @@ pub(crate) async fn ten_thousand_executions_survive_a_killer() {
     let (runtime, tag) = started(builder).await;
 
     let begun = Instant::now();
-    let done = Arc::new(AtomicBool::new(false));
-    let killer = tokio::spawn(kill(runtime.clone(), Arc::clone(&done)));
     let next = Arc::new(AtomicU32::new(0));
+    let done = Arc::new(AtomicBool::new(false));
+    let killer = tokio::spawn(kill(runtime.clone(), Arc::clone(&next), Arc::clone(&done)));
     let callers: Vec<_> =
         (0..CALLERS).map(|_| tokio::spawn(call(runtime.clone(), Arc::clone(&next)))).collect();
     let mut counts = Counts::new();
@@ -63,6 +66,7 @@ pub(crate) async fn ten_thousand_executions_survive_a_killer() {
     let lost =
         ["lost, started", "lost, not started"].map(|kind| counts.get(kind).copied().unwrap_or_default());
     assert_eq!(totals.lost, lost.iter().sum::<u64>());
+    assert!(killed >= KILLS_MIN, "{killed} kills: the killer does not keep up");
     assert!(lost[0] > 0, "nobody was hit: the killer does not kill");
     assert!(status.crashed >= lost[0], "{status:?}");
     runtime.shutdown(Duration::from_secs(1)).await;
@@ -71,14 +75,19 @@ pub(crate) async fn ten_thousand_executions_survive_a_killer() {
     before.are_back().await;
 }
 
-/// Kills a random worker at a steady pace, and says how many.
-async fn kill(runtime: Runtime, done: Arc<AtomicBool>) -> u32 {
+/// Kills a random worker, idle or busy, each time that some more executions have begun, and says how many it killed.
+async fn kill(runtime: Runtime, begun: Arc<AtomicU32>, done: Arc<AtomicBool>) -> u32 {
     let (mut chance, mut killed) = (StdRng::seed_from_u64(SEED), 0);
-    let mut pace = tokio::time::interval(KILL_EVERY);
     while !done.load(Relaxed) {
-        pace.tick().await;
+        tokio::time::sleep(AGAIN_AFTER).await;
+        if killed >= begun.load(Relaxed) / KILL_EVERY {
+            continue;
+        }
         let sessions = runtime.status().await.sessions;
-        let pids: Vec<u32> = sessions.iter().filter_map(|session| session.pid).collect();
+        let serves = |session: &&SessionStatus| {
+            matches!(session.state, SessionState::Ready | SessionState::Busy | SessionState::Idle)
+        };
+        let pids: Vec<u32> = sessions.iter().filter(serves).filter_map(|session| session.pid).collect();
         if !pids.is_empty() && signal(pids[chance.random_range(0..pids.len())], Signal::KILL) {
             killed += 1;
         }
@@ -103,7 +112,8 @@ async fn call(runtime: Runtime, next: Arc<AtomicU32>) -> Counts {
                 "completed"
             }
             Outcome::Lost(lost) => {
-                assert!(matches!(&lost.cause, LostCause::Died(_)), "{lost}");
+                // Twice given to a worker that was dead by then: nobody saw it die under this execution.
+                assert!(matches!(&lost.cause, LostCause::Died(_)) || !lost.started, "{lost}");
                 if lost.started { "lost, started" } else { "lost, not started" }
             }
             other => panic!("execution {n}: {other:?}"),

@@ -27,6 +27,7 @@ fn signal_until_gone(running: &Running, signal: Signal, pid: &str) {
     });
 }
 
+/// Fault 58.
 #[test]
 fn ctrl_c_cancels_and_lets_the_code_clean_up() {
     let scratch = Scratch::new();
@@ -84,6 +85,7 @@ while True: pass";
     assert!(ended.out().ends_with("\"exit_code\":130}\n"), "{}", ended.out());
 }
 
+/// Fault 58.
 #[test]
 fn sigterm_lets_code_finish_within_the_grace() {
     let scratch = Scratch::new();
@@ -97,6 +99,7 @@ fn sigterm_lets_code_finish_within_the_grace() {
     pids.iter().for_each(|pid| gone(pid));
 }
 
+/// Fault 58.
 #[test]
 fn sigterm_leaves_nothing() {
     let scratch = Scratch::new();

@@ -1,10 +1,15 @@
 //! What the supervisor shows of its pool.
 
+use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::State;
 use crate::{
-    actor::gauge::Shown,
+    actor::{
+        gauge::Shown,
+        messages::{SessionMsg, SupervisorMsg, Wait},
+    },
+    config::LOOK_EVERY,
     machine::slot::{Place, Slot},
     outcome::Phase,
     status::{ExecutionStatus, PoolStatus, SessionState, SessionStatus},
@@ -13,12 +18,24 @@ use crate::{
 impl State {
     pub(super) fn status(&self) -> PoolStatus {
         let mut status = self.pool.status();
+        status.deaths = self.deaths.clone();
         self.see_memory();
         self.ledger.show(&mut status);
         let now = Instant::now().into_std();
         status.sessions =
             self.pool.slots().filter_map(|(index, slot)| self.session_status(index, slot, now)).collect();
         status
+    }
+
+    /// Has every session look at its worker, and tells whoever records figures.
+    pub(super) fn look_around(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        self.see_memory();
+        for live in self.sessions.values() {
+            let _ = live.session.cast(SessionMsg::Look);
+        }
+        #[cfg(feature = "metrics")]
+        crate::actor::metrics::publish(&self.config.name, &self.status());
+        self.arm(myself, Wait::Look, LOOK_EVERY);
     }
 
     /// Remembers the largest worker of all.

@@ -41,6 +41,7 @@ impl State {
             id: job.id,
             label: job.label.clone(),
             deadline: job.deadline,
+            max_output: job.max_output,
             may_requeue: lease.is_none(),
             obligation,
             sink,

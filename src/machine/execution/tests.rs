@@ -109,6 +109,26 @@ fn each_course_of_events_has_one_outcome() {
 }
 
 /// A leased session cannot be replaced: nothing is handed to another.
+/// Fault 30: however it ends once it was told to stop, that is why.
+#[test]
+fn code_that_prints_too_much_has_failed_by_that() {
+    for (ending, fails) in [
+        (completed(), true),
+        (stopped(), true),
+        (lost(true, DeathCause::Disobeyed), true),
+        (lost(true, DeathCause::Itself), false),
+    ] {
+        let mut effects = Vec::new();
+        let mut execution = Execution::new(true);
+        execution.step(Input::Started, &mut effects);
+        execution.step(Input::Exceeded { limit: 10, printed: 12 }, &mut effects);
+        assert_eq!(effects, [Effect::Stop]);
+        execution.step(ending, &mut effects);
+        let excess = Outcome::Failed(Failure::OutputLimit { limit: 10, printed: 12 });
+        assert_eq!(effects.contains(&Effect::Settle(excess)), fails, "{effects:?}");
+    }
+}
+
 #[test]
 fn an_execution_of_a_leased_session_is_not_requeued() {
     let mut execution = Execution::new(false);

@@ -61,7 +61,7 @@ fn death(outcome: Outcome) -> (Death, bool) {
 }
 
 /// Takes events until the code says, by printing a line or by asking for input, that it is where it shall be.
-async fn line(execution: &mut Execution) -> String {
+pub(crate) async fn line(execution: &mut Execution) -> String {
     let mut printed = Vec::new();
     while let Some(event) = execution.next().await {
         match event {

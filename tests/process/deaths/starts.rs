@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use ostler::{
     Death, DeathCause, Exit, LostCause, RestartPolicy, Runtime, SpawnError, StartError, SubmitError,
-    WorkerSpec,
+    WorkerSpec, python_info,
 };
 
 use super::{Folder, bad, lost, plain};
@@ -125,6 +125,32 @@ async fn f8_what_is_printed_before_the_handshake_is_shown() {
         let death = died(plain("import os\nwhile True: os.write(1, b'ASCII' * 100)")).await;
         let DeathCause::Printed(text) = &death.cause else { panic!("{death:?}") };
         assert!(text.starts_with("ASCIIASCII") && text.len() <= 4096, "{} bytes", text.len());
+    })
+    .await;
+}
+
+/// Fault 69: the interpreter is upgraded, or goes away, while a pool runs: who lives goes on, and who comes says what is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f69_a_removed_interpreter_fails_new_workers_and_leaves_those_that_live_alone() {
+    guarded(async {
+        let folder = Folder::new();
+        let interpreter = folder.path().join("python3");
+        let real = python_info("python3").unwrap().executable;
+        std::os::unix::fs::symlink(real, &interpreter).unwrap();
+        let mut policy = RestartPolicy::default();
+        (policy.min_backoff, policy.max_backoff) = (Duration::from_millis(1), Duration::from_millis(5));
+        let builder = Runtime::builder(WorkerSpec::python_at(&interpreter)).max_sessions(2).min_idle(0);
+        let runtime = builder.restart(policy).start().await.unwrap();
+        let session = runtime.session().await.unwrap();
+        session.run("kept = 'kept'").await.unwrap();
+        fs::remove_file(&interpreter).unwrap();
+
+        let lost = lost(runtime.run("1").await.unwrap().outcome);
+        assert_eq!((lost.started, lost.cause), (false, LostCause::PoolFailed));
+        let pool = pool_is(&runtime, "it has failed", |pool| pool.failed.is_some()).await;
+        let why = pool.failed.unwrap();
+        assert!(why.contains(interpreter.to_str().unwrap()), "{why}");
+        assert_eq!(session.run("kept").await.unwrap().outcome.to_string(), "'kept'");
     })
     .await;
 }

@@ -1,9 +1,27 @@
 //! What code prints: in order, while it runs, and never in the wrong place (P4).
 
-use ostler::{Event, SessionEvent, Stream};
+use ostler::{Event, Failure, Outcome, Request, Runtime, SessionEvent, Stream, Transport, WorkerSpec};
 
 use super::{completed, one, prints};
 use crate::support::wait::guarded;
+
+/// Fault 30: stopped at its limit, what it printed until then is kept, and the worker serves on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f30_code_that_prints_more_than_it_may_is_stopped() {
+    guarded(async {
+        let runtime = Runtime::builder(WorkerSpec::python()).max_sessions(1).start().await.unwrap();
+        let flood = Request::python("while True: print('x' * 1000)").max_output(100_000);
+        let report = runtime.run(flood).await.unwrap();
+        let Outcome::Failed(Failure::OutputLimit { limit: 100_000, printed }) = report.outcome else {
+            panic!("{}", report.outcome)
+        };
+        assert!(printed > 100_000 && report.stdout.len() as u64 >= 100_000, "{printed}");
+        let enough = Request::python("print('x' * 999)").max_output(1_000);
+        completed(&runtime.run(enough).await.unwrap());
+        assert_eq!(runtime.status().await.spawned, 1, "it obeyed");
+    })
+    .await;
+}
 
 /// C2, C10.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,6 +135,36 @@ async fn stdout_and_stderr_are_told_apart() {
         let runtime = one().start().await.unwrap();
         let report = runtime.run("import sys\nprint('out')\nprint('err', file=sys.stderr)").await.unwrap();
         assert_eq!((&*report.stdout_text(), &*report.stderr_text()), ("out\n", "err\n"));
+    })
+    .await;
+}
+
+/// A12: a hundred thousand messages of a real worker, each as it was sent, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_lines_arrive_in_order() {
+    const LINES: usize = 100_000;
+    guarded(async {
+        for transport in [Transport::Socket, Transport::Stdio] {
+            let spec = WorkerSpec::python().transport(transport);
+            let runtime = Runtime::builder(spec).max_sessions(1).start().await.unwrap();
+            let code = format!("for i in range({LINES}): print(i, flush=i % 10 == 0)");
+            let mut execution = runtime.execute(code).await.unwrap();
+            let mut printed = Vec::new();
+            while let Some(event) = execution.next().await {
+                match event {
+                    Event::Started { .. } => assert!(printed.is_empty()),
+                    Event::Output { stream: Stream::Stdout, data } => printed.extend_from_slice(&data),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(execution.outcome().await.is_completed());
+            let printed = String::from_utf8(printed).unwrap();
+            let mut lines = printed.lines();
+            for i in 0..LINES {
+                assert_eq!(lines.next(), Some(&*i.to_string()), "{transport:?}");
+            }
+            assert_eq!(lines.next(), None);
+        }
     })
     .await;
 }

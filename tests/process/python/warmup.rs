@@ -1,8 +1,17 @@
 //! Warmup: what a worker runs before it is offered (B12 to B15, D3).
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use ostler::{SessionState, StartError};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::Field,
+    span::{Attributes, Id, Record},
+};
 
 use super::{completed, one, shows};
 use crate::support::{
@@ -119,4 +128,58 @@ async fn a_hundred_warmed_sessions_at_once_never_deadlock() {
         assert!(runtime.status().await.crashed == 0);
     })
     .await;
+}
+
+/// When the sessions of this thread began to warm up, and when they were ready.
+#[derive(Clone, Default)]
+struct Warmups(Arc<Mutex<(Option<Instant>, Vec<Duration>)>>);
+
+impl Subscriber for Warmups {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target().starts_with("ostler")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+            let (now, mut times) = (Instant::now(), self.0.lock().unwrap());
+            match (field.name(), &*format!("{value:?}")) {
+                ("message", "session creating -> warming") => times.0 = Some(now),
+                ("message", "session warming -> ready") => {
+                    let begun = times.0.take().unwrap();
+                    times.1.push(now - begun);
+                }
+                _ => {}
+            }
+        });
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// B13: measured from the transitions; the figure is printed, and the limit is one for any machine.
+#[tokio::test(flavor = "current_thread")]
+async fn warmup_of_simple_code_takes_next_to_nothing() {
+    const STARTS: usize = 50;
+    let warmups = Warmups::default();
+    let _heard = tracing::subscriber::set_default(warmups.clone());
+    guarded(async {
+        for _ in 0..STARTS {
+            let runtime = one().warmup("import math\nx = math.pi").start().await.unwrap();
+            runtime.shutdown(Duration::ZERO).await;
+        }
+    })
+    .await;
+    let mut times = warmups.0.lock().unwrap().1.clone();
+    times.sort();
+    let most = *times.last().unwrap();
+    println!("{STARTS} warmups: median {:?}, most {most:?}", times[STARTS / 2]);
+    assert_eq!(times.len(), STARTS);
+    assert!(most < Duration::from_secs(2), "{most:?}");
 }

@@ -334,8 +334,13 @@ impl Story {
     }
 }
 
+/// How many stories are told: `OSTLER_STORIES`, or 2,000.
+fn stories() -> u32 {
+    std::env::var("OSTLER_STORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(2_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: stories(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn in_every_story_all_are_served_or_told(
