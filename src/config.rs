@@ -39,6 +39,8 @@ pub const FORCE_EVERY: Duration = Duration::from_millis(200);
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks in a row that find a worker stopped, as by SIGSTOP, after which it is killed.
 pub const STOPPED_LOOKS: u32 = 3;
+/// How long a worker that closed its channel may take to be seen dead, before it counts as one that lives on.
+pub const CLOSED_LIMIT: Duration = Duration::from_secs(1);
 /// How long what a dead worker left in its pipes is read.
 pub const DRAIN_LIMIT: Duration = Duration::from_millis(50);
 

@@ -1,7 +1,7 @@
 //! How a session ends: asked to, killed, or because its worker is dead.
 
 use crate::{
-    config::DRAIN_LIMIT,
+    config::CLOSED_LIMIT,
     machine::session::{Broken, Effect, Ending, Phase, Session, Timer, Told},
     outcome::{Death, DeathCause, Exit, Lost, LostCause},
     protocol::{self, ToWorker},
@@ -41,8 +41,8 @@ impl Session {
 
     pub(super) fn broken(&mut self, broken: Broken, effects: &mut Vec<Effect>) {
         match broken {
-            // A dying process closes its channel a moment before it can be seen dead.
-            Broken::Closed => effects.push(Effect::Arm(Timer::Exit, DRAIN_LIMIT)),
+            // A dying process closes its channel a moment before it can be seen dead: a long one on a busy machine.
+            Broken::Closed => effects.push(Effect::Arm(Timer::Exit, CLOSED_LIMIT)),
             Broken::NotReading => self.die(DeathCause::NotReading, effects),
             Broken::Garbage { printed: Some(printed), .. } if matches!(self.phase, Phase::Creating) => {
                 self.die(DeathCause::Printed(printed), effects);
