@@ -329,7 +329,7 @@ impl Shared {
             tenant: request.tenant.clone(),
             frame: frame.freeze(),
             deadline,
-            max_output: request.max_output,
+            limits: request.limits,
         })
     }
 

@@ -25,7 +25,7 @@ use crate::{
     },
     outcome::{Event, Failure, LostCause, Outcome},
     protocol::{ExecutionId, InputResponse, ToWorker},
-    request::Label,
+    request::{Label, Limits},
 };
 
 /// The actor. See [`Arguments`].
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     pub(crate) id: ExecutionId,
     pub(crate) label: Option<Label>,
     pub(crate) deadline: Option<Duration>,
-    pub(crate) max_output: Option<u64>,
+    pub(crate) limits: Limits,
     pub(crate) may_requeue: bool,
     pub(crate) obligation: Obligation,
     pub(crate) sink: Sink,
@@ -95,7 +95,7 @@ impl Actor for Execution {
         myself: ActorRef<ExecutionMsg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { id, label, deadline, max_output, may_requeue, obligation, sink, supervisor, ledger } =
+        let Arguments { id, label, deadline, limits, may_requeue, obligation, sink, supervisor, ledger } =
             arguments;
         let timer =
             deadline.map(|after| Task::after(after, move || drop(myself.cast(ExecutionMsg::Deadline))));
@@ -104,9 +104,9 @@ impl Actor for Execution {
             id,
             label,
             deadline: deadline.unwrap_or_default(),
-            max_output,
+            max_output: limits.output,
             printed: 0,
-            machine: Machine::new(may_requeue),
+            machine: Machine::new(may_requeue, limits.result),
             obligation: Some(obligation),
             sink,
             place: Place { id, at: At::Line, supervisor },
@@ -180,6 +180,7 @@ impl State {
                 self.step(myself, Input::Started);
             }
             Progress::Event(event, credit) => self.event(myself, event, credit),
+            Progress::Exceeded(failure) => self.step(myself, Input::Exceeded(failure)),
             Progress::Ended(ending) => {
                 self.place.at = match &ending {
                     // The session cannot tell the supervisor that this one is over, or may die before it can.
@@ -207,7 +208,7 @@ impl State {
         }
         if printed > limit {
             self.max_output = None; // Told once.
-            self.step(myself, Input::Exceeded { limit, printed });
+            self.step(myself, Input::Exceeded(Failure::OutputLimit { limit, printed }));
         }
     }
 
