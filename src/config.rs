@@ -21,6 +21,8 @@ pub const FRAME_LEN_MAX: usize = crate::protocol::FRAME_LEN_MAX;
 pub const WINDOW: usize = 1 << 20;
 /// Bytes of stderr kept from each worker for the story of its death.
 pub const STDERR_TAIL: usize = 64 << 10;
+/// Bytes of the end of each stream that a report keeps when it cannot keep all; at most an eighth of the report.
+pub const REPORT_TAIL: usize = 64 << 10;
 /// Bytes shown of what a worker printed before its first frame.
 pub const PRINTED_BEFORE_READY: usize = 4 << 10;
 /// Bytes that may wait to be written to one worker that does not read.

@@ -75,6 +75,7 @@ mod machine;
 pub mod monitor;
 mod outcome;
 pub mod protocol;
+mod report;
 mod request;
 mod runtime;
 mod session;
@@ -94,10 +95,10 @@ pub use crate::{
     execution::{Canceller, Execution},
     outcome::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
-        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Report, Rung, Stack, TimedOut,
-        Usage,
+        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Rung, Stack, TimedOut, Usage,
     },
     protocol::{Codec, Exception, ExecutionId, Stream, Value},
+    report::Report,
     request::{Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent},

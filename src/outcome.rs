@@ -7,10 +7,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{
-    protocol::{Exception, ExecutionId, Mime, Stream, Value},
-    request::Label,
-};
+use crate::protocol::{Exception, Mime, Stream, Value};
 
 pub use activity::{Activity, Call, Child, Load, Stack};
 pub use lost::{Death, DeathCause, Exit, Lost, LostCause};
@@ -363,44 +360,5 @@ impl fmt::Display for TimedOut {
             Phase::Running => write!(f, "timed out after {after:?} while its code ran"),
         }?;
         summary(f, self.activity.as_deref())
-    }
-}
-
-/// Everything that one execution printed and how it ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// The execution.
-    pub id: ExecutionId,
-    /// The label of its request.
-    pub label: Option<Label>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// What it wrote to stdout, up to the pool's `max_report_bytes` (over both streams).
-    pub stdout: Bytes,
-    /// What it wrote to stderr.
-    pub stderr: Bytes,
-    /// What it displayed.
-    pub displays: Vec<Display>,
-    /// Bytes of output that are not in this report: over the limit, or discarded after a cancel.
-    pub dropped: u64,
-}
-
-impl Report {
-    /// The value of the last expression, if the code completed and had one that can be expressed.
-    #[must_use]
-    pub fn value(&self) -> Option<&Value> {
-        self.outcome.value()
-    }
-
-    /// What it wrote to stdout, as text; what is not UTF-8 is replaced.
-    #[must_use]
-    pub fn stdout_text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.stdout)
-    }
-
-    /// What it wrote to stderr, as text; what is not UTF-8 is replaced.
-    #[must_use]
-    pub fn stderr_text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.stderr)
     }
 }

@@ -37,6 +37,7 @@ pub struct Request {
     pub(crate) silent: bool,
     pub(crate) mime: bool,
     pub(crate) detached: bool,
+    pub(crate) spill: u64,
     pub(crate) tenant: Option<Tenant>,
     pub(crate) limits: Limits,
 }
@@ -75,6 +76,7 @@ impl Request {
             silent: false,
             mime: false,
             detached: false,
+            spill: 0,
             tenant: None,
             limits: Limits::default(),
         }
@@ -117,6 +119,15 @@ impl Request {
     #[must_use]
     pub fn max_output(mut self, bytes: u64) -> Self {
         self.limits.output = Some(bytes);
+        self
+    }
+
+    /// Keeps up to this many bytes of output that does not fit into the [report](crate::Report) in a temporary file
+    /// without a name, where [`Report::page`](crate::Report::page) finds them; if the file cannot be written, the rest is
+    /// dropped and counted. Default: 0, nothing goes to disk.
+    #[must_use]
+    pub fn spill(mut self, bytes: u64) -> Self {
+        self.spill = bytes;
         self
     }
 
