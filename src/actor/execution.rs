@@ -7,7 +7,6 @@ use std::{
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tracing::debug;
 
 use crate::{
     actor::{
@@ -18,6 +17,7 @@ use crate::{
         sink::Sink,
         timers::Task,
     },
+    log::debug,
     machine::{
         execution::{Effect, Execution as Machine, Input},
         session::Ending,

@@ -5,7 +5,6 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use bytes::{Bytes, BytesMut};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use smallvec::SmallVec;
-use tracing::{debug, info, trace, warn};
 
 use crate::{
     actor::{
@@ -20,6 +19,7 @@ use crate::{
         timers::Timers,
         writer::{Refusal, Writer},
     },
+    log::{debug, info, trace, warn},
     machine::session::{Broken, Effect, Ending, Input, Limits, Noted, Session as Machine, Timer},
     outcome::{Event, Generation, Lost, LostCause},
     protocol::{Codec, ExecutionId, Init, Level, Stream, ToWorker},

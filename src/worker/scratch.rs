@@ -53,7 +53,7 @@ fn remove(folder: &Path) {
     match removed {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(folder = %folder.display(), %error, "scratch folder not removed"),
+        Err(error) => crate::log::warn!(folder = %folder.display(), %error, "scratch folder not removed"),
     }
 }
 

@@ -60,7 +60,7 @@ fn kill_tagged(tags: &[&[u8]]) {
         }
         wait(&killed);
     }
-    tracing::warn!(scans = SCANS_MAX, "processes of dead workers are still being found");
+    crate::log::warn!(scans = SCANS_MAX, "processes of dead workers are still being found");
 }
 
 struct Scan<'a> {
@@ -137,7 +137,7 @@ fn has_tag(environ: &[u8], tags: &[&[u8]]) -> bool {
 }
 
 fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").inspect_err(|error| tracing::warn!(%error, "no /proc to sweep"));
+    let entries = fs::read_dir("/proc").inspect_err(|error| crate::log::warn!(%error, "no /proc to sweep"));
     entries.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
