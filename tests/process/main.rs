@@ -7,6 +7,7 @@
 mod cancel;
 mod deaths;
 mod python;
+mod scarce;
 mod upkeep;
 
 #[path = "../support/mod.rs"]
