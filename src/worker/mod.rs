@@ -13,6 +13,7 @@ mod process;
 mod program;
 mod python;
 mod scratch;
+mod shortage;
 mod spawner;
 mod sweep;
 mod threads;

@@ -81,7 +81,9 @@ async fn f18_code_that_needs_more_memory_than_its_worker_may_have_fails_and_the_
         for code in GREEDY {
             let code = format!("def greedy():\n    {}\ngreedy()", code.replace('\n', "\n    "));
             let outcome = session.execute(code.as_str()).await.unwrap().outcome().await;
-            let Outcome::Failed(Failure::Exception(exception)) = &outcome else { panic!("{code}: {outcome}") };
+            let Outcome::Failed(Failure::Exception(exception)) = &outcome else {
+                panic!("{code}: {outcome}")
+            };
             assert_eq!(exception.type_name, "MemoryError", "{code}");
             let report = session.run("import os\nkept + 1, os.getpid()").await.unwrap();
             completed(&report);

@@ -114,7 +114,11 @@ async fn f67_a_stranger_that_got_the_id_of_a_dead_worker_is_left_alone() {
     let process = launch("exit 3");
     let pid = process.id();
     eventually("it is dead", || has_died(&process)).await;
-    assert_eq!(process.while_it_is_ours(|id| id), Some(pid), "dead, and not collected yet: its id is its own");
+    assert_eq!(
+        process.while_it_is_ours(|id| id),
+        Some(pid),
+        "dead, and not collected yet: its id is its own"
+    );
     let (exit, pending) = process.collect().unwrap();
     assert_eq!(exit, Exit::Code(3));
     drop(pending);
@@ -132,4 +136,26 @@ async fn f67_a_stranger_that_got_the_id_of_a_dead_worker_is_left_alone() {
         assert!(!has_died(&stranger), "a stranger was killed");
         stranger.end();
     }
+}
+
+/// Faults 2 and 38: to sweep takes descriptors, too. What a worker left is cleared away when there are some again.
+#[tokio::test]
+async fn f38_what_is_left_while_there_is_no_descriptor_is_swept_afterwards() {
+    if !is_alone("scarce::f38_what_is_left_while_there_is_no_descriptor_is_swept_afterwards", &[]).await {
+        return;
+    }
+    let tag = tag();
+    let script = "mkdir a; echo x > a/b; setsid sh -c 'echo up; exec sleep 1000' & read go; exit 0";
+    let mut worker = start_tagged(sh(script), &tag).await;
+    assert_eq!(line(&mut worker).await, "up");
+    let plenty = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: plenty.maximum }).unwrap();
+    worker.control.kill();
+    let exit = soon("exit", &mut worker.exit).await;
+    // Long enough for the sweep to have found that it cannot look.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    setrlimit(Resource::Nofile, plenty).unwrap();
+    assert_eq!(exit, Exit::Signal(9));
+    eventually("nobody carries the tag", || tagged(&tag).is_empty()).await;
+    eventually("the scratch folder is removed", || !scratch(&tag).exists()).await;
 }
