@@ -126,3 +126,60 @@ impl Drop for Obituary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ractor::{Actor, ActorProcessingErr};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// An execution that passes on what it is told.
+    struct Listens;
+
+    #[cfg_attr(feature = "async-trait", ractor::async_trait)]
+    impl Actor for Listens {
+        type Msg = ExecutionMsg;
+        type State = mpsc::Sender<ExecutionMsg>;
+        type Arguments = mpsc::Sender<ExecutionMsg>;
+
+        async fn pre_start(
+            &self,
+            _myself: ActorRef<ExecutionMsg>,
+            told: mpsc::Sender<ExecutionMsg>,
+        ) -> Result<mpsc::Sender<ExecutionMsg>, ActorProcessingErr> {
+            Ok(told)
+        }
+
+        async fn handle(
+            &self,
+            _myself: ActorRef<ExecutionMsg>,
+            message: ExecutionMsg,
+            told: &mut mpsc::Sender<ExecutionMsg>,
+        ) -> Result<(), ActorProcessingErr> {
+            told.send(message).await?;
+            Ok(())
+        }
+    }
+
+    /// Fault 44: what is on its way back when the supervisor ends says so; what was taken says nothing.
+    #[tokio::test(start_paused = true)]
+    async fn an_execution_that_nobody_takes_back_is_told() {
+        for taken in [false, true] {
+            let (told, mut heard) = mpsc::channel(4);
+            let (execution, _task) = Actor::spawn(None, Listens, told).await.unwrap();
+            let returning = Returning::new(ExecutionId(7), execution.clone());
+            if taken {
+                assert_eq!(returning.take(), ExecutionId(7));
+            } else {
+                drop(returning);
+            }
+            let word = tokio::time::timeout(Duration::from_secs(1), heard.recv()).await;
+            let refused = matches!(word, Ok(Some(ExecutionMsg::Refused(LostCause::ActorGone("supervisor")))));
+            assert_eq!(refused, !taken, "{word:?}");
+            execution.stop(None);
+        }
+    }
+}

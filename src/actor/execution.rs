@@ -8,7 +8,6 @@ use std::{
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
-use tracing::debug;
 
 use crate::{
     actor::{
@@ -19,6 +18,7 @@ use crate::{
         sink::Sink,
         timers::Task,
     },
+    log::debug,
     machine::{
         execution::{Effect, Execution as Machine, Input},
         session::Ending,

@@ -6,7 +6,6 @@ use bytes::{Bytes, BytesMut};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use smallvec::SmallVec;
 use tokio::time::Instant;
-use tracing::{debug, info, trace, warn};
 
 use crate::{
     actor::{
@@ -21,6 +20,7 @@ use crate::{
         timers::Timers,
         writer::{Refusal, Writer},
     },
+    log::{debug, info, trace, warn},
     machine::session::{Broken, Effect, Ending, Input, Limits, Session as Machine, Timer},
     outcome::{Event, Generation, Lost, LostCause},
     protocol::{Codec, ExecutionId, Init, Stream, ToWorker},

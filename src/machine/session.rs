@@ -101,7 +101,7 @@ impl Session {
         warmup: Option<ExecutionId>,
         effects: &mut Vec<Effect>,
     ) -> Self {
-        effects.push(Effect::Arm(Timer::Start, limits.ready_timeout));
+        effects.push(Effect::Arm(Timer::Start, limits.ready_in));
         Self {
             phase: Phase::Creating,
             limits,

@@ -53,7 +53,7 @@ impl Spill {
         match written {
             Ok((file, len)) => (self.file, self.len) = (Some(file), len),
             Err(error) => {
-                tracing::warn!(%error, "output that does not fit the report is dropped: its file cannot be written");
+                crate::log::warn!(%error, "output that does not fit the report is dropped: its file cannot be written");
                 self.failed = true;
             }
         }

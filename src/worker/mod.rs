@@ -14,6 +14,7 @@ mod process;
 mod program;
 mod python;
 mod scratch;
+mod shortage;
 mod spawner;
 mod stacks;
 mod sweep;

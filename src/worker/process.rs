@@ -22,7 +22,7 @@ use rustix::process::{
 };
 
 use super::{
-    children, oom,
+    children, oom, shortage,
     unsettled::{Pending, Unsettled},
 };
 use crate::outcome::Exit;
@@ -227,10 +227,14 @@ fn exit(status: &WaitIdStatus) -> Exit {
 pub(super) struct Stray(OwnedFd);
 
 impl Stray {
-    /// `None` if there is no such process any more.
-    pub(super) fn hold(pid: u32) -> Option<Self> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
-        pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
+    /// `None` if there is no such process any more. An error is only that this process may open nothing.
+    pub(super) fn hold(pid: u32) -> io::Result<Option<Self>> {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from) {
+            Ok(pidfd) => Ok(Some(Self(pidfd))),
+            Err(error) if shortage::is_one(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Ends it.

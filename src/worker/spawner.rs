@@ -102,11 +102,8 @@ async fn spawn(
         let pool = tag.split('.').next().unwrap_or_default().to_owned();
         let worker = start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &unsettled);
         // Behind the worker, which boots meanwhile, and before it can be sent any code.
-        let mut undertaker = undertaker.lock().unwrap_or_else(PoisonError::into_inner);
-        if undertaker.is_none() {
-            let failed =
-                |error: &SpawnError| tracing::warn!(%error, "workers may outlive this host if it is killed");
-            *undertaker = Undertaker::start(&pool).inspect_err(failed).ok();
+        if let Err(error) = provide(&undertaker, &pool) {
+            crate::log::warn!(%error, "workers may outlive this host if it is killed");
         }
         worker
     };
@@ -124,6 +121,15 @@ async fn spawn(
         exit: Box::pin(async move { exit.await.unwrap_or(Exit::Unknown) }),
         control: Box::new(power),
     })
+}
+
+/// Starts the undertaker of this pool, unless there is one. The lock is not held any more when a failure is told.
+fn provide(undertaker: &SharedUndertaker, pool: &str) -> Result<(), SpawnError> {
+    let mut undertaker = undertaker.lock().unwrap_or_else(PoisonError::into_inner);
+    if undertaker.is_none() {
+        *undertaker = Some(Undertaker::start(pool)?);
+    }
+    Ok(())
 }
 
 /// A process that is watched, and ends with `power`.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
 use tokio::time::Instant;
-use tracing::warn;
 
 use crate::{
     actor::{
@@ -12,6 +11,7 @@ use crate::{
         messages::{Job, Submission, SupervisorMsg},
         supervisor::{State, Ticket},
     },
+    log::warn,
     machine::supervisor::{Effect, Input, Want},
     protocol::ExecutionId,
 };

@@ -12,6 +12,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) ready_timeout: Duration,
+    /// What its start has left of that.
+    pub(crate) ready_in: Duration,
     pub(crate) warmup_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) heartbeat_timeout: Duration,
