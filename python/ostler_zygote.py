@@ -230,9 +230,10 @@ def reseed():
 
 def end(pid):
     """Collects a child. Until now its id was its own, so what is left of its group can be killed by that."""
-    kill(pid)
-    os.waitpid(pid, 0)
-    children.discard(pid)
+    if pid in children:
+        kill(pid)
+        os.waitpid(pid, 0)
+        children.discard(pid)
 
 
 def serve():

@@ -53,6 +53,7 @@ pub struct WorkerSpec {
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) transport: Transport,
     pub(crate) codec: Codec,
+    pub(crate) preload: Option<Vec<String>>,
 }
 
 /// Which program speaks the protocol.
@@ -100,6 +101,7 @@ impl WorkerSpec {
             cwd: None,
             transport,
             codec: Codec::MessagePack,
+            preload: None,
         }
     }
 
@@ -133,6 +135,34 @@ impl WorkerSpec {
     #[must_use]
     pub fn cwd(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cwd = Some(folder.into());
+        self
+    }
+
+    /// Forks workers of the shipped kind from a *zygote*, a process of the pool in which these modules are imported
+    /// already. A start then takes a millisecond or a few, whatever the modules are, and their memory is shared. An empty
+    /// list is fine: then only the interpreter's own start is spared. Default: every worker is a process of its own from
+    /// the start.
+    ///
+    /// ```
+    /// # use ostler::WorkerSpec;
+    /// let spec = WorkerSpec::python().preload(["numpy", "pandas"]);
+    /// ```
+    ///
+    /// What to know:
+    /// - The first start waits for the imports, within `ready_timeout`. A module that cannot be imported fails it with
+    ///   [`SpawnError::Preload`](crate::SpawnError::Preload).
+    /// - Modules that start threads, open connections or use a GPU when they are imported must not be preloaded. The
+    ///   zygote refuses to be forked while other threads run in it (those of OpenBLAS excepted, which stop for a fork);
+    ///   then, and while a zygote that died is being started again, workers are started in the plain way, and a warning
+    ///   is logged.
+    /// - Modules are imported with `OPENBLAS_NUM_THREADS`, `OMP_NUM_THREADS` and `MKL_NUM_THREADS` at 1, unless
+    ///   [`env`](Self::env) sets them: a pool of threads that was made then stays as small.
+    /// - The workers of one zygote share the seed of `hash()`. `random`, `uuid` and the like differ from worker to worker,
+    ///   and numpy's global generator is seeded anew in each; a generator of your own that a preloaded module has made is
+    ///   the same in all of them.
+    #[must_use]
+    pub fn preload<M: Into<String>>(mut self, modules: impl IntoIterator<Item = M>) -> Self {
+        self.preload = Some(modules.into_iter().map(Into::into).collect());
         self
     }
 

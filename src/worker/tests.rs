@@ -28,6 +28,7 @@ mod leaks;
 mod life;
 mod programs;
 mod python;
+mod zygote;
 
 /// What takes this long hangs.
 const HANG: Duration = Duration::from_secs(120);
