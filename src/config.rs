@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::protocol::Codec;
+use crate::{error::ConfigError, protocol::Codec};
 
 mod policy;
 mod pool;
@@ -164,6 +164,26 @@ impl WorkerSpec {
     pub fn preload<M: Into<String>>(mut self, modules: impl IntoIterator<Item = M>) -> Self {
         self.preload = Some(modules.into_iter().map(Into::into).collect());
         self
+    }
+
+    /// What can be said against it without starting anything.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |why: String| Err(ConfigError { key: "preload", why });
+        let Some(modules) = &self.preload else { return Ok(()) };
+        if let Program::Command { program, .. } = &self.program {
+            let program = program.display();
+            return wrong(format!(
+                "expected the shipped Python worker, got `{program}`: only that one can be forked; take it away"
+            ));
+        }
+        let is_name =
+            |name: &str| name.split('.').all(|part| !part.is_empty() && !part.contains(char::is_control));
+        match modules.iter().find(|module| !is_name(module)) {
+            Some(module) => {
+                wrong(format!("expected the name of a module, such as `numpy.linalg`, got `{module}`"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// How frames travel. Default: [`Transport::Socket`] for the shipped worker, [`Transport::Stdio`] for others.

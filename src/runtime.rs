@@ -213,6 +213,7 @@ impl Runtime {
             );
             return Err(ConfigError { key: "codec", why }.into());
         }
+        spec.validate()?;
         self.shared.spawner.reload(spec);
         self.ask(SupervisorMsg::Reload).await.unwrap_or(Err(ReloadError::Superseded))
     }
