@@ -214,6 +214,7 @@ impl Runtime {
             );
             return Err(ConfigError { key: "codec", why }.into());
         }
+        spec.validate()?;
         self.shared.spawner.reload(spec);
         let after = self.shared.reload_timeout;
         match tokio::time::timeout(after, self.ask(SupervisorMsg::Reload)).await {

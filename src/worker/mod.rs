@@ -23,6 +23,7 @@ mod undertaker;
 mod unsettled;
 mod vitals;
 mod watch;
+mod zygote;
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, task};
 
