@@ -2460,6 +2460,7 @@ def in_child():
     state.forked = True
     _signal.signal(DOORBELL, _signal.SIG_DFL)
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    faulthandler.unregister(_signal.SIGUSR2)
     channel.link.close()
 
 
@@ -2991,7 +2992,20 @@ def install_signals():
     _signal.signal(DOORBELL, on_doorbell)
     _signal.signal(_signal.SIGINT, on_sigint)
     faulthandler.enable(2)
-    faulthandler.register(_signal.SIGUSR2, 2, all_threads=True)  # the host's last look before it kills
+    # How the host sees what the threads do, also while one of them holds the interpreter.
+    faulthandler.register(_signal.SIGUSR2, open_stacks(), all_threads=True)
+
+
+def open_stacks():
+    """A file in memory that the host finds by its name: what is written there no output of the user can hold up."""
+    try:
+        opened = os.memfd_create("ostler-stacks", os.MFD_CLOEXEC)
+    except (AttributeError, OSError):  # not Linux
+        return 2
+    fcntl.fcntl(opened, fcntl.F_SETFL, os.O_APPEND)
+    stacks = private(opened)
+    os.close(opened)
+    return stacks
 
 
 def ring_on_arrival(fd):

@@ -44,6 +44,13 @@ pub const CLOSED_LIMIT: Duration = Duration::from_secs(1);
 /// How long what a dead worker left in its pipes is read.
 pub const DRAIN_LIMIT: Duration = Duration::from_millis(50);
 
+/// How long a worker may take to write down the stacks of its threads when it is examined.
+pub const STACKS_LIMIT: Duration = Duration::from_millis(50);
+/// How long a worker is examined, at the end of its grace, before it is killed all the same.
+pub const EXAMINE_LIMIT: Duration = Duration::from_millis(80);
+/// Children of a worker that are told when it is examined.
+pub const CHILDREN_TOLD: usize = 32;
+
 /// What to run as a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerSpec {

@@ -11,7 +11,7 @@ use crate::{
         messages::{ExecutionMsg, Keep},
         sink::Delivery,
     },
-    outcome::{Event, Lost, LostCause, Outcome, Report},
+    outcome::{Activity, Event, Lost, LostCause, Outcome, Report},
     protocol::{ExecutionId, Stream},
     request::Label,
 };
@@ -155,6 +155,16 @@ impl Execution {
     /// Answers an [`Event::Input`] with the end of the input: `input()` raises `EOFError`.
     pub fn end_of_input(&self, request: u64) {
         self.control.tell(ExecutionMsg::Input { request, value: None });
+    }
+
+    /// What its worker is doing now: where its code is, whether it computes or waits, since when it printed nothing.
+    /// `None` while it waits for a worker, and after it has ended. Waits at most about
+    /// [`STACKS_LIMIT`](crate::config::STACKS_LIMIT); cancel safe. Harmless to the code, but for an `EINTR` in C code
+    /// that does not expect one.
+    pub async fn inspect(&self) -> Option<Activity> {
+        let (asker, answer) = oneshot::channel();
+        self.control.tell(ExecutionMsg::Inspect(asker));
+        answer.await.ok().map(|activity| *activity)
     }
 
     #[cfg(feature = "testing")]

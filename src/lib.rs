@@ -53,6 +53,7 @@
 //! | [`RuntimeBuilder::start`] | ready timeout + warmup timeout | [`StartError`] |
 //! | [`Runtime::execute`], [`Session::execute`] | not: admission answers at once | [`SubmitError`] |
 //! | [`Runtime::run`], [`Execution::outcome`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
+//! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
 //! | [`Runtime::session`] | lease timeout | [`SubmitError::NoSession`] |
 //! | [`Runtime::shutdown`] | its grace + 1 s | what still runs is killed |
 //! | [`Runtime::status`], [`Runtime::list`], [`Runtime::cancel`] | not: the supervisor answers at once | |
@@ -92,8 +93,9 @@ pub use crate::{
     error::{ConfigError, NotFound, ReloadError, SpawnError, StartError, SubmitError},
     execution::{Canceller, Execution},
     outcome::{
-        Cancelled, Completion, Death, DeathCause, Display, Event, Exit, Failure, Generation, InputRequest,
-        Lost, LostCause, Outcome, Phase, Report, Rung, TimedOut, Usage,
+        Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
+        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Report, Rung, Stack, TimedOut,
+        Usage,
     },
     protocol::{Codec, Exception, ExecutionId, Stream, Value},
     request::{Label, Request, Tenant},

@@ -1,5 +1,6 @@
 //! How an execution is seen while it runs, and the one way in which it ended.
 
+mod activity;
 mod lost;
 
 use std::{fmt, time::Duration};
@@ -11,6 +12,7 @@ use crate::{
     request::Label,
 };
 
+pub use activity::{Activity, Call, Child, Load, Stack};
 pub use lost::{Death, DeathCause, Exit, Lost, LostCause};
 
 /// Counts the workers that a slot has had: the first is 1. Every late fact carries it.
@@ -106,6 +108,27 @@ impl Outcome {
     #[must_use]
     pub fn is_completed(&self) -> bool {
         matches!(self, Self::Completed(_))
+    }
+
+    /// What the worker was doing at the deadline, or before it was killed for a cancel.
+    #[must_use]
+    pub fn activity(&self) -> Option<&Activity> {
+        match self {
+            Self::Cancelled(cancelled) => cancelled.activity.as_deref(),
+            Self::TimedOut(timed_out) => timed_out.activity.as_deref(),
+            Self::Completed(_) | Self::Failed(_) | Self::Lost(_) => None,
+        }
+    }
+
+    /// The outcome alone, without [what the worker was doing](Self::activity): to be compared with another.
+    #[must_use]
+    pub fn without_activity(mut self) -> Self {
+        match &mut self {
+            Self::Cancelled(cancelled) => cancelled.activity = None,
+            Self::TimedOut(timed_out) => timed_out.activity = None,
+            Self::Completed(_) | Self::Failed(_) | Self::Lost(_) => {}
+        }
+        self
     }
 
     /// The value of the last expression, if the code completed and had one that can be expressed.
@@ -233,6 +256,16 @@ pub struct Cancelled {
     pub rung: Rung,
     /// The reason that was given with the cancel.
     pub reason: Option<String>,
+    /// What its worker was doing when it was killed.
+    pub activity: Option<Box<Activity>>,
+}
+
+impl Cancelled {
+    /// A cancel, and what it took.
+    #[must_use]
+    pub fn new(rung: Rung, reason: Option<String>) -> Self {
+        Self { rung, reason, activity: None }
+    }
 }
 
 impl fmt::Display for Cancelled {
@@ -243,10 +276,10 @@ impl fmt::Display for Cancelled {
             Rung::Force => "cancelled: the code stopped at a forced interrupt",
             Rung::Kill => "cancelled: the code did not stop within the grace, so its worker was killed",
         })?;
-        match &self.reason {
-            Some(reason) => write!(f, " ({reason})"),
-            None => Ok(()),
+        if let Some(reason) = &self.reason {
+            write!(f, " ({reason})")?;
         }
+        summary(f, self.activity.as_deref())
     }
 }
 
@@ -261,13 +294,31 @@ pub enum Phase {
     Running,
 }
 
+/// Adds what a worker was doing, if that is known.
+fn summary(f: &mut fmt::Formatter<'_>, activity: Option<&Activity>) -> fmt::Result {
+    match activity.map(Activity::summary).filter(|summary| !summary.is_empty()) {
+        Some(summary) => write!(f, "; {summary}"),
+        None => Ok(()),
+    }
+}
+
 /// An execution whose deadline passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimedOut {
     /// The deadline, counted from the submission.
     pub after: Duration,
     /// Where the execution was then.
     pub phase: Phase,
+    /// What its worker was doing then, if it had one.
+    pub activity: Option<Box<Activity>>,
+}
+
+impl TimedOut {
+    /// A deadline, and where it struck.
+    #[must_use]
+    pub fn new(after: Duration, phase: Phase) -> Self {
+        Self { after, phase, activity: None }
+    }
 }
 
 impl fmt::Display for TimedOut {
@@ -277,7 +328,8 @@ impl fmt::Display for TimedOut {
             Phase::Queued => write!(f, "timed out after {after:?} while it waited for a worker"),
             Phase::Assigned => write!(f, "timed out after {after:?}: its worker had not started it"),
             Phase::Running => write!(f, "timed out after {after:?} while its code ran"),
-        }
+        }?;
+        summary(f, self.activity.as_deref())
     }
 }
 

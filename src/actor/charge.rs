@@ -116,8 +116,8 @@ impl fmt::Debug for Obituary {
 impl Drop for Obituary {
     fn drop(&mut self) {
         if !self.read {
-            let death = Death { cause: DeathCause::Itself, exit: self.exit, stderr: String::new() };
-            let notice = SessionNotice::Terminated(Box::new(death));
+            let death = Box::new(Death::new(DeathCause::Itself, self.exit));
+            let notice = SessionNotice::Terminated(death);
             let (slot, generation) = (self.slot, self.generation);
             let _ = self.supervisor.cast(SupervisorMsg::FromSession { slot, generation, notice });
         }

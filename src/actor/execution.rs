@@ -7,6 +7,7 @@ use std::{
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::{
@@ -146,6 +147,8 @@ impl Actor for Execution {
                 let answer = InputResponse { id: state.id, request, value, eof };
                 state.to_session(|id| SessionMsg::Send(id, Box::new(ToWorker::InputResponse(answer))));
             }
+            ExecutionMsg::Inspect(asker) => state.to_session(|_| SessionMsg::Inspect(asker)),
+            ExecutionMsg::Seen(activity) => state.step(&myself, Input::Seen(activity)),
             ExecutionMsg::Deadline => {
                 let after = state.deadline;
                 state.step(&myself, Input::Deadline { after });
@@ -215,6 +218,7 @@ impl State {
             match effect {
                 Effect::Withdraw => self.to_supervisor(myself, SupervisorMsg::Withdraw),
                 Effect::Stop => self.to_session(SessionMsg::Cancel),
+                Effect::Look => self.look(myself),
                 Effect::Requeue => {
                     self.ledger.requeued.fetch_add(1, Relaxed);
                     let returning = Returning::new(self.id, myself.clone());
@@ -225,6 +229,14 @@ impl State {
             }
         }
         self.effects = effects;
+    }
+
+    /// Asks what the worker is doing. A session that dies, or is gone, drops the question: that is an answer too.
+    fn look(&self, myself: &ActorRef<ExecutionMsg>) {
+        let (asker, answer) = oneshot::channel();
+        self.to_session(|_| SessionMsg::Inspect(asker));
+        let myself = myself.clone();
+        drop(tokio::spawn(async move { myself.cast(ExecutionMsg::Seen(answer.await.ok())) }));
     }
 
     fn settle(&mut self, outcome: Outcome) {

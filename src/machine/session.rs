@@ -9,12 +9,12 @@
 use std::collections::VecDeque;
 
 use crate::{
-    config::LATE_IDS_MAX,
+    config::{EXAMINE_LIMIT, LATE_IDS_MAX},
     machine::{
         health::{Health, Sign},
         ladder::{Ladder, Step},
     },
-    outcome::{DeathCause, Event},
+    outcome::{Activity, DeathCause, Event},
     protocol::{self, ExecutionId, Ping, ToWorker},
     status::{SessionState, Vitals},
 };
@@ -39,6 +39,8 @@ pub(crate) struct Session {
     ended: VecDeque<ExecutionId>,
     probes: u64,
     health: Health,
+    /// What the worker was doing before it was killed for not obeying.
+    seen: Option<Box<Activity>>,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,8 @@ struct Run {
     /// The number that the next output frame must have.
     next_seq: u64,
     ladder: Option<Ladder>,
+    /// Its grace is over, and somebody looks what its worker is doing.
+    examined: bool,
     told: Told,
 }
 
@@ -74,7 +78,7 @@ enum Told {
 
 impl Run {
     fn new(id: ExecutionId) -> Self {
-        Self { id, started: false, next_seq: 0, ladder: None, told: Told::Running }
+        Self { id, started: false, next_seq: 0, ladder: None, examined: false, told: Told::Running }
     }
 }
 
@@ -97,6 +101,7 @@ impl Session {
             ended: VecDeque::new(),
             probes: 0,
             health: Health::default(),
+            seen: None,
         }
     }
 
@@ -143,6 +148,7 @@ impl Session {
             }
             Input::Elapsed(timer) => self.elapsed(timer, effects),
             Input::Look(vitals) => self.look(vitals, effects),
+            Input::Examined(activity) => self.examined(activity, effects),
             Input::Stop => self.stop(effects),
             Input::Kill(cause) => self.die(cause, effects),
         }
@@ -200,7 +206,21 @@ impl Session {
                 Effect::Interrupt,
                 Effect::Arm(Timer::Ladder, again_after),
             ]),
-            Step::Kill => self.die(DeathCause::Disobeyed, effects),
+            // Whoever has to explain it wants to know where the code was.
+            Step::Kill => match self.run() {
+                Some(run) if !run.examined => {
+                    run.examined = true;
+                    effects.extend([Effect::Examine, Effect::Arm(Timer::Ladder, EXAMINE_LIMIT)]);
+                }
+                Some(_) | None => self.die(DeathCause::Disobeyed, effects),
+            },
+        }
+    }
+
+    fn examined(&mut self, activity: Box<Activity>, effects: &mut Vec<Effect>) {
+        if self.run().is_some_and(|run| run.examined) {
+            self.seen = Some(activity);
+            self.die(DeathCause::Disobeyed, effects);
         }
     }
 

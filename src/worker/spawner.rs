@@ -16,10 +16,11 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Control, Spawner, Worker, environment, pipes,
+    Control, Sighting, Spawner, Worker, children, environment, pipes,
     process::{Ends, Launch, Process},
     program, python,
     scratch::Scratch,
+    stacks,
     sweep::Estate,
     threads::Threads,
     undertaker::Undertaker,
@@ -197,6 +198,19 @@ impl Control for Power {
 
     fn vitals(&self) -> Option<Vitals> {
         vitals::of(&self.0)
+    }
+
+    fn examine(&self) -> Pin<Box<dyn Future<Output = Sighting> + Send>> {
+        let vitals = vitals::of(&self.0);
+        let children = self.0.while_it_is_ours(children::of).unwrap_or_default();
+        let asked = stacks::ask(&self.0);
+        Box::pin(async move {
+            let stacks = match asked {
+                Some(file) => stacks::read(file).await,
+                None => Vec::new(),
+            };
+            Sighting { vitals, stacks, children }
+        })
     }
 }
 

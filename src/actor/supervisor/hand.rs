@@ -35,7 +35,7 @@ impl State {
         };
         let pid = live.gauge.get().pid;
         let _ = live.session.cast(SessionMsg::Leased(request.events.clone()));
-        let granted = Granted { slot, generation: live.generation, pid };
+        let granted = Granted { slot, generation: live.generation, pid, session: live.session.clone() };
         if request.granted.send(Ok(granted)).is_err() {
             // Whoever asked has left.
             return drop(myself.cast(SupervisorMsg::Release(lease)));

@@ -21,7 +21,7 @@ fn stopped() -> Input {
 }
 
 fn death(cause: DeathCause) -> LostCause {
-    LostCause::Died(Death { cause, exit: Exit::Signal(9), stderr: String::new() })
+    LostCause::Died(Death::new(cause, Exit::Signal(9)))
 }
 
 fn lost(started: bool, cause: DeathCause) -> Input {
@@ -30,6 +30,10 @@ fn lost(started: bool, cause: DeathCause) -> Input {
 
 fn cancel() -> Input {
     Input::Cancel { reason: None }
+}
+
+fn seen() -> Input {
+    Input::Seen(None)
 }
 
 fn deadline() -> Input {
@@ -50,6 +54,7 @@ fn words(effects: Vec<Effect>) -> String {
     let word = |effect| match effect {
         Effect::Withdraw => "withdraw".into(),
         Effect::Stop => "stop".into(),
+        Effect::Look => "look".into(),
         Effect::Requeue => "requeue".into(),
         Effect::Settle(outcome) => word(&outcome),
         Effect::Finish => "finish".to_owned(),
@@ -85,11 +90,20 @@ fn each_course_of_events_has_one_outcome() {
         (vec![Started, cancel(), died(true)], "- | stop | lost true, finish"),
         (vec![Started, stopped()], "- | failed, finish"),
         (vec![deadline(), Withdrawn], "withdraw | timed out Queued, finish"),
-        (vec![deadline(), Assigned, stopped()], "withdraw | timed out Assigned, stop | finish"),
-        (vec![Started, deadline(), stopped()], "- | timed out Running, stop | finish"),
-        (vec![Started, deadline(), completed()], "- | timed out Running, stop | finish"),
-        (vec![Started, deadline(), killed()], "- | timed out Running, stop | finish"),
-        (vec![Started, cancel(), deadline(), killed()], "- | stop | timed out Running | finish"),
+        (
+            vec![deadline(), Assigned, seen(), stopped()],
+            "withdraw | look, stop | timed out Assigned | finish",
+        ),
+        (vec![Started, deadline(), seen(), stopped()], "- | look, stop | timed out Running | finish"),
+        (vec![Started, deadline(), completed(), seen()], "- | look, stop | - | timed out Running, finish"),
+        (vec![Started, deadline(), died(true), seen()], "- | look, stop | - | timed out Running, finish"),
+        (vec![Started, deadline(), seen(), killed()], "- | look, stop | timed out Running | finish"),
+        (vec![Started, deadline(), seen(), cancel(), seen()], "- | look, stop | timed out Running | - | -"),
+        (
+            vec![Started, cancel(), deadline(), seen(), killed()],
+            "- | stop | look | timed out Running | finish",
+        ),
+        (vec![deadline(), Started, seen(), stopped()], "withdraw | look, stop | timed out Running | finish"),
         (vec![cancel(), deadline(), Withdrawn], "withdraw | - | cancelled Queued, finish"),
         (vec![Refused(LostCause::ShuttingDown)], "lost false, finish"),
         (vec![died(false), Refused(LostCause::ShuttingDown)], "requeue | lost false, finish"),
@@ -138,7 +152,7 @@ fn an_execution_of_a_leased_session_is_not_requeued() {
 }
 
 fn input() -> impl Strategy<Value = u8> {
-    prop_oneof![6 => 0_u8..2, 4 => 2_u8..9, 2 => 9_u8..12]
+    prop_oneof![6 => 0_u8..2, 4 => 2_u8..9, 3 => 9_u8..13]
 }
 
 fn nth(number: u8) -> Input {
@@ -154,6 +168,7 @@ fn nth(number: u8) -> Input {
         8 => Input::Withdrawn,
         9 => cancel(),
         10 => deadline(),
+        11 => seen(),
         _ => Input::Refused(LostCause::PoolFailed),
     }
 }
@@ -166,7 +181,7 @@ proptest! {
     #[test]
     fn in_every_story_there_is_one_outcome(numbers in prop::collection::vec(input(), 1..30)) {
         let mut execution = Execution::new(true);
-        let (mut settled, mut requeued, mut finished, mut started) = (0, 0, false, false);
+        let (mut settled, mut requeued, mut finished, mut started, mut looks) = (0, 0, false, false, false);
         for number in numbers {
             if finished {
                 break;
@@ -175,6 +190,7 @@ proptest! {
             let input = nth(number);
             started |= matches!(input, Input::Started);
             let reached = matches!(input, Input::Deadline { .. }) && execution.phase != Phase::Queued;
+            let answered = matches!(input, Input::Seen(_)) && looks;
             execution.step(input, &mut effects);
             for effect in effects {
                 match effect {
@@ -188,11 +204,13 @@ proptest! {
                         prop_assert_eq!(settled, 0, "who has an outcome does not run again");
                     }
                     Effect::Finish => finished = true,
+                    Effect::Look => looks = true,
                     Effect::Withdraw | Effect::Stop => {}
                 }
             }
             prop_assert!(settled <= 1 && requeued <= 1);
-            prop_assert!(!reached || settled == 1, "a deadline is told when it passes");
+            prop_assert!(!reached || settled == 1 || looks, "a deadline is told when it passes");
+            prop_assert!(!answered || settled == 1, "it waits for nothing else than the look");
             prop_assert!(!finished || settled == 1, "an end without an outcome");
         }
     }

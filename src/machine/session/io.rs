@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    outcome::{Completion, Death, DeathCause, Event, Exit, Failure, Lost, Rung},
+    outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, Lost, Rung},
     protocol::{DecodeError, ExecutionId, FromWorker, Level, ToWorker},
     status::Vitals,
 };
@@ -42,6 +42,8 @@ pub(crate) enum Input {
     Elapsed(Timer),
     /// Once a second: what the operating system says of the worker, if it says anything.
     Look(Option<Vitals>),
+    /// What the worker was doing, as it was asked with [`Effect::Examine`].
+    Examined(Box<Activity>),
     /// End the worker: politely when it is idle, at once when it is not.
     Stop,
     /// End the worker at once.
@@ -66,6 +68,7 @@ impl Input {
             Self::Elapsed(Timer::Proof) => "no proof",
             Self::Elapsed(Timer::Exit) => "no exit",
             Self::Look(_) => "health check",
+            Self::Examined(_) => "end of grace",
             Self::Stop => "stop",
             Self::Kill(_) => "kill",
         }
@@ -105,6 +108,8 @@ pub(crate) enum Effect {
     Execute(ExecutionId),
     /// Ring the worker and interrupt its children.
     Interrupt,
+    /// See what the worker is doing.
+    Examine,
     /// Kill the worker and its group.
     Kill,
     Arm(Timer, Duration),

@@ -38,6 +38,7 @@ enum Beat {
     Printed,
     Elapses(u8),
     StaleTimer(u8),
+    Examined,
     Closes,
     StopsReading,
     Stop,
@@ -65,6 +66,7 @@ fn beat() -> impl Strategy<Value = Beat> {
         3 => Just(Beat::Printed),
         3 => any::<u8>().prop_map(Beat::Elapses),
         1 => any::<u8>().prop_map(Beat::StaleTimer),
+        1 => Just(Beat::Examined),
         1 => prop_oneof![
             Just(Beat::WrongOutput), Just(Beat::LateResult), Just(Beat::Stranger), Just(Beat::Closes),
             Just(Beat::StopsReading), Just(Beat::Stop), Just(Beat::Kill), Just(Beat::Exits)
@@ -148,6 +150,7 @@ impl Story {
                 Input::Elapsed(timer)
             }
             Beat::StaleTimer(which) => Input::Elapsed(TIMERS[usize::from(which) % TIMERS.len()]),
+            Beat::Examined => Input::Examined(Box::default()),
             Beat::Closes => Input::Broken(Broken::Closed),
             Beat::StopsReading => Input::Broken(Broken::NotReading),
             Beat::Stop => Input::Stop,
@@ -217,6 +220,7 @@ impl Story {
             Effect::Write(ToWorker::Ping(ping)) => self.probe = ping.seq,
             Effect::Write(_)
             | Effect::Interrupt
+            | Effect::Examine
             | Effect::Shed
             | Effect::Background(_)
             | Effect::Ready
@@ -284,17 +288,26 @@ proptest! {
         }
     }
 
-    /// A cancel ends: by the worker, or by its death at the end of the grace.
+    /// A cancel ends: by the worker, or by its death at the end of the grace, once it was seen what it did, or could not
+    /// be seen in time.
     #[test]
-    fn a_cancel_always_ends_within_the_grace(obeys_after in 0_u32..40) {
+    fn a_cancel_always_ends_within_the_grace(obeys_after in 0_u32..40, seen in any::<bool>()) {
         let id = ExecutionId(5);
         let mut bench = Bench::in_state(SessionState::Busy, id);
         let mut waited = Duration::ZERO;
         let mut input = Input::Cancel(id);
         for climbs in 0.. {
             let effects = bench.step(input);
-            if effects.contains(&Effect::Kill) {
+            if effects.contains(&Effect::Examine) {
                 prop_assert_eq!(waited, GRACE);
+                prop_assert!(!effects.contains(&Effect::Kill), "not before it was seen");
+                let known = crate::outcome::Activity { execution: Some(id), ..Default::default() };
+                let end = if seen { Input::Examined(Box::new(known.clone())) } else { Input::Elapsed(Timer::Ladder) };
+                prop_assert!(bench.step(end).contains(&Effect::Kill));
+                let effects = bench.step(exited());
+                let Some(Effect::Terminated(death)) = effects.last() else { panic!("{effects:?}") };
+                prop_assert_eq!(&death.cause, &DeathCause::Disobeyed);
+                prop_assert_eq!(death.activity.as_deref(), seen.then_some(&known));
                 break;
             }
             let wait = effects.iter().find_map(|effect| match effect {
