@@ -147,7 +147,7 @@ impl Session {
             Input::Exited { exit, stderr } => self.exited(exit, stderr, effects),
             Input::Assign(id) => self.assign(id, effects),
             Input::Meter(limit) => {
-                if let Some(run) = self.run() {
+                if let Phase::Busy(run) = &mut self.phase {
                     run.budget = Some(Budget::new(limit));
                     effects.push(Effect::Measure);
                 }
