@@ -102,6 +102,9 @@ class Host:
             self.process = subprocess.Popen([*prefix, *script], **pipes, **options)
             self.output, self.input = self.process.stdin.fileno(), self.process.stdout.fileno()
             self.pipes = {self.process.stderr.fileno(): "stderr"}
+        self.meet(init)
+
+    def meet(self, init=None):
         for fd in (self.input, *self.pipes):
             os.set_blocking(fd, False)
         self.ready = self.next_frame()
@@ -300,6 +303,19 @@ class Host:
             if type(event) is tuple and event[0] == stream:
                 seen += event[1]
         return seen
+
+    def wait_for_stacks(self, text):
+        """Asks for the stacks of all threads, as the host does, and waits until they hold `text`."""
+        folder = f"/proc/{self.process.pid}/fd"
+        is_stacks = lambda fd: os.readlink(f"{folder}/{fd}") == "/memfd:ostler-stacks (deleted)"
+        stacks = next(fd for fd in os.listdir(folder) if is_stacks(fd))
+        os.kill(self.process.pid, signal.SIGUSR2)
+
+        def told():
+            with open(f"{folder}/{stacks}", "rb") as file:
+                return text.encode() in file.read()
+
+        eventually(told, what=f"stacks with {text!r}")
 
     def arrive(self, code, mark="go", stream="stdout", **fields):
         """Starts code and waits until it is past the line that prints `go`, where it will be cancelled."""

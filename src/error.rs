@@ -32,6 +32,20 @@ pub enum SpawnError {
         /// What it did, with the end of its stderr.
         why: String,
     },
+    /// A module that every worker was to have could not be imported. See
+    /// [`WorkerSpec::preload`](crate::WorkerSpec::preload).
+    #[error(
+        "failed to preload module `{module}` with interpreter `{}`: {why}; install it there, or take it out of `preload`",
+        .program.display()
+    )]
+    Preload {
+        /// The module.
+        module: String,
+        /// The interpreter.
+        program: PathBuf,
+        /// The exception, or how the interpreter ended.
+        why: String,
+    },
     /// The operating system refused.
     #[error("failed to {action} for worker program `{}`", .program.display())]
     System {

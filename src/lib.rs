@@ -54,6 +54,7 @@
 //! | [`Runtime::execute`], [`Runtime::execute_for`], [`Session::execute`] | not: admission answers at once | [`SubmitError`] |
 //! | [`Runtime::run`], [`Runtime::run_all`], [`Session::run`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
+//! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
 //! | [`Runtime::session`] | lease timeout | [`SubmitError::NoSession`] |
 //! | [`Session::next_event`] | session timeout | [`SessionEvent::Ended`] |
 //! | [`Runtime::reload`] | lease timeout + grace + ready timeout + warmup timeout | [`ReloadError::Pending`] |
@@ -81,6 +82,7 @@ mod machine;
 pub mod monitor;
 mod outcome;
 pub mod protocol;
+mod report;
 mod request;
 mod runtime;
 mod session;
@@ -99,10 +101,11 @@ pub use crate::{
     error::{ConfigError, NotFound, ReloadError, SpawnError, StartError, SubmitError},
     execution::{Canceller, Execution},
     outcome::{
-        Cancelled, Completion, Death, DeathCause, Display, Event, Exit, Failure, Generation, InputRequest,
-        Lost, LostCause, Outcome, Phase, Report, Rung, TimedOut, Usage,
+        Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
+        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Rung, Stack, TimedOut, Usage,
     },
     protocol::{Codec, Exception, ExecutionId, Stream, Value},
+    report::Report,
     request::{Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent},

@@ -28,8 +28,8 @@ use crate::{
     error::{ConfigError, NotFound, ReloadError, SubmitError},
     execution::{Canceller, Execution, Parts},
     machine::supervisor::LeaseId,
-    outcome::Report,
     protocol::{Codec, EncodeError, Execute, ExecutionId, ToWorker},
+    report::Report,
     request::{Deadline, Request},
     session::Session,
     status::{ExecutionStatus, PoolStatus},
@@ -214,6 +214,7 @@ impl Runtime {
             );
             return Err(ConfigError { key: "codec", why }.into());
         }
+        spec.validate()?;
         self.shared.spawner.reload(spec);
         let after = self.shared.reload_timeout;
         match tokio::time::timeout(after, self.ask(SupervisorMsg::Reload)).await {
@@ -299,7 +300,7 @@ impl Shared {
         lease: Option<LeaseId>,
     ) -> Result<Execution, SubmitError> {
         let job = self.job(&request, lease.is_none())?;
-        let (id, label, detached) = (job.id, job.label.clone(), request.detached);
+        let (id, label, detached, spill) = (job.id, job.label.clone(), request.detached, request.spill);
         #[expect(
             clippy::disallowed_methods,
             reason = "bounded in bytes: every event in it holds credit of its window"
@@ -309,9 +310,17 @@ impl Shared {
         let obligation = Obligation::new(id, Reply::Handle(reply), Arc::clone(&self.ledger));
         let execution = self.offer(job, lease, obligation, Sink::Handle(events)).await?;
         let max_report_bytes = self.max_report_bytes;
-        let parts =
-            Parts { id, label, events: stream, outcome, execution, detached, max_report_bytes, keep: self };
-        Ok(Execution::new(parts))
+        Ok(Execution::new(Parts {
+            id,
+            label,
+            events: stream,
+            outcome,
+            execution,
+            detached,
+            max_report_bytes,
+            spill,
+            keep: self,
+        }))
     }
 
     /// Encodes a request, once, on the caller's time.
@@ -334,7 +343,7 @@ impl Shared {
             tenant: request.tenant.clone(),
             frame: frame.freeze(),
             deadline,
-            max_output: request.max_output,
+            limits: request.limits,
         })
     }
 

@@ -2,14 +2,14 @@
 //! a worker. Whoever drops one of these has said the word that it owed, so that an actor that dies, or a mailbox that
 //! is never read, loses none.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use ractor::ActorRef;
 use smallvec::SmallVec;
 
 use crate::{
-    actor::messages::{ExecutionMsg, Progress, SessionNotice, SupervisorMsg},
+    actor::messages::{ExecutionMsg, Job, Progress, SessionNotice, SupervisorMsg},
     machine::session::Ending,
     outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause},
     protocol::ExecutionId,
@@ -21,14 +21,17 @@ use crate::{
 pub(crate) struct Charge {
     pub(crate) id: ExecutionId,
     pub(crate) frame: Bytes,
+    /// Processor time that it may use.
+    pub(crate) cpu: Option<Duration>,
     execution: ActorRef<ExecutionMsg>,
     started: bool,
     discharged: bool,
 }
 
 impl Charge {
-    pub(crate) fn new(id: ExecutionId, frame: Bytes, execution: ActorRef<ExecutionMsg>) -> Self {
-        Self { id, frame, execution, started: false, discharged: false }
+    pub(crate) fn new(job: &Job, execution: ActorRef<ExecutionMsg>) -> Self {
+        let (frame, cpu) = (job.frame.clone(), job.limits.cpu);
+        Self { id: job.id, frame, cpu, execution, started: false, discharged: false }
     }
 
     /// From here on its code may have run.
@@ -116,8 +119,8 @@ impl fmt::Debug for Obituary {
 impl Drop for Obituary {
     fn drop(&mut self) {
         if !self.read {
-            let death = Death { cause: DeathCause::Itself, exit: self.exit, stderr: String::new() };
-            let notice = SessionNotice::Terminated(Box::new(death));
+            let death = Box::new(Death::new(DeathCause::Itself, self.exit));
+            let notice = SessionNotice::Terminated(death);
             let (slot, generation) = (self.slot, self.generation);
             let _ = self.supervisor.cast(SupervisorMsg::FromSession { slot, generation, notice });
         }

@@ -208,6 +208,7 @@ impl RuntimeBuilder {
     /// A setting cannot work, or the first worker could not be started. Nothing runs then.
     pub async fn start(self) -> Result<Runtime, StartError> {
         self.config.validate()?;
+        self.spec.validate()?;
         let warmup = self.warmup_frame()?;
         let Self { spec, config, spawner, supervisor, seed } = self;
         let codec = spec.codec;

@@ -29,6 +29,7 @@ mod life;
 mod programs;
 mod python;
 mod scarce;
+mod zygote;
 
 /// What takes this long hangs.
 const HANG: Duration = Duration::from_secs(120);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(crate) fn died(started: bool, cause: DeathCause, exit: Exit) -> Outcome {
-    let death = Death { cause, exit, stderr: String::new() };
+    let death = Death::new(cause, exit);
     Outcome::Lost(Lost { started, cause: LostCause::Died(death) })
 }
 

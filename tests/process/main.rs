@@ -6,6 +6,7 @@
 
 mod cancel;
 mod deaths;
+mod explain;
 mod python;
 mod scarce;
 mod upkeep;

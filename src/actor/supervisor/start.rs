@@ -136,7 +136,7 @@ impl State {
 
 /// What a session would say of the end of its worker, for one that has no session.
 fn ended(slot: usize, generation: Generation, cause: DeathCause, exit: Exit) -> SupervisorMsg {
-    let death = Box::new(Death { cause, exit, stderr: String::new() });
+    let death = Box::new(Death::new(cause, exit));
     SupervisorMsg::FromSession { slot, generation, notice: SessionNotice::Terminated(death) }
 }
 

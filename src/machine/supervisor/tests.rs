@@ -69,7 +69,7 @@ impl Bench {
 }
 
 fn dead(slot: usize, generation: u64) -> Input {
-    let death = Death { cause: DeathCause::Itself, exit: Exit::Signal(9), stderr: String::new() };
+    let death = Death::new(DeathCause::Itself, Exit::Signal(9));
     Input::Terminated { slot, generation: Generation(generation), death: Box::new(death) }
 }
 
@@ -187,7 +187,7 @@ fn a_worker_of_another_version_fails_the_pool_at_once() {
     let mut bench = Bench::idle(1);
     bench.step(Input::Submit(id(1), Want::default()));
     let cause = DeathCause::Version { expected: 1, got: 2 };
-    let death = Box::new(Death { cause, exit: Exit::Signal(9), stderr: String::new() });
+    let death = Box::new(Death::new(cause, Exit::Signal(9)));
     bench.step(dead(0, 1));
     bench.step(Input::Requeue(id(1)));
     let effects = bench.step(Input::Terminated { slot: 0, generation: Generation(2), death });

@@ -8,6 +8,7 @@ mod mischief;
 mod moments;
 mod starts;
 pub(crate) mod subhost;
+mod zygotes;
 
 use std::{
     path::{Path, PathBuf},

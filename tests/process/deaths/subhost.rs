@@ -90,9 +90,13 @@ fn a_host() {
         if role == "reaps" {
             reap_everybody();
         }
-        let builder = Runtime::builder(WorkerSpec::python()).max_sessions(1).grace(Duration::from_secs(30));
+        let (role, spec) = match role.strip_prefix("forked ") {
+            Some(role) => (role, WorkerSpec::python().preload(["json"])),
+            None => (&*role, WorkerSpec::python()),
+        };
+        let builder = Runtime::builder(spec).max_sessions(1).grace(Duration::from_secs(30));
         let runtime = builder.start().await.unwrap();
-        match &*role {
+        match role {
             "runs" => {
                 let mut execution = runtime.execute(code).await.unwrap();
                 let said = line(&mut execution).await;
