@@ -9,7 +9,10 @@ use ractor::ActorRef;
 use smallvec::SmallVec;
 
 use crate::{
-    actor::messages::{ExecutionMsg, Progress, SessionNotice, SupervisorMsg},
+    actor::{
+        mailbox::Sender,
+        messages::{ExecutionMsg, Progress, SessionNotice, SupervisorMsg},
+    },
     machine::session::Ending,
     outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause},
     protocol::ExecutionId,
@@ -21,13 +24,13 @@ use crate::{
 pub(crate) struct Charge {
     pub(crate) id: ExecutionId,
     pub(crate) frame: Bytes,
-    execution: ActorRef<ExecutionMsg>,
+    execution: Sender<ExecutionMsg>,
     started: bool,
     discharged: bool,
 }
 
 impl Charge {
-    pub(crate) fn new(id: ExecutionId, frame: Bytes, execution: ActorRef<ExecutionMsg>) -> Self {
+    pub(crate) fn new(id: ExecutionId, frame: Bytes, execution: Sender<ExecutionMsg>) -> Self {
         Self { id, frame, execution, started: false, discharged: false }
     }
 
@@ -61,12 +64,12 @@ impl Drop for Charge {
 #[must_use = "dropping this tells its execution that nobody took it back"]
 pub(crate) struct Returning {
     pub(crate) id: ExecutionId,
-    execution: ActorRef<ExecutionMsg>,
+    execution: Sender<ExecutionMsg>,
     taken: bool,
 }
 
 impl Returning {
-    pub(crate) fn new(id: ExecutionId, execution: ActorRef<ExecutionMsg>) -> Self {
+    pub(crate) fn new(id: ExecutionId, execution: Sender<ExecutionMsg>) -> Self {
         Self { id, execution, taken: false }
     }
 
