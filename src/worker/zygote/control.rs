@@ -72,6 +72,8 @@ pub(super) struct Alive {
     _power: Power,
     pub(super) process: Arc<Process>,
     exit: oneshot::Receiver<Exit>,
+    /// What came of `exit`, which tells it once.
+    ended: Option<Exit>,
     link: Link,
 }
 
@@ -98,6 +100,7 @@ impl Recipe {
             process: power.process(),
             _power: power,
             exit,
+            ended: None,
         };
         let preload = [OsString::from("preload")].into_iter().chain(names.iter().map(OsString::from));
         // If it is dead already, what is heard of it says so.
@@ -206,7 +209,10 @@ impl Alive {
 
     /// Resolves when it is dead.
     pub(super) async fn death(&mut self) -> Exit {
-        (&mut self.exit).await.unwrap_or(Exit::Unknown)
+        match self.ended {
+            Some(exit) => exit,
+            None => *self.ended.insert((&mut self.exit).await.unwrap_or(Exit::Unknown)),
+        }
     }
 
     /// How it ended, with the end of what it printed.

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     error::SpawnError,
-    outcome::Exit,
     worker::{
         process::Process,
         spawner::{Started, watched},
@@ -45,7 +44,7 @@ enum Stage {
 enum Event {
     Asked(Option<Ask>),
     Started(Result<Alive, Failure>),
-    Died(Exit),
+    Died,
     Due,
 }
 
@@ -98,7 +97,7 @@ impl Keeper {
                 Event::Asked(Some(Ask::Collect { zygote, pid })) => self.collect(zygote, pid).await,
                 Event::Started(Ok(zygote)) => self.started(zygote).await,
                 Event::Started(Err(failure)) => self.not_started(failure),
-                Event::Died(exit) => self.died(exit).await,
+                Event::Died => self.died().await,
                 Event::Due => self.start(),
             }
         }
@@ -155,12 +154,12 @@ impl Keeper {
         }
     }
 
-    async fn died(&mut self, exit: Exit) {
+    async fn died(&mut self) {
         let Stage::Ready(zygote, since) = &mut self.stage else { return };
         if since.elapsed() >= STABLE_AFTER {
             self.failures = 0;
         }
-        let why = format!("{}, exit {exit}", zygote.last_words().await);
+        let why = zygote.last_words().await;
         self.retry(&why);
     }
 
@@ -221,7 +220,10 @@ impl Keeper {
 async fn progress(stage: &mut Stage) -> Event {
     match stage {
         Stage::Starting(zygote) => Event::Started(zygote.await),
-        Stage::Ready(zygote, _) => Event::Died(zygote.death().await),
+        Stage::Ready(zygote, _) => {
+            zygote.death().await;
+            Event::Died
+        }
         Stage::Dead(until) => {
             sleep_until(*until).await;
             Event::Due
