@@ -304,6 +304,19 @@ class Host:
                 seen += event[1]
         return seen
 
+    def wait_for_stacks(self, text):
+        """Asks for the stacks of all threads, as the host does, and waits until they hold `text`."""
+        folder = f"/proc/{self.process.pid}/fd"
+        is_stacks = lambda fd: os.readlink(f"{folder}/{fd}") == "/memfd:ostler-stacks (deleted)"
+        stacks = next(fd for fd in os.listdir(folder) if is_stacks(fd))
+        os.kill(self.process.pid, signal.SIGUSR2)
+
+        def told():
+            with open(f"{folder}/{stacks}", "rb") as file:
+                return text.encode() in file.read()
+
+        eventually(told, what=f"stacks with {text!r}")
+
     def arrive(self, code, mark="go", stream="stdout", **fields):
         """Starts code and waits until it is past the line that prints `go`, where it will be cancelled."""
         id = self.start(code, **fields)

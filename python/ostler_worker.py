@@ -46,8 +46,6 @@ import select
 import time
 from _collections import deque
 from _functools import partial
-from _operator import is_ as is_same
-from _operator import itemgetter
 from _struct import Struct, pack, unpack_from
 from _thread import allocate_lock, get_ident, interrupt_main
 from _weakref import ref
@@ -79,6 +77,7 @@ process_time = time.process_time
 exit_now = os._exit
 getpid = os.getpid
 DONT_WAIT = int(_socket.MSG_DONTWAIT)
+read_length = Struct(">I").unpack_from
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -115,8 +114,9 @@ def _encode(value, write, room):
                 write(known)
             else:
                 _encode(key, write, room - 1)
-            if type(item) is str:  # the usual kind here, which spares a call
-                _encode_text(item, write)
+            if type(item) is str and len(item) < 32 and item.isascii():  # the usual kind here, which spares calls
+                write(SHORT_TEXT[len(item)])
+                write(item.encode())
             else:
                 _encode(item, write, room - 1)
     elif kind is list or kind is tuple:
@@ -221,23 +221,34 @@ def decode(data):
     return value
 
 
-PLAIN_EXECUTE = b"\x83\xa4type\xa7execute\xa2id"
+PLAIN_EXECUTE = b"\x83\xa4type\xa7execute\xa2id", b"\x84\xa4type\xa7execute\xa2id"
+PLAIN_HEAD = len(PLAIN_EXECUTE[0])
+FRESH = b"\xa5fresh\xc3"
 
 
 def _decode_plain_execute(data):
-    """The most frequent message, without a loop: a short id, and code of up to 255 bytes. None if it is another."""
-    at = len(PLAIN_EXECUTE)
-    end = at + SHORT_TEXT_SPAN[data[at]]
-    if not data.startswith(b"\xa4code", end):
+    """The most frequent message, without a loop: a short id, code of up to 255 bytes, and perhaps `fresh`. None if it
+    is another."""
+    head, _, code = data.partition(b"\xa4code")
+    if SHORT_TEXT_SPAN[head[PLAIN_HEAD]] != len(head) - PLAIN_HEAD:
         return None
-    head, code = data[end + 5], end + 6
-    if head == 0xD9:
-        size, code = data[code], code + 1
+    fresh = data[0] == 0x84
+    if fresh:
+        if not code.endswith(FRESH):
+            return None
+        code = code[: -len(FRESH)]
+    if code[0] == 0xD9:
+        if code[1] != len(code) - 2:
+            return None
+        code = code[2:]
+    elif SHORT_TEXT_SPAN[code[0]] == len(code):
+        code = code[1:]
     else:
-        size = SHORT_TEXT_SPAN[head] - 1
-    if code + size != len(data):
         return None
-    return {"type": "execute", "id": data[at + 1 : end].decode(), "code": data[code:].decode()}
+    message = {"type": "execute", "id": head[PLAIN_HEAD + 1 :].decode(), "code": code.decode()}
+    if fresh:
+        message["fresh"] = True
+    return message
 
 
 def _decode(data, at, room):
@@ -482,11 +493,12 @@ class SocketLink:
         self.input = self.output = fd
         self.socket = _socket.socket(fileno=fd)
         self.socket.setblocking(True)
+        self.recv = self.socket.recv
 
     def receive(self, size):
         """Waits for at most `size` bytes; b"" is the end."""
         try:
-            return self.socket.recv(size)
+            return self.recv(size)
         except OSError:  # a reset, if the host closed it while our frames lay unread; or user code closed the descriptor
             return b""
 
@@ -556,8 +568,16 @@ class Channel:
     # -- receiving
 
     def wait(self):
-        """Waits until something arrives; `incoming` may still be empty afterwards."""
-        self._accept(self.link.receive(self._wanted() if self.buffer else READ_SIZE))
+        """Waits until something arrives. Returns the message if that is just one, as it usually is; otherwise None, and
+        `incoming` may still be empty."""
+        if self.buffer:
+            self._accept(self.link.receive(self._wanted()))
+            return None
+        data = self.link.receive(READ_SIZE)
+        if len(data) > 4 and read_length(data)[0] == len(data) - 4:
+            return self._message(data[4:])
+        self._accept(data)
+        return None
 
     def take_available(self):
         """Moves what has arrived into `incoming`, without waiting."""
@@ -593,14 +613,17 @@ class Channel:
             else:
                 with memoryview(buffer) as view:
                     payload = bytes(view[4:end])
-            try:
-                message = decode(payload)
-            except ValueError as problem:
-                channel_broken("frame payload", "one map", str(problem))
-            if type(message) is not dict:
-                channel_broken("frame payload", "one map", type(message).__name__)
-            self.incoming.append(message)
+            self.incoming.append(self._message(payload))
             del buffer[:end]
+
+    def _message(self, payload):
+        try:
+            message = decode(payload)
+        except ValueError as problem:
+            channel_broken("frame payload", "one map", str(problem))
+        if type(message) is not dict:
+            channel_broken("frame payload", "one map", type(message).__name__)
+        return message
 
     # -- sending
 
@@ -609,8 +632,19 @@ class Channel:
         self.send_frame(len(data).to_bytes(4, "big") + data)
 
     def send_frame(self, frame):
-        self.outgoing.append(frame)
-        while self.outgoing and self.sending.acquire(False):
+        outgoing = self.outgoing
+        if outgoing or type(frame) is tuple or not self.sending.acquire(False):
+            outgoing.append(frame)
+        else:  # nobody sends and nothing waits: nearly always
+            try:
+                sent = self.link.send(frame)
+                if sent != len(frame):
+                    outgoing.appendleft(frame[sent:])
+            except OSError:
+                host_gone()
+            finally:
+                self.sending.release()
+        while outgoing and self.sending.acquire(False):
             try:
                 self._send_queue()
             finally:
@@ -789,6 +823,9 @@ def new_bell():
 
 def on_doorbell(signum, frame):
     """SIGURG: something has arrived, or a Bell was freed."""
+    if state.main_reads:  # what arrives while the result is on its way rings too: as cheap as can be
+        state.pending = True
+        return
     bell = answer_doorbell(frame)  # noqa: F841  freed when this frame is, and not before: rings again, if it must
 
 
@@ -2157,7 +2194,6 @@ FIELDS = {
     "complete": {"code": str, "pos": int},
 }
 REQUIRED = {"execute": ("code",), "complete": ("code", "pos")}
-PLAIN = frozenset(("type", "id", "code"))  # the fields of an `execute` that wants nothing special
 HOLD_TEXT = frozenset(("argv", "sys_path", "args", "env", "keep"))  # lists, and keys of maps
 
 
@@ -2195,7 +2231,7 @@ def execute(message):
     ending, reply, borrowed = "result", {}, None
     try:
         try:
-            if type(message.get("code")) is not str or not PLAIN.issuperset(message):
+            if type(message.get("code")) is not str or len(message) != 3:
                 check_fields(message)
                 configure(execution, message)
                 if not Borrowed.FIELDS.isdisjoint(message):
@@ -2227,9 +2263,11 @@ def started_frame(id, packed):
     """Put together by hand: every execution waits for it. `packed` is the id as MessagePack."""
     if codec_name == "json":
         payload = encode({"type": "started", "id": id})
-    else:
-        payload = b"\x82\xa4type\xa7started\xa2id" + packed
-    return len(payload).to_bytes(4, "big") + payload
+        return len(payload).to_bytes(4, "big") + payload
+    return STARTED[len(packed)] + packed
+
+
+STARTED = [b"\0\0\0%c\x82\xa4type\xa7started\xa2id" % (17 + size) for size in range(67)]  # by the size of the id
 
 
 def valid_id(id):
@@ -2422,6 +2460,7 @@ def in_child():
     state.forked = True
     _signal.signal(DOORBELL, _signal.SIG_DFL)
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    faulthandler.unregister(_signal.SIGUSR2)
     channel.link.close()
 
 
@@ -2611,7 +2650,7 @@ def mark_files():
     The number is that of a signal for O_ASYNC, which these files do not use, and it is part of the open file: every
     duplicate has it, and nothing else that is opened.
     """
-    global open_file
+    global open_file, files_are_sound
     if not LINUX:
         return
     try:
@@ -2621,7 +2660,7 @@ def mark_files():
                 return
     except OSError:
         return
-    open_file = marked_file
+    open_file, files_are_sound = marked_file, marked_files_are_sound
 
 
 def open_file(fd):
@@ -2641,26 +2680,45 @@ def marked_file(fd):
 
 
 def is_sound():
-    """The question that every execution pays for: whether everything is as we left it."""
+    """The question that every execution pays for: whether everything is as we left it. Spelled out, for that reason."""
+    ours = streams
     try:
         return (
-            all(map(is_same, STANDARD_STREAMS(sys.__dict__), STANDARD_STREAMS(streams.__dict__)))
-            and all(map(is_same, FUNCTIONS(builtins.__dict__), FUNCTIONS(OUR_BUILTINS)))
-            and _signal.getsignal(DOORBELL) is on_doorbell
-            and _signal.getsignal(_signal.SIGINT) is on_sigint
-            and OUR_SIGNALS.isdisjoint(_signal.pthread_sigmask(_signal.SIG_BLOCK, ()))
+            sys.stdout is ours.stdout
+            and sys.stderr is ours.stderr
+            and sys.stdin is ours.stdin
+            and builtins.print is PRINT
+            and builtins.input is ask_line
+            and builtins.display is display
+            and get_signal(DOORBELL) is on_doorbell
+            and get_signal(SIGINT) is on_sigint
+            and OUR_SIGNALS.isdisjoint(signal_mask(ADD_TO_MASK, ()))
             and sys.modules["__main__"] is state.module
             and sys.getrecursionlimit() >= 200
-            and open_file(0) is not None
-            and open_file(1) == streams.files[1]
-            and open_file(2) == streams.files[2]
+            and files_are_sound()
         )
     except Exception:
         return False
 
 
-STANDARD_STREAMS = itemgetter("stdin", "stdout", "stderr")
-FUNCTIONS = itemgetter("print", "input", "display")
+PRINT = print
+SIGINT = _signal.SIGINT
+ADD_TO_MASK = _signal.SIG_BLOCK
+get_signal = _signal.getsignal
+signal_mask = _signal.pthread_sigmask
+
+
+def files_are_sound():
+    files = streams.files
+    return open_file(0) is not None and open_file(1) == files[1] and open_file(2) == files[2]
+
+
+def marked_files_are_sound():
+    """The same, by their marks."""
+    return get_mark(1, F_GETSIG) == 61 and get_mark(2, F_GETSIG) == 62 and get_mark(0, F_GETSIG) >= 0
+
+
+get_mark = fcntl.fcntl
 
 
 def repair():
@@ -2784,7 +2842,9 @@ def next_message():
         else:
             if state.untidy or not state.idle:
                 do_idle_work()
-            channel.wait()
+            message = channel.wait()
+            if message is not None:
+                return message
 
 
 def has_background_work(loop):
@@ -2950,7 +3010,20 @@ def install_signals():
     _signal.signal(DOORBELL, on_doorbell)
     _signal.signal(_signal.SIGINT, on_sigint)
     faulthandler.enable(2)
-    faulthandler.register(_signal.SIGUSR2, 2, all_threads=True)  # the host's last look before it kills
+    # How the host sees what the threads do, also while one of them holds the interpreter.
+    faulthandler.register(_signal.SIGUSR2, open_stacks(), all_threads=True)
+
+
+def open_stacks():
+    """A file in memory that the host finds by its name: what is written there no output of the user can hold up."""
+    try:
+        opened = os.memfd_create("ostler-stacks", os.MFD_CLOEXEC)
+    except (AttributeError, OSError):  # not Linux
+        return 2
+    fcntl.fcntl(opened, fcntl.F_SETFL, os.O_APPEND)
+    stacks = private(opened)
+    os.close(opened)
+    return stacks
 
 
 def ring_on_arrival(fd):

@@ -242,8 +242,7 @@ class Death(unittest.TestCase):
     def test_stacks_can_be_asked_for_at_any_time(self):
         with Host() as host:
             id = host.arrive("import time\nprint('go')\ntime.sleep(60)")
-            os.kill(host.process.pid, signal.SIGUSR2)
-            host.wait_for_output("<exec:1>", "stderr")
+            host.wait_for_stacks('File "<exec:1>", line 3 in <module>')
             host.send("cancel", id=id)
             host.finish(id)
 

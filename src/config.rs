@@ -21,6 +21,8 @@ pub const FRAME_LEN_MAX: usize = crate::protocol::FRAME_LEN_MAX;
 pub const WINDOW: usize = 1 << 20;
 /// Bytes of stderr kept from each worker for the story of its death.
 pub const STDERR_TAIL: usize = 64 << 10;
+/// Bytes of the end of each stream that a report keeps when it cannot keep all; at most an eighth of the report.
+pub const REPORT_TAIL: usize = 64 << 10;
 /// Bytes shown of what a worker printed before its first frame.
 pub const PRINTED_BEFORE_READY: usize = 4 << 10;
 /// Bytes that may wait to be written to one worker that does not read.
@@ -43,6 +45,13 @@ pub const STOPPED_LOOKS: u32 = 3;
 pub const CLOSED_LIMIT: Duration = Duration::from_secs(1);
 /// How long what a dead worker left in its pipes is read.
 pub const DRAIN_LIMIT: Duration = Duration::from_millis(50);
+
+/// How long a worker may take to write down the stacks of its threads when it is examined.
+pub const STACKS_LIMIT: Duration = Duration::from_millis(50);
+/// How long a worker is examined, at the end of its grace, before it is killed all the same.
+pub const EXAMINE_LIMIT: Duration = Duration::from_millis(80);
+/// Children of a worker that are told when it is examined.
+pub const CHILDREN_TOLD: usize = 32;
 
 /// What to run as a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -112,6 +112,16 @@ pub enum ReloadError {
         /// What it died of.
         why: String,
     },
+    /// Nothing is known of the first worker of the new spec yet: every session was in use. The roll goes on as they
+    /// become free.
+    #[error(
+        "no worker of the new spec came up within {after:?}: no session became free for it; the reload goes on, \
+         release a session or raise `max_sessions` or `surge`"
+    )]
+    Pending {
+        /// The lease timeout, the grace, the ready timeout and the warmup timeout together.
+        after: Duration,
+    },
     /// Another reload came before this one was through.
     #[error(
         "another reload took the place of this one before its first worker was ready, or the runtime ended"

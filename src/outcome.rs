@@ -1,16 +1,15 @@
 //! How an execution is seen while it runs, and the one way in which it ended.
 
+mod activity;
 mod lost;
 
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{
-    protocol::{Exception, ExecutionId, Mime, Stream, Value},
-    request::Label,
-};
+use crate::protocol::{Exception, Mime, Stream, Value};
 
+pub use activity::{Activity, Call, Child, Load, Stack};
 pub use lost::{Death, DeathCause, Exit, Lost, LostCause};
 
 /// Counts the workers that a slot has had: the first is 1. Every late fact carries it.
@@ -108,6 +107,27 @@ impl Outcome {
         matches!(self, Self::Completed(_))
     }
 
+    /// What the worker was doing at the deadline, or before it was killed for a cancel.
+    #[must_use]
+    pub fn activity(&self) -> Option<&Activity> {
+        match self {
+            Self::Cancelled(cancelled) => cancelled.activity.as_deref(),
+            Self::TimedOut(timed_out) => timed_out.activity.as_deref(),
+            Self::Completed(_) | Self::Failed(_) | Self::Lost(_) => None,
+        }
+    }
+
+    /// The outcome alone, without [what the worker was doing](Self::activity): to be compared with another.
+    #[must_use]
+    pub fn without_activity(mut self) -> Self {
+        match &mut self {
+            Self::Cancelled(cancelled) => cancelled.activity = None,
+            Self::TimedOut(timed_out) => timed_out.activity = None,
+            Self::Completed(_) | Self::Failed(_) | Self::Lost(_) => {}
+        }
+        self
+    }
+
     /// The value of the last expression, if the code completed and had one that can be expressed.
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
@@ -149,6 +169,15 @@ pub struct Completion {
     pub usage: Usage,
 }
 
+impl Completion {
+    /// Bytes of the value, in all its formats.
+    pub(crate) fn weight(&self) -> u64 {
+        let value = self.value.as_ref().map_or(0, Value::weight);
+        (value + self.repr.as_ref().map_or(0, String::len) + self.mime.as_ref().map_or(0, Mime::weight))
+            as u64
+    }
+}
+
 /// What an execution cost, as the worker measured it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
@@ -185,6 +214,22 @@ pub enum Failure {
         /// What it had printed when that was seen, in bytes.
         printed: u64,
     },
+    /// Its worker used more processor time for it than [`Request::max_cpu`](crate::Request::max_cpu) allows, and it was
+    /// stopped.
+    CpuLimit {
+        /// The limit.
+        limit: Duration,
+        /// What it had used when that was seen.
+        used: Duration,
+    },
+    /// Its value has more bytes than [`Request::max_result`](crate::Request::max_result) allows. The code ran to its
+    /// end.
+    ResultLimit {
+        /// The limit, in bytes.
+        limit: u64,
+        /// The bytes of the value, in all its formats.
+        size: u64,
+    },
     /// The worker refused the request, or answered it with a message that breaks the protocol.
     Protocol {
         /// What was wrong, with expected and got.
@@ -207,6 +252,14 @@ impl fmt::Display for Failure {
             Self::OutputLimit { limit, printed } => write!(
                 f,
                 "the code was stopped: it printed {printed} bytes, more than its limit of {limit}; print less, or raise `max_output`"
+            ),
+            Self::CpuLimit { limit, used } => write!(
+                f,
+                "the code was stopped: it used {used:?} of processor time, more than its limit of {limit:?}; do less, or raise `max_cpu`"
+            ),
+            Self::ResultLimit { limit, size } => write!(
+                f,
+                "the code ran to its end, but its value has {size} bytes, more than the limit of {limit}; give back less, or raise `max_result`"
             ),
             Self::Protocol { what } => write!(f, "the worker broke the protocol for this execution: {what}"),
         }
@@ -233,6 +286,16 @@ pub struct Cancelled {
     pub rung: Rung,
     /// The reason that was given with the cancel.
     pub reason: Option<String>,
+    /// What its worker was doing when it was killed.
+    pub activity: Option<Box<Activity>>,
+}
+
+impl Cancelled {
+    /// A cancel, and what it took.
+    #[must_use]
+    pub fn new(rung: Rung, reason: Option<String>) -> Self {
+        Self { rung, reason, activity: None }
+    }
 }
 
 impl fmt::Display for Cancelled {
@@ -243,10 +306,10 @@ impl fmt::Display for Cancelled {
             Rung::Force => "cancelled: the code stopped at a forced interrupt",
             Rung::Kill => "cancelled: the code did not stop within the grace, so its worker was killed",
         })?;
-        match &self.reason {
-            Some(reason) => write!(f, " ({reason})"),
-            None => Ok(()),
+        if let Some(reason) = &self.reason {
+            write!(f, " ({reason})")?;
         }
+        summary(f, self.activity.as_deref())
     }
 }
 
@@ -261,13 +324,31 @@ pub enum Phase {
     Running,
 }
 
+/// Adds what a worker was doing, if that is known.
+fn summary(f: &mut fmt::Formatter<'_>, activity: Option<&Activity>) -> fmt::Result {
+    match activity.map(Activity::summary).filter(|summary| !summary.is_empty()) {
+        Some(summary) => write!(f, "; {summary}"),
+        None => Ok(()),
+    }
+}
+
 /// An execution whose deadline passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimedOut {
     /// The deadline, counted from the submission.
     pub after: Duration,
     /// Where the execution was then.
     pub phase: Phase,
+    /// What its worker was doing then, if it had one.
+    pub activity: Option<Box<Activity>>,
+}
+
+impl TimedOut {
+    /// A deadline, and where it struck.
+    #[must_use]
+    pub fn new(after: Duration, phase: Phase) -> Self {
+        Self { after, phase, activity: None }
+    }
 }
 
 impl fmt::Display for TimedOut {
@@ -277,45 +358,7 @@ impl fmt::Display for TimedOut {
             Phase::Queued => write!(f, "timed out after {after:?} while it waited for a worker"),
             Phase::Assigned => write!(f, "timed out after {after:?}: its worker had not started it"),
             Phase::Running => write!(f, "timed out after {after:?} while its code ran"),
-        }
-    }
-}
-
-/// Everything that one execution printed and how it ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// The execution.
-    pub id: ExecutionId,
-    /// The label of its request.
-    pub label: Option<Label>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// What it wrote to stdout, up to the pool's `max_report_bytes` (over both streams).
-    pub stdout: Bytes,
-    /// What it wrote to stderr.
-    pub stderr: Bytes,
-    /// What it displayed.
-    pub displays: Vec<Display>,
-    /// Bytes of output that are not in this report: over the limit, or discarded after a cancel.
-    pub dropped: u64,
-}
-
-impl Report {
-    /// The value of the last expression, if the code completed and had one that can be expressed.
-    #[must_use]
-    pub fn value(&self) -> Option<&Value> {
-        self.outcome.value()
-    }
-
-    /// What it wrote to stdout, as text; what is not UTF-8 is replaced.
-    #[must_use]
-    pub fn stdout_text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.stdout)
-    }
-
-    /// What it wrote to stderr, as text; what is not UTF-8 is replaced.
-    #[must_use]
-    pub fn stderr_text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.stderr)
+        }?;
+        summary(f, self.activity.as_deref())
     }
 }

@@ -3,18 +3,19 @@
 use std::fmt;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     actor::{
-        messages::{Granted, Keep, SupervisorMsg},
+        messages::{Granted, Keep, SessionMsg, SupervisorMsg},
         sink::Fed,
     },
     error::SubmitError,
     execution::Execution,
     machine::supervisor::LeaseId,
-    outcome::{Generation, Report},
+    outcome::{Activity, Generation},
     protocol::Stream,
+    report::Report,
     request::Request,
 };
 
@@ -90,6 +91,15 @@ impl Session {
     /// Cancel safe. A megabyte of output may wait to be taken; more is dropped and counted in the pool's totals.
     pub async fn next_event(&mut self) -> Option<SessionEvent> {
         self.events.recv().await.map(|fed| fed.event)
+    }
+
+    /// What the worker is doing now, also while code runs: see [`Execution::inspect`]. `None` after the session has ended.
+    /// Waits at most about [`STACKS_LIMIT`](crate::config::STACKS_LIMIT); cancel safe.
+    pub async fn inspect(&self) -> Option<Activity> {
+        let (asker, answer) = oneshot::channel();
+        // A session that is gone drops the question.
+        let _ = self.granted.session.cast(SessionMsg::Inspect(asker));
+        answer.await.ok().map(|activity| *activity)
     }
 
     /// The worker's process id, where there is a process.

@@ -1,6 +1,6 @@
 //! Outcomes in words, for a person who has seen the output.
 
-use ostler::{Cancelled, Death, Failure, Lost, LostCause, Outcome, Rung};
+use ostler::{Activity, Cancelled, Death, Failure, Lost, LostCause, Outcome, Rung, TimedOut};
 
 /// The outcome in one line, without the traceback.
 pub(crate) fn line(outcome: &Outcome) -> String {
@@ -17,8 +17,24 @@ pub(crate) fn line(outcome: &Outcome) -> String {
         Outcome::Cancelled(Cancelled { rung: Rung::Kill, .. }) => {
             "cancelled: the code did not stop, so its worker was killed".into()
         }
-        Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) => outcome.to_string(),
+        Outcome::TimedOut(timed_out) => TimedOut::new(timed_out.after, timed_out.phase).to_string(),
+        Outcome::Failed(_) | Outcome::Cancelled(_) => outcome.to_string(),
     }
+}
+
+/// The line, and below it, if it is known, what the worker was doing.
+pub(crate) fn page(outcome: &Outcome) -> String {
+    let line = line(outcome);
+    match outcome.activity() {
+        Some(activity) => format!("{line}\n{}", indented(activity)),
+        None => line,
+    }
+}
+
+/// Each line of it moved to the right.
+pub(crate) fn indented(activity: &Activity) -> String {
+    let text = activity.to_string();
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// How it was lost. What a worker wrote to stderr before its death was shown when it came, if code ran.
@@ -40,6 +56,7 @@ mod tests {
             cause: DeathCause::Itself,
             exit: Exit::Signal(11),
             stderr: "Fatal Python error\n".into(),
+            activity: None,
         };
         let ran = Lost { started: true, cause: LostCause::Died(death.clone()) };
         let expected = "lost while its code ran: the worker ended by itself (signal 11, SIGSEGV)";

@@ -2,14 +2,14 @@
 //! a worker. Whoever drops one of these has said the word that it owed, so that an actor that dies, or a mailbox that
 //! is never read, loses none.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use ractor::ActorRef;
 use smallvec::SmallVec;
 
 use crate::{
-    actor::messages::{ExecutionMsg, Progress, SessionNotice, SupervisorMsg},
+    actor::messages::{ExecutionMsg, Job, Progress, SessionNotice, SupervisorMsg},
     machine::session::Ending,
     outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause},
     protocol::ExecutionId,
@@ -21,14 +21,17 @@ use crate::{
 pub(crate) struct Charge {
     pub(crate) id: ExecutionId,
     pub(crate) frame: Bytes,
+    /// Processor time that it may use.
+    pub(crate) cpu: Option<Duration>,
     execution: ActorRef<ExecutionMsg>,
     started: bool,
     discharged: bool,
 }
 
 impl Charge {
-    pub(crate) fn new(id: ExecutionId, frame: Bytes, execution: ActorRef<ExecutionMsg>) -> Self {
-        Self { id, frame, execution, started: false, discharged: false }
+    pub(crate) fn new(job: &Job, execution: ActorRef<ExecutionMsg>) -> Self {
+        let (frame, cpu) = (job.frame.clone(), job.limits.cpu);
+        Self { id: job.id, frame, cpu, execution, started: false, discharged: false }
     }
 
     /// From here on its code may have run.
@@ -116,10 +119,67 @@ impl fmt::Debug for Obituary {
 impl Drop for Obituary {
     fn drop(&mut self) {
         if !self.read {
-            let death = Death { cause: DeathCause::Itself, exit: self.exit, stderr: String::new() };
-            let notice = SessionNotice::Terminated(Box::new(death));
+            let death = Box::new(Death::new(DeathCause::Itself, self.exit));
+            let notice = SessionNotice::Terminated(death);
             let (slot, generation) = (self.slot, self.generation);
             let _ = self.supervisor.cast(SupervisorMsg::FromSession { slot, generation, notice });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ractor::{Actor, ActorProcessingErr};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// An execution that passes on what it is told.
+    struct Listens;
+
+    #[cfg_attr(feature = "async-trait", ractor::async_trait)]
+    impl Actor for Listens {
+        type Msg = ExecutionMsg;
+        type State = mpsc::Sender<ExecutionMsg>;
+        type Arguments = mpsc::Sender<ExecutionMsg>;
+
+        async fn pre_start(
+            &self,
+            _myself: ActorRef<ExecutionMsg>,
+            told: mpsc::Sender<ExecutionMsg>,
+        ) -> Result<mpsc::Sender<ExecutionMsg>, ActorProcessingErr> {
+            Ok(told)
+        }
+
+        async fn handle(
+            &self,
+            _myself: ActorRef<ExecutionMsg>,
+            message: ExecutionMsg,
+            told: &mut mpsc::Sender<ExecutionMsg>,
+        ) -> Result<(), ActorProcessingErr> {
+            told.send(message).await?;
+            Ok(())
+        }
+    }
+
+    /// Fault 44: what is on its way back when the supervisor ends says so; what was taken says nothing.
+    #[tokio::test(start_paused = true)]
+    async fn an_execution_that_nobody_takes_back_is_told() {
+        for taken in [false, true] {
+            let (told, mut heard) = mpsc::channel(4);
+            let (execution, _task) = Actor::spawn(None, Listens, told).await.unwrap();
+            let returning = Returning::new(ExecutionId(7), execution.clone());
+            if taken {
+                assert_eq!(returning.take(), ExecutionId(7));
+            } else {
+                drop(returning);
+            }
+            let word = tokio::time::timeout(Duration::from_secs(1), heard.recv()).await;
+            let refused = matches!(word, Ok(Some(ExecutionMsg::Refused(LostCause::ActorGone("supervisor")))));
+            assert_eq!(refused, !taken, "{word:?}");
+            execution.stop(None);
         }
     }
 }

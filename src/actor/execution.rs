@@ -7,7 +7,7 @@ use std::{
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tracing::debug;
+use tokio::sync::oneshot;
 
 use crate::{
     actor::{
@@ -18,13 +18,14 @@ use crate::{
         sink::Sink,
         timers::Task,
     },
+    log::debug,
     machine::{
         execution::{Effect, Execution as Machine, Input},
         session::Ending,
     },
     outcome::{Event, Failure, LostCause, Outcome},
     protocol::{ExecutionId, InputResponse, ToWorker},
-    request::Label,
+    request::{Label, Limits},
 };
 
 /// The actor. See [`Arguments`].
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
     pub(crate) id: ExecutionId,
     pub(crate) label: Option<Label>,
     pub(crate) deadline: Option<Duration>,
-    pub(crate) max_output: Option<u64>,
+    pub(crate) limits: Limits,
     pub(crate) may_requeue: bool,
     pub(crate) obligation: Obligation,
     pub(crate) sink: Sink,
@@ -94,7 +95,7 @@ impl Actor for Execution {
         myself: ActorRef<ExecutionMsg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { id, label, deadline, max_output, may_requeue, obligation, sink, supervisor, ledger } =
+        let Arguments { id, label, deadline, limits, may_requeue, obligation, sink, supervisor, ledger } =
             arguments;
         let timer =
             deadline.map(|after| Task::after(after, move || drop(myself.cast(ExecutionMsg::Deadline))));
@@ -103,9 +104,9 @@ impl Actor for Execution {
             id,
             label,
             deadline: deadline.unwrap_or_default(),
-            max_output,
+            max_output: limits.output,
             printed: 0,
-            machine: Machine::new(may_requeue),
+            machine: Machine::new(may_requeue, limits.result),
             obligation: Some(obligation),
             sink,
             place: Place { id, at: At::Line, supervisor },
@@ -146,6 +147,8 @@ impl Actor for Execution {
                 let answer = InputResponse { id: state.id, request, value, eof };
                 state.to_session(|id| SessionMsg::Send(id, Box::new(ToWorker::InputResponse(answer))));
             }
+            ExecutionMsg::Inspect(asker) => state.to_session(|_| SessionMsg::Inspect(asker)),
+            ExecutionMsg::Seen(activity) => state.step(&myself, Input::Seen(activity)),
             ExecutionMsg::Deadline => {
                 let after = state.deadline;
                 state.step(&myself, Input::Deadline { after });
@@ -177,6 +180,7 @@ impl State {
                 self.step(myself, Input::Started);
             }
             Progress::Event(event, credit) => self.event(myself, event, credit),
+            Progress::Exceeded(failure) => self.step(myself, Input::Exceeded(failure)),
             Progress::Ended(ending) => {
                 self.place.at = match &ending {
                     // The session cannot tell the supervisor that this one is over, or may die before it can.
@@ -204,7 +208,7 @@ impl State {
         }
         if printed > limit {
             self.max_output = None; // Told once.
-            self.step(myself, Input::Exceeded { limit, printed });
+            self.step(myself, Input::Exceeded(Failure::OutputLimit { limit, printed }));
         }
     }
 
@@ -215,6 +219,7 @@ impl State {
             match effect {
                 Effect::Withdraw => self.to_supervisor(myself, SupervisorMsg::Withdraw),
                 Effect::Stop => self.to_session(SessionMsg::Cancel),
+                Effect::Look => self.look(myself),
                 Effect::Requeue => {
                     self.ledger.requeued.fetch_add(1, Relaxed);
                     let returning = Returning::new(self.id, myself.clone());
@@ -225,6 +230,14 @@ impl State {
             }
         }
         self.effects = effects;
+    }
+
+    /// Asks what the worker is doing. A session that dies, or is gone, drops the question: that is an answer too.
+    fn look(&self, myself: &ActorRef<ExecutionMsg>) {
+        let (asker, answer) = oneshot::channel();
+        self.to_session(|_| SessionMsg::Inspect(asker));
+        let myself = myself.clone();
+        drop(tokio::spawn(async move { myself.cast(ExecutionMsg::Seen(answer.await.ok())) }));
     }
 
     fn settle(&mut self, outcome: Outcome) {

@@ -27,11 +27,11 @@ use crate::{
         session::{Broken, Ending, Timer},
         supervisor::LeaseId,
     },
-    outcome::{Death, DeathCause, Event, Generation, LostCause},
+    outcome::{Activity, Death, DeathCause, Event, Failure, Generation, LostCause},
     protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
-    request::{Label, Tenant},
+    request::{Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
-    worker::Worker,
+    worker::{Sighting, Worker},
 };
 
 /// Told to the supervisor.
@@ -112,7 +112,7 @@ pub(crate) struct Job {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) frame: Bytes,
     pub(crate) deadline: Option<std::time::Duration>,
-    pub(crate) max_output: Option<u64>,
+    pub(crate) limits: Limits,
 }
 
 /// A caller that waits for a session of its own.
@@ -129,6 +129,7 @@ pub(crate) struct Granted {
     pub(crate) slot: usize,
     pub(crate) generation: Generation,
     pub(crate) pid: Option<u32>,
+    pub(crate) session: ActorRef<SessionMsg>,
 }
 
 /// Told to a session.
@@ -150,6 +151,10 @@ pub(crate) enum SessionMsg {
     Interrupt(ExecutionId),
     /// Execution: pass this on to its code.
     Send(ExecutionId, Box<ToWorker>),
+    /// Session handle, execution: what is the worker doing?
+    Inspect(Asker),
+    /// Helper task: this is what was seen of the worker.
+    Sighted(Box<Sighting>),
     /// Own timers.
     Elapsed(Timer),
     /// Supervisor: see how the worker is.
@@ -190,15 +195,28 @@ pub(crate) enum ExecutionMsg {
     Interrupt,
     /// Handle: the answer to an input request; `None` is the end of the input.
     Input { request: u64, value: Option<String> },
+    /// Handle: what is my worker doing?
+    Inspect(Asker),
+    /// Helper task: what the worker was doing at the deadline, if its session could say.
+    Seen(Option<Box<Activity>>),
     /// Own timer.
     Deadline,
 }
 
+/// Wants to know what a worker is doing. Dropped when nobody can say.
+pub(crate) type Asker = oneshot::Sender<Box<Activity>>;
+
 /// What a session tells an execution.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    Started { session: ActorRef<SessionMsg>, pid: Option<u32>, generation: Generation },
+    Started {
+        session: ActorRef<SessionMsg>,
+        pid: Option<u32>,
+        generation: Generation,
+    },
     Event(Event, Credit),
+    /// It used more than it may, and how it has failed by that.
+    Exceeded(Failure),
     Ended(Ending),
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use bytes::{Bytes, BytesMut};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use smallvec::SmallVec;
-use tracing::{debug, info, trace, warn};
+use tokio::time::Instant;
 
 use crate::{
     actor::{
@@ -20,13 +20,18 @@ use crate::{
         timers::Timers,
         writer::{Refusal, Writer},
     },
-    machine::session::{Broken, Effect, Ending, Input, Limits, Noted, Session as Machine, Timer},
+    log::{debug, info, trace, warn},
+    machine::session::{Broken, Effect, Ending, Input, Limits, Session as Machine, Timer},
     outcome::{Event, Generation, Lost, LostCause},
-    protocol::{Codec, ExecutionId, Init, Level, Stream, ToWorker},
-    session::SessionEvent,
+    protocol::{Codec, ExecutionId, Init, Stream, ToWorker},
     status::SessionState,
     worker::{Control, Worker},
 };
+
+mod aside;
+mod examine;
+
+use examine::Memory;
 
 /// Partial writes of one session after which they are logged.
 const PARTIAL_WRITES_LOGGED_AT: u64 = 100;
@@ -67,6 +72,7 @@ pub(crate) struct State {
     timers: Timers<Timer>,
     tail: Tail,
     background: Option<Feed>,
+    memory: Memory,
     effects: Vec<Effect>,
     progress: SmallVec<[Progress; 2]>,
     supervisor: ActorRef<SupervisorMsg>,
@@ -108,6 +114,8 @@ impl Actor for Session {
             SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id), Credit::free()),
             SessionMsg::Interrupt(id) => state.step(&myself, Input::Interrupt(id), Credit::free()),
             SessionMsg::Send(id, message) => state.step(&myself, Input::Send(id, *message), Credit::free()),
+            SessionMsg::Inspect(asker) => state.examine_for(&myself, Some(asker)),
+            SessionMsg::Sighted(sighting) => state.sighted(&myself, *sighting),
             SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::free()),
             SessionMsg::Look => state.look(&myself),
             SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::free()),
@@ -158,6 +166,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         timers: Timers::new(),
         tail: Tail::new(),
         background: None,
+        memory: Memory::default(),
         effects,
         progress: SmallVec::new(),
         supervisor,
@@ -189,9 +198,12 @@ impl State {
             // The supervisor never does this; if it did, dropping the charge hands the execution back unstarted.
             return drop(charge);
         }
-        let id = charge.id;
+        let (id, cpu) = (charge.id, charge.cpu);
         self.current = Some(charge);
         self.step(myself, Input::Assign(id), Credit::free());
+        if let Some(limit) = cpu {
+            self.step(myself, Input::Meter(limit), Credit::free());
+        }
     }
 
     fn step(&mut self, myself: &ActorRef<SessionMsg>, input: Input, credit: Credit) {
@@ -220,6 +232,9 @@ impl State {
             Effect::Write(message) => self.write_message(&message),
             Effect::Execute(id) => self.execute(id),
             Effect::Interrupt => self.control.interrupt(),
+            Effect::Examine => self.examine(myself),
+            Effect::Measure => self.machine.step(Input::Measured(self.control.vitals()), &mut self.effects),
+            Effect::Exceeded(_, excess) => self.progress.push(Progress::Exceeded(excess)),
             Effect::Kill => self.control.kill(),
             Effect::Arm(timer, wait) => {
                 let myself = myself.clone();
@@ -295,11 +310,13 @@ impl State {
     fn started(&mut self, myself: &ActorRef<SessionMsg>, id: ExecutionId) {
         let Some(charge) = self.current.as_mut().filter(|charge| charge.id == id) else { return };
         charge.started();
+        self.memory.began = Some(Instant::now());
         let (pid, generation) = (self.pid, self.generation);
         self.progress.push(Progress::Started { session: myself.clone(), pid, generation });
     }
 
     fn event(&mut self, event: Event, credit: Credit) {
+        self.memory.printed = Some(Instant::now());
         if let Event::Output { stream: Stream::Stderr, data } = &event {
             self.tail.push(data);
         }
@@ -315,6 +332,7 @@ impl State {
         if let Some(charge) = self.current.take() {
             charge.discharge();
         }
+        (self.memory.began, self.memory.printed) = (None, None);
     }
 
     /// Tells the execution what has gathered for it.
@@ -325,53 +343,6 @@ impl State {
         let progress = std::mem::take(&mut self.progress);
         if let Some(charge) = &self.current {
             charge.tell(progress);
-        }
-    }
-
-    /// Output while nothing runs belongs to the session, never to what runs next.
-    fn background(&mut self, event: Event) {
-        let (stream, data) = match event {
-            Event::Output { stream, data } => (stream, data),
-            Event::Dropped { bytes } => {
-                self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
-                return;
-            }
-            Event::Started { .. } | Event::Display(_) | Event::Input(_) => return,
-        };
-        if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
-            self.tail.push(&data);
-        }
-        let (bytes, event) = (data.len() as u64, SessionEvent::Background { stream, data });
-        if !self.background.as_ref().is_some_and(|feed| feed.offer(event)) {
-            self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
-        }
-    }
-
-    fn note(&mut self, noted: Noted) {
-        let (slot, pid) = (self.slot, self.pid);
-        match noted {
-            Noted::Late(id) => {
-                self.ledger.late_frames.fetch_add(1, Relaxed);
-                debug!(slot, pid, execution = %id, "late frame dropped");
-            }
-            Noted::UnknownType(name) => warn!(slot, pid, name, "message of an unknown type"),
-            Noted::Complaint(what) => warn!(slot, pid, what, "the worker complains"),
-            Noted::Log { level, message } => match level {
-                Level::Error | Level::Warn => warn!(slot, pid, "worker: {message}"),
-                Level::Info => info!(slot, pid, "worker: {message}"),
-                Level::Debug => debug!(slot, pid, "worker: {message}"),
-            },
-        }
-    }
-
-    /// Has the machine look at the worker, and shows what was seen.
-    fn look(&mut self, myself: &ActorRef<SessionMsg>) {
-        let vitals = self.control.vitals();
-        self.step(myself, Input::Look(vitals), Credit::free());
-        self.gauge.seen(vitals, self.machine.is_unresponsive());
-        let free = matches!(self.machine.state(), SessionState::Ready | SessionState::Idle);
-        if let Some(vitals) = vitals.filter(|_| free) {
-            self.notify(SessionNotice::Measured(vitals.memory));
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::{
     machine::session::Ending,
-    outcome::{Cancelled, DeathCause, Failure, Lost, LostCause, Outcome, Phase, Rung, TimedOut},
+    outcome::{Activity, Cancelled, DeathCause, Failure, Lost, LostCause, Outcome, Phase, Rung, TimedOut},
 };
 
 #[cfg(test)]
@@ -33,8 +33,10 @@ pub(crate) enum Input {
     Cancel { reason: Option<String> },
     /// Its deadline has passed.
     Deadline { after: Duration },
-    /// It has printed more than it may.
-    Exceeded { limit: u64, printed: u64 },
+    /// What its worker was doing at the deadline, if anybody could say.
+    Seen(Option<Box<Activity>>),
+    /// It has used more than it may, and how it has failed by that.
+    Exceeded(Failure),
 }
 
 /// What is to be done.
@@ -44,6 +46,8 @@ pub(crate) enum Effect {
     Withdraw,
     /// Ask the session to stop it.
     Stop,
+    /// Ask the session what its worker is doing.
+    Look,
     /// Ask the supervisor for another worker: the first died before it started the code.
     Requeue,
     /// Tell the caller how it ended.
@@ -61,8 +65,8 @@ enum Stop {
     Deadline {
         after: Duration,
     },
-    /// It printed too much: how it has failed by that.
-    Output(Failure),
+    /// It used too much: how it has failed by that.
+    Excess(Failure),
 }
 
 /// The machine. `step` is total.
@@ -70,14 +74,28 @@ enum Stop {
 pub(crate) struct Execution {
     phase: Phase,
     stop: Option<Stop>,
+    /// Its deadline has passed, and is told as soon as it is known what its worker was doing.
+    late: Option<TimedOut>,
     settled: bool,
+    /// The session is done with it.
+    over: bool,
     may_requeue: bool,
+    /// Bytes that its value may have.
+    max_result: Option<u64>,
 }
 
 impl Execution {
     /// A new one, in the waiting line. A leased session cannot be replaced: then it `may_requeue` not.
-    pub(crate) fn new(may_requeue: bool) -> Self {
-        Self { phase: Phase::Queued, stop: None, settled: false, may_requeue }
+    pub(crate) fn new(may_requeue: bool, max_result: Option<u64>) -> Self {
+        Self {
+            phase: Phase::Queued,
+            stop: None,
+            late: None,
+            settled: false,
+            over: false,
+            may_requeue,
+            max_result,
+        }
     }
 
     /// Takes one input and says what is to be done.
@@ -89,11 +107,9 @@ impl Execution {
             Input::Ended(ending) => self.ended(ending, effects),
             Input::Withdrawn => {
                 let outcome = match self.stop.take() {
-                    Some(Stop::Deadline { after }) => self.timed_out(after),
-                    Some(Stop::Cancel { reason }) => {
-                        Outcome::Cancelled(Cancelled { rung: Rung::Queued, reason })
-                    }
-                    Some(Stop::Output(excess)) => Outcome::Failed(excess),
+                    Some(Stop::Deadline { after }) => Outcome::TimedOut(self.timed_out(after)),
+                    Some(Stop::Cancel { reason }) => Outcome::Cancelled(Cancelled::new(Rung::Queued, reason)),
+                    Some(Stop::Excess(excess)) => Outcome::Failed(excess),
                     None => Outcome::Lost(Lost { started: false, cause: LostCause::ActorGone("execution") }),
                 };
                 self.finish(outcome, effects);
@@ -103,9 +119,8 @@ impl Execution {
             }
             Input::Cancel { reason } => self.stop(Stop::Cancel { reason }, effects),
             Input::Deadline { after } => self.stop(Stop::Deadline { after }, effects),
-            Input::Exceeded { limit, printed } => {
-                self.stop(Stop::Output(Failure::OutputLimit { limit, printed }), effects);
-            }
+            Input::Seen(activity) => self.seen(activity, effects),
+            Input::Exceeded(failure) => self.stop(Stop::Excess(failure), effects),
         }
     }
 
@@ -118,10 +133,13 @@ impl Execution {
     }
 
     fn stop(&mut self, stop: Stop, effects: &mut Vec<Effect>) {
-        // A deadline is told when it passes, also while a cancel is on its way.
-        if let (Stop::Deadline { after }, Phase::Assigned | Phase::Running) = (&stop, self.phase) {
-            let outcome = self.timed_out(*after);
-            self.settle(outcome, effects);
+        // A deadline is told when it passes, also while a cancel is on its way. The look comes before the interrupt.
+        if let (Stop::Deadline { after }, Phase::Assigned | Phase::Running) = (&stop, self.phase)
+            && self.late.is_none()
+            && !self.settled
+        {
+            self.late = Some(self.timed_out(*after));
+            effects.push(Effect::Look);
         }
         if self.stop.is_some() {
             return;
@@ -133,29 +151,47 @@ impl Execution {
         });
     }
 
+    fn seen(&mut self, activity: Option<Box<Activity>>, effects: &mut Vec<Effect>) {
+        let Some(late) = self.late.take() else { return };
+        self.settle(Outcome::TimedOut(TimedOut { activity, ..late }), effects);
+        if self.over {
+            effects.push(Effect::Finish);
+        }
+    }
+
     fn ended(&mut self, ending: Ending, effects: &mut Vec<Effect>) {
+        if self.late.is_some() {
+            self.over = true;
+            return;
+        }
         let outcome = match (ending, &self.stop) {
-            (Ending::Completed(_) | Ending::Failed(_) | Ending::Stopped(_), Some(Stop::Output(excess))) => {
+            (Ending::Completed(_) | Ending::Failed(_) | Ending::Stopped(_), Some(Stop::Excess(excess))) => {
                 Outcome::Failed(excess.clone())
             }
-            (Ending::Lost(lost), Some(Stop::Output(excess))) if disobeyed(&lost) => {
+            (Ending::Lost(lost), Some(Stop::Excess(excess))) if disobeyed(&lost) => {
                 Outcome::Failed(excess.clone())
             }
-            (Ending::Completed(completion), _) => Outcome::Completed(completion),
+            (Ending::Completed(completion), _) => match self.max_result {
+                Some(limit) if completion.weight() > limit => {
+                    Outcome::Failed(Failure::ResultLimit { limit, size: completion.weight() })
+                }
+                Some(_) | None => Outcome::Completed(completion),
+            },
             (Ending::Failed(failure), _) => Outcome::Failed(failure),
             (Ending::Stopped(rung), Some(Stop::Cancel { reason })) => {
-                Outcome::Cancelled(Cancelled { rung, reason: reason.clone() })
+                Outcome::Cancelled(Cancelled::new(rung, reason.clone()))
             }
-            (Ending::Stopped(_), Some(Stop::Deadline { after })) => self.timed_out(*after),
+            (Ending::Stopped(_), Some(Stop::Deadline { after })) => Outcome::TimedOut(self.timed_out(*after)),
             (Ending::Stopped(_), None) => Outcome::Failed(Failure::Protocol {
                 what: "it said that the execution was cancelled, and nobody had asked".into(),
             }),
             (Ending::Lost(lost), Some(Stop::Cancel { reason })) if disobeyed(&lost) => {
-                Outcome::Cancelled(Cancelled { rung: Rung::Kill, reason: reason.clone() })
+                let activity = activity(lost);
+                Outcome::Cancelled(Cancelled { rung: Rung::Kill, reason: reason.clone(), activity })
             }
             // Also when a stop is on its way: the worker proved that the code did not start.
             (Ending::Lost(lost), Some(Stop::Cancel { reason })) if !lost.started => {
-                Outcome::Cancelled(Cancelled { rung: Rung::Queued, reason: reason.clone() })
+                Outcome::Cancelled(Cancelled::new(Rung::Queued, reason.clone()))
             }
             (Ending::Lost(lost), None) if !lost.started && self.may_requeue => {
                 self.may_requeue = false;
@@ -167,8 +203,8 @@ impl Execution {
         self.finish(outcome, effects);
     }
 
-    fn timed_out(&self, after: Duration) -> Outcome {
-        Outcome::TimedOut(TimedOut { after, phase: self.phase })
+    fn timed_out(&self, after: Duration) -> TimedOut {
+        TimedOut::new(after, self.phase)
     }
 
     fn settle(&mut self, outcome: Outcome, effects: &mut Vec<Effect>) {
@@ -181,6 +217,11 @@ impl Execution {
         self.settle(outcome, effects);
         effects.push(Effect::Finish);
     }
+}
+
+/// What the worker was doing that was killed for it.
+fn activity(lost: Lost) -> Option<Box<Activity>> {
+    if let LostCause::Died(death) = lost.cause { death.activity } else { None }
 }
 
 fn disobeyed(lost: &Lost) -> bool {

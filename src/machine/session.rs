@@ -9,12 +9,13 @@
 use std::collections::VecDeque;
 
 use crate::{
-    config::LATE_IDS_MAX,
+    config::{EXAMINE_LIMIT, LATE_IDS_MAX},
     machine::{
+        budget::{Budget, Finding},
         health::{Health, Sign},
         ladder::{Ladder, Step},
     },
-    outcome::{DeathCause, Event},
+    outcome::{Activity, DeathCause, Event, Failure},
     protocol::{self, ExecutionId, Ping, ToWorker},
     status::{SessionState, Vitals},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Session {
     ended: VecDeque<ExecutionId>,
     probes: u64,
     health: Health,
+    /// What the worker was doing before it was killed for not obeying.
+    seen: Option<Box<Activity>>,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,10 @@ struct Run {
     /// The number that the next output frame must have.
     next_seq: u64,
     ladder: Option<Ladder>,
+    /// Its grace is over, and somebody looks what its worker is doing.
+    examined: bool,
+    /// Processor time that it may use, until it has used it up.
+    budget: Option<Budget>,
     told: Told,
 }
 
@@ -74,7 +81,15 @@ enum Told {
 
 impl Run {
     fn new(id: ExecutionId) -> Self {
-        Self { id, started: false, next_seq: 0, ladder: None, told: Told::Running }
+        Self {
+            id,
+            started: false,
+            next_seq: 0,
+            ladder: None,
+            examined: false,
+            budget: None,
+            told: Told::Running,
+        }
     }
 }
 
@@ -86,7 +101,7 @@ impl Session {
         warmup: Option<ExecutionId>,
         effects: &mut Vec<Effect>,
     ) -> Self {
-        effects.push(Effect::Arm(Timer::Start, limits.ready_timeout));
+        effects.push(Effect::Arm(Timer::Start, limits.ready_in));
         Self {
             phase: Phase::Creating,
             limits,
@@ -97,6 +112,7 @@ impl Session {
             ended: VecDeque::new(),
             probes: 0,
             health: Health::default(),
+            seen: None,
         }
     }
 
@@ -130,6 +146,13 @@ impl Session {
             Input::Broken(broken) => self.broken(broken, effects),
             Input::Exited { exit, stderr } => self.exited(exit, stderr, effects),
             Input::Assign(id) => self.assign(id, effects),
+            Input::Meter(limit) => {
+                if let Phase::Busy(run) = &mut self.phase {
+                    run.budget = Some(Budget::new(limit));
+                    effects.push(Effect::Measure);
+                }
+            }
+            Input::Measured(vitals) => self.measured(vitals, effects),
             Input::Cancel(id) => self.cancel(id, effects),
             Input::Interrupt(id) => {
                 if self.runs(id) {
@@ -143,6 +166,7 @@ impl Session {
             }
             Input::Elapsed(timer) => self.elapsed(timer, effects),
             Input::Look(vitals) => self.look(vitals, effects),
+            Input::Examined(activity) => self.examined(activity, effects),
             Input::Stop => self.stop(effects),
             Input::Kill(cause) => self.die(cause, effects),
         }
@@ -200,7 +224,21 @@ impl Session {
                 Effect::Interrupt,
                 Effect::Arm(Timer::Ladder, again_after),
             ]),
-            Step::Kill => self.die(DeathCause::Disobeyed, effects),
+            // Whoever has to explain it wants to know where the code was.
+            Step::Kill => match self.run() {
+                Some(run) if !run.examined => {
+                    run.examined = true;
+                    effects.extend([Effect::Examine, Effect::Arm(Timer::Ladder, EXAMINE_LIMIT)]);
+                }
+                Some(_) | None => self.die(DeathCause::Disobeyed, effects),
+            },
+        }
+    }
+
+    fn examined(&mut self, activity: Box<Activity>, effects: &mut Vec<Effect>) {
+        if self.run().is_some_and(|run| run.examined) {
+            self.seen = Some(activity);
+            self.die(DeathCause::Disobeyed, effects);
         }
     }
 
@@ -229,6 +267,7 @@ impl Session {
                     self.climb(id, step, effects);
                 }
             }
+            Timer::Budget => effects.push(Effect::Measure),
             Timer::Proof => {
                 if let Some(Told::Ended { .. }) = self.run().map(|run| &run.told) {
                     self.die(DeathCause::Disobeyed, effects);
@@ -241,6 +280,20 @@ impl Session {
                     self.die(DeathCause::ChannelClosed, effects);
                 }
             },
+        }
+    }
+
+    /// A worker of which nothing is known any more is about to be found dead.
+    fn measured(&mut self, vitals: Option<Vitals>, effects: &mut Vec<Effect>) {
+        let Some(run) = self.run().filter(|run| run.told == Told::Running) else { return };
+        let (Some(budget), Some(vitals)) = (&mut run.budget, vitals) else { return };
+        match budget.measured(vitals.cpu_time) {
+            Finding::Within(wait) => effects.push(Effect::Arm(Timer::Budget, wait)),
+            Finding::Exceeded(used) => {
+                let excess = Failure::CpuLimit { limit: budget.limit(), used };
+                run.budget = None;
+                effects.push(Effect::Exceeded(run.id, excess));
+            }
         }
     }
 
@@ -267,6 +320,9 @@ impl Session {
 
     /// The worker has answered for `run` and is proven idle.
     fn conclude(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
+        if self.run().is_some_and(|run| run.budget.is_some()) {
+            effects.push(Effect::Disarm(Timer::Budget));
+        }
         if self.ended.len() == LATE_IDS_MAX {
             self.ended.pop_front();
         }

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use super::Activity;
+
 /// An execution that was lost, and whether its code may have run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
@@ -68,11 +70,22 @@ pub struct Death {
     pub exit: Exit,
     /// The end of what it wrote to stderr outside executions, decoded lossily.
     pub stderr: String,
+    /// What it was doing when it was killed, if we looked.
+    pub activity: Option<Box<Activity>>,
+}
+
+impl Death {
+    /// A death of which no more is known.
+    #[must_use]
+    pub fn new(cause: DeathCause, exit: Exit) -> Self {
+        Self { cause, exit, stderr: String::new(), activity: None }
+    }
 }
 
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.cause, self.exit)?;
+        super::summary(f, self.activity.as_deref())?;
         match self.stderr.trim_end() {
             "" => Ok(()),
             stderr => write!(f, "; its stderr ends with:\n{stderr}"),

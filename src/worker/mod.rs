@@ -4,6 +4,7 @@
 //! streams, an exit and a way to end it. [`Spawner`] is the seam: the scripted in-memory worker of the tests
 //! stands behind the same trait as a real process.
 
+mod children;
 mod environment;
 #[cfg(feature = "monitor")]
 pub(crate) mod listener;
@@ -13,7 +14,9 @@ mod process;
 mod program;
 mod python;
 mod scratch;
+mod shortage;
 mod spawner;
+mod stacks;
 mod sweep;
 mod threads;
 mod undertaker;
@@ -27,7 +30,13 @@ use std::{fmt, future::Future, io, pin::Pin, sync::Arc, task};
 use bytes::BytesMut;
 use tokio::io::AsyncRead;
 
-use crate::{config::WorkerSpec, error::SpawnError, outcome::Exit, protocol::Codec, status::Vitals};
+use crate::{
+    config::WorkerSpec,
+    error::SpawnError,
+    outcome::{Child, Exit, Stack},
+    protocol::Codec,
+    status::Vitals,
+};
 
 pub use python::{PythonInfo, python_info};
 pub(crate) use spawner::ProcessSpawner;
@@ -103,6 +112,17 @@ pub trait Outbox: Send + Sync {
     fn poll_writable(&self, context: &mut task::Context<'_>) -> task::Poll<io::Result<()>>;
 }
 
+/// What was seen of a worker from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// What the operating system says of it.
+    pub vitals: Option<Vitals>,
+    /// What its threads do.
+    pub stacks: Vec<Stack>,
+    /// The processes that its code has started.
+    pub children: Vec<Child>,
+}
+
 /// Power over one worker. Dropping it kills the worker and its group.
 pub trait Control: Send {
     /// Asks the running code to stop: rings the worker, and interrupts its children if it has any.
@@ -112,6 +132,11 @@ pub trait Control: Send {
     /// What the operating system says of the worker; `None` if it says nothing.
     fn vitals(&self) -> Option<Vitals> {
         None
+    }
+    /// Looks at what the worker does. What is asked of it is asked before this returns, so that an interrupt that
+    /// follows comes later; the answer may take [`STACKS_LIMIT`](crate::config::STACKS_LIMIT).
+    fn examine(&self) -> Pin<Box<dyn Future<Output = Sighting> + Send>> {
+        Box::pin(std::future::ready(Sighting::default()))
     }
 }
 

@@ -7,12 +7,12 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs, io, mem,
+    io, mem,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -26,15 +26,12 @@ use rustix::{
 };
 
 use super::{
-    oom,
+    children, oom, shortage,
     unsettled::{Pending, Unsettled},
     vitals,
     zygote::Parent,
 };
 use crate::outcome::Exit;
-
-/// Threads of a worker that are asked for children before an interrupt. The first is the one that runs the code.
-const THREADS_ASKED: usize = 32;
 
 /// A process to start. Nothing in it is looked up any more: the program is a path.
 #[derive(Debug)]
@@ -198,9 +195,14 @@ impl Process {
         }
         // Ignored by default, so harmless to a program that does not know it.
         let _ = pidfd_send_signal(&self.pidfd, Signal::URG);
-        if self.is_kept() && has_children(self.id()) {
+        if self.is_kept() && children::any(self.id()) {
             let _ = kill_process_group(self.pid, Signal::INT);
         }
+    }
+
+    /// Has a process that knows the signal write down what it does. To any other, the signal is death.
+    pub(super) fn ask_for_stacks(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::USR2);
     }
 
     /// Once the process is dead: kills what is left of its group, then collects it. `None` while it lives.
@@ -268,24 +270,19 @@ fn exit(status: &WaitIdStatus) -> Exit {
     }
 }
 
-/// Whether any thread of the process has children.
-fn has_children(pid: u32) -> bool {
-    let children = |task: &Path| fs::read(task.join("children")).is_ok_and(|children| !children.is_empty());
-    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
-    children(&tasks.join(pid.to_string()))
-        || fs::read_dir(&tasks)
-            .is_ok_and(|tasks| tasks.take(THREADS_ASKED).flatten().any(|task| children(&task.path())))
-}
-
 /// A process that is not a child of ours, held so that its id cannot become another's meanwhile.
 #[derive(Debug)]
 pub(super) struct Stray(OwnedFd);
 
 impl Stray {
-    /// `None` if there is no such process any more.
-    pub(super) fn hold(pid: u32) -> Option<Self> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
-        pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
+    /// `None` if there is no such process any more. An error is only that this process may open nothing.
+    pub(super) fn hold(pid: u32) -> io::Result<Option<Self>> {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from) {
+            Ok(pidfd) => Ok(Some(Self(pidfd))),
+            Err(error) if shortage::is_one(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Ends it.

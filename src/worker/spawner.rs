@@ -16,11 +16,12 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Control, Spawner, Worker, environment, pipes,
+    Control, Sighting, Spawner, Worker, children, environment, pipes,
     process::{Ends, Launch, Process},
     program,
     python::{self, Interpreter},
     scratch::Scratch,
+    stacks,
     sweep::Estate,
     threads::Threads,
     undertaker::Undertaker,
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     config::{Program, Transport, WorkerSpec},
     error::SpawnError,
+    log,
     outcome::Exit,
     protocol::Codec,
     status::Vitals,
@@ -58,12 +60,18 @@ struct Shared {
 impl Shared {
     /// Starts the undertaker, if there is none yet. Called on the thread that starts processes.
     fn have_undertaker(&self, pool: &str) {
+        if let Err(error) = self.provide_undertaker(pool) {
+            log::warn!(%error, "workers may outlive this host if it is killed");
+        }
+    }
+
+    /// The lock is not held any more when a failure is told.
+    fn provide_undertaker(&self, pool: &str) -> Result<(), SpawnError> {
         let mut undertaker = self.undertaker.lock().unwrap_or_else(PoisonError::into_inner);
         if undertaker.is_none() {
-            let failed =
-                |error: &SpawnError| tracing::warn!(%error, "workers may outlive this host if it is killed");
-            *undertaker = Undertaker::start(pool).inspect_err(failed).ok();
+            *undertaker = Some(Undertaker::start(pool)?);
         }
+        Ok(())
     }
 }
 
@@ -266,6 +274,19 @@ impl Control for Power {
 
     fn vitals(&self) -> Option<Vitals> {
         vitals::of(&self.0)
+    }
+
+    fn examine(&self) -> Pin<Box<dyn Future<Output = Sighting> + Send>> {
+        let vitals = vitals::of(&self.0);
+        let children = self.0.while_it_is_ours(children::of).unwrap_or_default();
+        let asked = stacks::ask(&self.0);
+        Box::pin(async move {
+            let stacks = match asked {
+                Some(file) => stacks::read(file).await,
+                None => Vec::new(),
+            };
+            Sighting { vitals, stacks, children }
+        })
     }
 }
 

@@ -28,6 +28,7 @@ mod leaks;
 mod life;
 mod programs;
 mod python;
+mod scarce;
 mod zygote;
 
 /// What takes this long hangs.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(crate) fn died(started: bool, cause: DeathCause, exit: Exit) -> Outcome {
-    let death = Death { cause, exit, stderr: String::new() };
+    let death = Death::new(cause, exit);
     Outcome::Lost(Lost { started, cause: LostCause::Died(death) })
 }
 
@@ -24,6 +24,25 @@ fn given(workers: &ScriptedSpawner, code: &str) -> usize {
     let is_it =
         |fact: &Fact| matches!(fact, Fact::Received(ToWorker::Execute(execute)) if execute.code == code);
     workers.log().iter().filter(|entry| is_it(&entry.fact)).count()
+}
+
+/// A worker without a pipe for stderr of its own tells of it in frames: its last words are in the story all the same.
+#[tokio::test(start_paused = true)]
+async fn the_last_words_of_a_worker_are_told_whichever_way_they_came() {
+    guarded(async {
+        let pool = Pool::start(first_does(|mut stage: Stage, id| async move {
+            stage.output(id, Stream::Stderr, "cannot go on").await;
+            Err(Exit::Code(3))
+        }))
+        .await;
+        let Outcome::Lost(Lost { started: true, cause: LostCause::Died(death) }) = pool.outcome("x").await
+        else {
+            panic!("its worker died")
+        };
+        assert_eq!((death.exit, &*death.stderr), (Exit::Code(3), "cannot go on"));
+        pool.close().await;
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn cancelled(rung: Rung) -> Outcome {
-    Outcome::Cancelled(Cancelled { rung, reason: None })
+    Outcome::Cancelled(Cancelled::new(rung, None))
 }
 
 /// Also E13: the text of the refusal.
@@ -97,10 +97,7 @@ async fn a_cancel_that_is_obeyed_keeps_the_worker() {
         let begun = Instant::now();
         execution.cancel_because("changed my mind");
         let reason = Some("changed my mind".to_owned());
-        assert_eq!(
-            execution.outcome().await,
-            Outcome::Cancelled(Cancelled { rung: Rung::Interrupt, reason })
-        );
+        assert_eq!(execution.outcome().await, Outcome::Cancelled(Cancelled::new(Rung::Interrupt, reason)));
         assert_eq!(next.outcome().await.value(), Some(&1.into()));
         assert_eq!(begun.elapsed(), Duration::from_millis(30));
         pool.close().await;
@@ -197,7 +194,10 @@ async fn f52_a_deadline_is_told_when_it_passes_wherever_the_execution_is() {
             let after = Duration::from_millis(700);
             let begun = Instant::now();
             let execution = pool.runtime.execute(Request::python(code).deadline(after)).await.unwrap();
-            assert_eq!(execution.outcome().await, Outcome::TimedOut(TimedOut { after, phase }));
+            assert_eq!(
+                execution.outcome().await.without_activity(),
+                Outcome::TimedOut(TimedOut::new(after, phase))
+            );
             assert_eq!(begun.elapsed(), after);
             drop(before);
             pool.close().await;

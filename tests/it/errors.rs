@@ -62,7 +62,7 @@ fn refusals_of_requests_say_which_limit_and_what_to_do() {
 fn refusals_of_starts_name_the_program_and_the_reason() {
     let program = PathBuf::from("/opt/worker");
     let denied = io::Error::from_raw_os_error(13);
-    let death = Death { cause: DeathCause::Itself, exit: Exit::Code(3), stderr: "no licence\n".into() };
+    let death = Death { stderr: "no licence\n".into(), ..Death::new(DeathCause::Itself, Exit::Code(3)) };
     for (error, expected) in [
         (
             StartError::from(SpawnError::NotFound { program: program.clone(), path_searched: None }),

@@ -54,7 +54,7 @@ async fn every_operation_is_listed_with_its_state_and_stopped_by_its_id() {
         for (execution, rung) in held.into_iter().zip([Rung::Interrupt, Rung::Queued].repeat(2)).rev() {
             let id = execution.id();
             pool.runtime.cancel(id).await.unwrap();
-            assert_eq!(execution.outcome().await, Outcome::Cancelled(Cancelled { rung, reason: None }));
+            assert_eq!(execution.outcome().await, Outcome::Cancelled(Cancelled::new(rung, None)));
             tokio::time::sleep(Duration::from_millis(1)).await;
             assert!(pool.runtime.cancel(id).await.is_err(), "it has ended");
         }
@@ -81,7 +81,10 @@ async fn every_operation_ends_at_its_deadline_wherever_it_is() {
             (pool.runtime.execute(limited()).await.unwrap(), Phase::Queued),
         ];
         for (execution, phase) in held {
-            assert_eq!(execution.outcome().await, Outcome::TimedOut(TimedOut { after, phase }));
+            assert_eq!(
+                execution.outcome().await.without_activity(),
+                Outcome::TimedOut(TimedOut::new(after, phase))
+            );
             assert_eq!(begun.elapsed(), after);
         }
         drop(session);

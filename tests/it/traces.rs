@@ -30,10 +30,7 @@ struct Log(Arc<Mutex<Vec<String>>>);
 impl Log {
     /// Hears everything of this thread until the guard is dropped.
     fn hear() -> (Self, DefaultGuard) {
-        // Tests without a log run beside this one. What they reach first would be marked as of no interest to anybody,
-        // if there were not always somebody who is interested.
-        static ALWAYS: Once = Once::new();
-        ALWAYS.call_once(|| drop(tracing::subscriber::set_global_default(Interested)));
+        be_interested();
         let log = Self::default();
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)
@@ -52,6 +49,13 @@ impl Log {
         let lines = self.lines("session ");
         lines.iter().map(|line| (between(line, "session ", " |"), between(line, "cause=", " |"))).collect()
     }
+}
+
+/// Tests without a log run beside those with one. What they reach first would be marked as of no interest to anybody, if
+/// there were not always somebody who is interested.
+pub(crate) fn be_interested() {
+    static ALWAYS: Once = Once::new();
+    ALWAYS.call_once(|| drop(tracing::subscriber::set_global_default(Interested)));
 }
 
 /// Wants to hear everything, and forgets it.
@@ -242,17 +246,17 @@ async fn persistent_stress_in_writing_is_counted_and_logged_once() {
 fn outcomes_say_what_happened_and_what_to_do() {
     let after = Duration::from_secs(3);
     let died = |cause| {
-        let death = Death { cause, exit: Exit::Signal(9), stderr: "Killed\n".into() };
+        let death = Death { stderr: "Killed\n".into(), ..Death::new(cause, Exit::Signal(9)) };
         Outcome::Lost(Lost { started: true, cause: LostCause::Died(death) })
     };
     let killed = "(signal 9, SIGKILL); its stderr ends with:\nKilled";
     for (outcome, expected) in [
         (
-            Outcome::TimedOut(TimedOut { after, phase: Phase::Queued }),
+            Outcome::TimedOut(TimedOut::new(after, Phase::Queued)),
             "timed out after 3s while it waited for a worker".to_owned(),
         ),
         (
-            Outcome::TimedOut(TimedOut { after, phase: Phase::Assigned }),
+            Outcome::TimedOut(TimedOut::new(after, Phase::Assigned)),
             "timed out after 3s: its worker had not started it".to_owned(),
         ),
         (
@@ -288,6 +292,6 @@ fn outcomes_say_what_happened_and_what_to_do() {
     ] {
         assert_eq!(outcome.to_string(), expected);
     }
-    let cancelled = Outcome::Cancelled(Cancelled { rung: Rung::Kill, reason: Some("enough".into()) });
+    let cancelled = Outcome::Cancelled(Cancelled::new(Rung::Kill, Some("enough".into())));
     assert!(cancelled.to_string().contains("enough"), "{cancelled}");
 }

@@ -6,7 +6,9 @@
 
 mod cancel;
 mod deaths;
+mod explain;
 mod python;
+mod scarce;
 mod upkeep;
 
 #[path = "../support/mod.rs"]

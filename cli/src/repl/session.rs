@@ -276,12 +276,14 @@ impl Repl {
             Outcome::Lost(lost) => {
                 return self.renew(&format!("the statement was {}", words::lost(&lost))).await;
             }
-            Outcome::Cancelled(Cancelled { rung: Rung::Kill, .. }) => {
-                return self.renew("the code did not stop, so its worker was killed").await;
+            Outcome::Cancelled(Cancelled { rung: Rung::Kill, activity, .. }) => {
+                let doing = activity.map(|activity| activity.summary()).filter(|summary| !summary.is_empty());
+                let doing = doing.map(|doing| format!("; {doing}")).unwrap_or_default();
+                return self.renew(&format!("the code did not stop, so its worker was killed{doing}")).await;
             }
             outcome @ (Outcome::Failed(_) | Outcome::TimedOut(_) | Outcome::Cancelled(_)) => {
                 self.note_failure();
-                self.tell(&outcome.to_string()).await;
+                self.tell(&words::page(&outcome)).await;
             }
         }
         Flow::Go

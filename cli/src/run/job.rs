@@ -169,5 +169,5 @@ fn as_told(outcome: &Outcome, stop: Stop) -> Option<Outcome> {
         ) => Rung::Kill,
         _ => return None,
     };
-    Some(Outcome::Cancelled(Cancelled { rung, reason: None }))
+    Some(Outcome::Cancelled(Cancelled::new(rung, None)))
 }

@@ -1,9 +1,11 @@
 //! The events of `--json`: one object a line. Their names are an interface; the help of `ostler run` lists them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use ostler::{Display, ExecutionId, Failure, Outcome, Phase, Rung, Stream, protocol::MimeData};
+use ostler::{
+    Activity, Display, ExecutionId, Failure, Outcome, Phase, Rung, Stack, Stream, protocol::MimeData,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -57,6 +59,45 @@ pub(crate) struct End<'a> {
     phase: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activity: Option<Doing<'a>>,
+}
+
+/// What the worker was doing.
+#[derive(Debug, Serialize)]
+struct Doing<'a> {
+    running_for: Option<f64>,
+    silent_for: Option<f64>,
+    processors: Option<f64>,
+    memory: Option<u64>,
+    stacks: Vec<Thread<'a>>,
+    children: BTreeMap<u32, &'a str>,
+}
+
+/// One thread, the most recent call first.
+#[derive(Debug, Serialize)]
+struct Thread<'a> {
+    thread: &'a str,
+    main: bool,
+    calls: Vec<String>,
+}
+
+impl<'a> Doing<'a> {
+    fn new(activity: &'a Activity) -> Self {
+        let thread = |stack: &'a Stack| Thread {
+            thread: &stack.thread,
+            main: stack.main,
+            calls: stack.calls.iter().map(ToString::to_string).collect(),
+        };
+        Self {
+            running_for: activity.running_for.map(seconds),
+            silent_for: activity.silent_for.map(seconds),
+            processors: activity.load.map(|load| load.processors()),
+            memory: activity.vitals.map(|vitals| vitals.memory),
+            stacks: activity.stacks.iter().map(thread).collect(),
+            children: activity.children.iter().map(|child| (child.pid, child.command.as_str())).collect(),
+        }
+    }
 }
 
 /// What the code raised.
@@ -108,7 +149,7 @@ impl<'a> What<'a> {
     }
 
     /// `told` is what the outcome is counted as.
-    pub(crate) fn outcome(outcome: &'a Outcome, told: &Outcome, duration: Duration) -> Self {
+    pub(crate) fn outcome(outcome: &'a Outcome, told: &'a Outcome, duration: Duration) -> Self {
         let mut end = End {
             outcome: told.kind(),
             duration: seconds(duration),
@@ -119,6 +160,7 @@ impl<'a> What<'a> {
             rung: None,
             phase: None,
             started: None,
+            activity: told.activity().map(Doing::new),
         };
         if let Outcome::Failed(Failure::Exception(exception)) = outcome {
             end.traceback = exception.text.as_deref();
@@ -225,8 +267,8 @@ mod tests {
     #[test]
     fn each_outcome_says_what_applies_to_it() {
         let after = Duration::from_millis(1500);
-        let cancelled = Outcome::Cancelled(Cancelled { rung: Rung::Kill, reason: None });
-        let timed_out = Outcome::TimedOut(TimedOut { after, phase: Phase::Running });
+        let cancelled = Outcome::Cancelled(Cancelled::new(Rung::Kill, None));
+        let timed_out = Outcome::TimedOut(TimedOut::new(after, Phase::Running));
         let lost = Outcome::Lost(Lost { started: true, cause: LostCause::PoolFailed });
         for (outcome, expected) in [
             (cancelled, "\"outcome\":\"cancelled\",\"duration\":1.5,"),

@@ -142,7 +142,7 @@ impl Outlet {
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_)
                 if self.quiet => {}
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_) => {
-                self.tell(id, &format!("ostler: `{}`: {}", self.label, words::line(shown))).await;
+                self.tell(id, &format!("ostler: `{}`: {}", self.label, words::page(shown))).await;
             }
         }
     }

@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn timed_out() -> Outcome {
-        Outcome::TimedOut(TimedOut { after: Duration::from_secs(2), phase: Phase::Running })
+        Outcome::TimedOut(TimedOut::new(Duration::from_secs(2), Phase::Running))
     }
 
     fn lost() -> Outcome {

@@ -17,7 +17,7 @@ impl State {
     pub(super) fn assign(&mut self, slot: usize, id: ExecutionId) {
         let Some(ticket) = self.tickets.get_mut(&id) else { return };
         ticket.waits = false;
-        let charge = Charge::new(id, ticket.job.frame.clone(), ticket.execution.clone());
+        let charge = Charge::new(&ticket.job, ticket.execution.clone());
         self.tell(slot, SessionMsg::Assign(Box::new(charge)));
     }
 
@@ -35,7 +35,7 @@ impl State {
         };
         let pid = live.gauge.get().pid;
         let _ = live.session.cast(SessionMsg::Leased(request.events.clone()));
-        let granted = Granted { slot, generation: live.generation, pid };
+        let granted = Granted { slot, generation: live.generation, pid, session: live.session.clone() };
         if request.granted.send(Ok(granted)).is_err() {
             // Whoever asked has left.
             return drop(myself.cast(SupervisorMsg::Release(lease)));

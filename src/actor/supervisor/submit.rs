@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorRef};
 use tokio::time::Instant;
-use tracing::warn;
 
 use crate::{
     actor::{
@@ -12,6 +11,7 @@ use crate::{
         messages::{Job, Submission, SupervisorMsg},
         supervisor::{State, Ticket},
     },
+    log::warn,
     machine::supervisor::{Effect, Input, Want},
     protocol::ExecutionId,
 };
@@ -41,7 +41,7 @@ impl State {
             id: job.id,
             label: job.label.clone(),
             deadline: job.deadline,
-            max_output: job.max_output,
+            limits: job.limits,
             may_requeue: lease.is_none(),
             obligation,
             sink,

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use super::{Effect, Execution, Input};
 use crate::{
     machine::session::Ending,
-    outcome::{Cancelled, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome, Phase, Rung, TimedOut},
+    outcome::{
+        Cancelled, Completion, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome, Phase, Rung,
+        TimedOut,
+    },
 };
 
 const AFTER: Duration = Duration::from_secs(3);
@@ -21,7 +24,7 @@ fn stopped() -> Input {
 }
 
 fn death(cause: DeathCause) -> LostCause {
-    LostCause::Died(Death { cause, exit: Exit::Signal(9), stderr: String::new() })
+    LostCause::Died(Death::new(cause, Exit::Signal(9)))
 }
 
 fn lost(started: bool, cause: DeathCause) -> Input {
@@ -30,6 +33,10 @@ fn lost(started: bool, cause: DeathCause) -> Input {
 
 fn cancel() -> Input {
     Input::Cancel { reason: None }
+}
+
+fn seen() -> Input {
+    Input::Seen(None)
 }
 
 fn deadline() -> Input {
@@ -50,6 +57,7 @@ fn words(effects: Vec<Effect>) -> String {
     let word = |effect| match effect {
         Effect::Withdraw => "withdraw".into(),
         Effect::Stop => "stop".into(),
+        Effect::Look => "look".into(),
         Effect::Requeue => "requeue".into(),
         Effect::Settle(outcome) => word(&outcome),
         Effect::Finish => "finish".to_owned(),
@@ -85,17 +93,26 @@ fn each_course_of_events_has_one_outcome() {
         (vec![Started, cancel(), died(true)], "- | stop | lost true, finish"),
         (vec![Started, stopped()], "- | failed, finish"),
         (vec![deadline(), Withdrawn], "withdraw | timed out Queued, finish"),
-        (vec![deadline(), Assigned, stopped()], "withdraw | timed out Assigned, stop | finish"),
-        (vec![Started, deadline(), stopped()], "- | timed out Running, stop | finish"),
-        (vec![Started, deadline(), completed()], "- | timed out Running, stop | finish"),
-        (vec![Started, deadline(), killed()], "- | timed out Running, stop | finish"),
-        (vec![Started, cancel(), deadline(), killed()], "- | stop | timed out Running | finish"),
+        (
+            vec![deadline(), Assigned, seen(), stopped()],
+            "withdraw | look, stop | timed out Assigned | finish",
+        ),
+        (vec![Started, deadline(), seen(), stopped()], "- | look, stop | timed out Running | finish"),
+        (vec![Started, deadline(), completed(), seen()], "- | look, stop | - | timed out Running, finish"),
+        (vec![Started, deadline(), died(true), seen()], "- | look, stop | - | timed out Running, finish"),
+        (vec![Started, deadline(), seen(), killed()], "- | look, stop | timed out Running | finish"),
+        (vec![Started, deadline(), seen(), cancel(), seen()], "- | look, stop | timed out Running | - | -"),
+        (
+            vec![Started, cancel(), deadline(), seen(), killed()],
+            "- | stop | look | timed out Running | finish",
+        ),
+        (vec![deadline(), Started, seen(), stopped()], "withdraw | look, stop | timed out Running | finish"),
         (vec![cancel(), deadline(), Withdrawn], "withdraw | - | cancelled Queued, finish"),
         (vec![Refused(LostCause::ShuttingDown)], "lost false, finish"),
         (vec![died(false), Refused(LostCause::ShuttingDown)], "requeue | lost false, finish"),
     ] {
         let told = format!("{inputs:?}");
-        let mut execution = Execution::new(true);
+        let mut execution = Execution::new(true, None);
         let steps: Vec<_> = inputs
             .into_iter()
             .map(|input| {
@@ -108,7 +125,6 @@ fn each_course_of_events_has_one_outcome() {
     }
 }
 
-/// A leased session cannot be replaced: nothing is handed to another.
 /// Fault 30: however it ends once it was told to stop, that is why.
 #[test]
 fn code_that_prints_too_much_has_failed_by_that() {
@@ -119,9 +135,9 @@ fn code_that_prints_too_much_has_failed_by_that() {
         (lost(true, DeathCause::Itself), false),
     ] {
         let mut effects = Vec::new();
-        let mut execution = Execution::new(true);
+        let mut execution = Execution::new(true, None);
         execution.step(Input::Started, &mut effects);
-        execution.step(Input::Exceeded { limit: 10, printed: 12 }, &mut effects);
+        execution.step(Input::Exceeded(Failure::OutputLimit { limit: 10, printed: 12 }), &mut effects);
         assert_eq!(effects, [Effect::Stop]);
         execution.step(ending, &mut effects);
         let excess = Outcome::Failed(Failure::OutputLimit { limit: 10, printed: 12 });
@@ -129,16 +145,38 @@ fn code_that_prints_too_much_has_failed_by_that() {
     }
 }
 
+/// A value that is too large is no value; anything else is not weighed.
+#[test]
+fn a_value_of_more_bytes_than_it_may_have_has_failed() {
+    let completion = |text: &str| Completion { repr: Some(text.into()), ..Completion::default() };
+    for (ending, limit, expected) in [
+        (Ending::Completed(Box::new(completion("12345"))), Some(5), "completed, finish"),
+        (Ending::Completed(Box::new(completion("123456"))), Some(5), "failed, finish"),
+        (Ending::Completed(Box::new(completion("123456"))), None, "completed, finish"),
+        (Ending::Stopped(Rung::Force), Some(0), "cancelled Force, finish"),
+    ] {
+        let mut execution = Execution::new(true, limit);
+        execution.step(Input::Started, &mut Vec::new());
+        if matches!(ending, Ending::Stopped(_)) {
+            execution.step(cancel(), &mut Vec::new());
+        }
+        let mut effects = Vec::new();
+        execution.step(Input::Ended(ending), &mut effects);
+        assert_eq!(words(effects), expected, "{limit:?}");
+    }
+}
+
+/// A leased session cannot be replaced: nothing is handed to another.
 #[test]
 fn an_execution_of_a_leased_session_is_not_requeued() {
-    let mut execution = Execution::new(false);
+    let mut execution = Execution::new(false, None);
     let mut effects = Vec::new();
     execution.step(lost(false, DeathCause::Itself), &mut effects);
     assert_eq!(words(effects), "lost false, finish");
 }
 
 fn input() -> impl Strategy<Value = u8> {
-    prop_oneof![6 => 0_u8..2, 4 => 2_u8..9, 2 => 9_u8..12]
+    prop_oneof![6 => 0_u8..2, 4 => 2_u8..9, 3 => 9_u8..13]
 }
 
 fn nth(number: u8) -> Input {
@@ -154,6 +192,7 @@ fn nth(number: u8) -> Input {
         8 => Input::Withdrawn,
         9 => cancel(),
         10 => deadline(),
+        11 => seen(),
         _ => Input::Refused(LostCause::PoolFailed),
     }
 }
@@ -165,8 +204,8 @@ proptest! {
     /// end that has an outcome.
     #[test]
     fn in_every_story_there_is_one_outcome(numbers in prop::collection::vec(input(), 1..30)) {
-        let mut execution = Execution::new(true);
-        let (mut settled, mut requeued, mut finished, mut started) = (0, 0, false, false);
+        let mut execution = Execution::new(true, None);
+        let (mut settled, mut requeued, mut finished, mut started, mut looks) = (0, 0, false, false, false);
         for number in numbers {
             if finished {
                 break;
@@ -175,6 +214,7 @@ proptest! {
             let input = nth(number);
             started |= matches!(input, Input::Started);
             let reached = matches!(input, Input::Deadline { .. }) && execution.phase != Phase::Queued;
+            let answered = matches!(input, Input::Seen(_)) && looks;
             execution.step(input, &mut effects);
             for effect in effects {
                 match effect {
@@ -188,11 +228,13 @@ proptest! {
                         prop_assert_eq!(settled, 0, "who has an outcome does not run again");
                     }
                     Effect::Finish => finished = true,
+                    Effect::Look => looks = true,
                     Effect::Withdraw | Effect::Stop => {}
                 }
             }
             prop_assert!(settled <= 1 && requeued <= 1);
-            prop_assert!(!reached || settled == 1, "a deadline is told when it passes");
+            prop_assert!(!reached || settled == 1 || looks, "a deadline is told when it passes");
+            prop_assert!(!answered || settled == 1, "it waits for nothing else than the look");
             prop_assert!(!finished || settled == 1, "an end without an outcome");
         }
     }

@@ -58,7 +58,7 @@ impl Session {
             Phase::Warming(run) | Phase::Busy(run) => (DeathCause::Itself, Some(run)),
             Phase::Creating | Phase::Ready | Phase::Idle => (DeathCause::Itself, None),
         };
-        let death = Death { cause, exit, stderr };
+        let death = Death { cause, exit, stderr, activity: self.seen.take() };
         if let Some(run) = run.filter(|run| run.told == Told::Running && Some(run.id) != self.warmup) {
             let cause = if death.cause == DeathCause::ShuttingDown {
                 LostCause::ShuttingDown

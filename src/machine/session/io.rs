@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    outcome::{Completion, Death, DeathCause, Event, Exit, Failure, Lost, Rung},
+    outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, Lost, Rung},
     protocol::{DecodeError, ExecutionId, FromWorker, Level, ToWorker},
     status::Vitals,
 };
@@ -12,6 +12,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) ready_timeout: Duration,
+    /// What its start has left of that.
+    pub(crate) ready_in: Duration,
     pub(crate) warmup_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) heartbeat_timeout: Duration,
@@ -32,6 +34,10 @@ pub(crate) enum Input {
     Exited { exit: Exit, stderr: String },
     /// The supervisor hands over an execution.
     Assign(ExecutionId),
+    /// What was assigned may use this much processor time.
+    Meter(Duration),
+    /// What the operating system says of the worker, as it was asked with [`Effect::Measure`].
+    Measured(Option<Vitals>),
     /// Stop this execution, if it is the one that runs.
     Cancel(ExecutionId),
     /// Raise `KeyboardInterrupt` in this execution; it is not a cancel, and nothing follows if the code goes on.
@@ -42,6 +48,8 @@ pub(crate) enum Input {
     Elapsed(Timer),
     /// Once a second: what the operating system says of the worker, if it says anything.
     Look(Option<Vitals>),
+    /// What the worker was doing, as it was asked with [`Effect::Examine`].
+    Examined(Box<Activity>),
     /// End the worker: politely when it is idle, at once when it is not.
     Stop,
     /// End the worker at once.
@@ -58,6 +66,7 @@ impl Input {
             Self::Broken(_) => "broken channel",
             Self::Exited { .. } => "exit",
             Self::Assign(_) => "assignment",
+            Self::Meter(_) | Self::Measured(_) | Self::Elapsed(Timer::Budget) => "processor time",
             Self::Cancel(_) => "cancel",
             Self::Interrupt(_) => "interrupt",
             Self::Send(..) => "message",
@@ -66,6 +75,7 @@ impl Input {
             Self::Elapsed(Timer::Proof) => "no proof",
             Self::Elapsed(Timer::Exit) => "no exit",
             Self::Look(_) => "health check",
+            Self::Examined(_) => "end of grace",
             Self::Stop => "stop",
             Self::Kill(_) => "kill",
         }
@@ -92,6 +102,8 @@ pub(crate) enum Timer {
     Ladder,
     /// For the proof that the worker is idle after it answered wrongly.
     Proof,
+    /// For the next look at the processor time that was used.
+    Budget,
     /// For the end of the process, after its channel closed or it was asked to go.
     Exit,
 }
@@ -105,6 +117,12 @@ pub(crate) enum Effect {
     Execute(ExecutionId),
     /// Ring the worker and interrupt its children.
     Interrupt,
+    /// See what the worker is doing.
+    Examine,
+    /// See how much processor time the worker has used.
+    Measure,
+    /// The execution used more than it may.
+    Exceeded(ExecutionId, Failure),
     /// Kill the worker and its group.
     Kill,
     Arm(Timer, Duration),

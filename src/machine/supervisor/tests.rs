@@ -14,6 +14,7 @@ use crate::{
 mod admit;
 mod renew;
 mod story;
+mod wear;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,13 +23,15 @@ struct Bench {
     pool: Pool,
     now: Instant,
     effects: Vec<Effect>,
+    /// When the pool asked to be woken.
+    alarm: Option<Instant>,
 }
 
 impl Bench {
     fn new(config: PoolConfig) -> Self {
         #[expect(clippy::disallowed_methods, reason = "some instant has to come first")]
         let now = Instant::now();
-        Self { pool: Pool::new(config, now), now, effects: Vec::new() }
+        Self { pool: Pool::new(config, now), now, effects: Vec::new(), alarm: None }
     }
 
     /// A pool of this size whose workers are all idle.
@@ -46,6 +49,11 @@ impl Bench {
     fn step(&mut self, input: Input) -> &[Effect] {
         self.effects.clear();
         self.pool.step(input, self.now, 0.0, &mut self.effects);
+        for effect in &self.effects {
+            if let Effect::Tick(wait) = effect {
+                self.alarm = Some(self.now + *wait);
+            }
+        }
         &self.effects
     }
 }
@@ -61,7 +69,7 @@ impl Bench {
 }
 
 fn dead(slot: usize, generation: u64) -> Input {
-    let death = Death { cause: DeathCause::Itself, exit: Exit::Signal(9), stderr: String::new() };
+    let death = Death::new(DeathCause::Itself, Exit::Signal(9));
     Input::Terminated { slot, generation: Generation(generation), death: Box::new(death) }
 }
 
@@ -176,7 +184,7 @@ fn a_worker_of_another_version_fails_the_pool_at_once() {
     let mut bench = Bench::idle(1);
     bench.step(Input::Submit(id(1), Want::default()));
     let cause = DeathCause::Version { expected: 1, got: 2 };
-    let death = Box::new(Death { cause, exit: Exit::Signal(9), stderr: String::new() });
+    let death = Box::new(Death::new(cause, Exit::Signal(9)));
     bench.step(dead(0, 1));
     bench.step(Input::Requeue(id(1)));
     let effects = bench.step(Input::Terminated { slot: 0, generation: Generation(2), death });

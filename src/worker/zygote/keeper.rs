@@ -124,7 +124,7 @@ impl Keeper {
     }
 
     async fn started(&mut self, zygote: Alive) {
-        tracing::debug!(pid = zygote.process.id(), "zygote ready");
+        crate::log::debug!(pid = zygote.process.id(), "zygote ready");
         self.stage = Stage::Ready(Box::new(zygote), Instant::now());
         self.was_ready = true;
         for (birth, reply) in std::mem::take(&mut self.waiting) {
@@ -166,13 +166,13 @@ impl Keeper {
     fn retry(&mut self, why: &str) {
         let after = backoff(self.failures);
         self.failures = self.failures.saturating_add(1);
-        tracing::warn!(why, again_in = ?after, "the zygote is gone; workers are started without it");
+        crate::log::warn!(why, again_in = ?after, "the zygote is gone; workers are started without it");
         self.stage = Stage::Dead(Instant::now() + after);
     }
 
     fn warn(&mut self, why: &str) {
         if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(why, "workers are not forked, but started without the zygote");
+            crate::log::warn!(why, "workers are not forked, but started without the zygote");
         }
     }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use ostler::{
-    DeathCause, LostCause, Outcome, Phase, PoolConfig, RestartPolicy, Rung, Runtime, SubmitError, Transport,
-    WorkerSpec,
+    Cancelled, DeathCause, LostCause, Outcome, Phase, PoolConfig, RestartPolicy, Rung, Runtime, SubmitError,
+    TimedOut, Transport, WorkerSpec,
     testing::{ScriptedSpawner, actor_of, supervisor_of},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -337,8 +337,8 @@ fn words(ending: &Ending) -> String {
             }
             other => format!("lost {} {other:?}", lost.started),
         },
-        Outcome::Cancelled(cancelled) => format!("{cancelled:?}"),
-        Outcome::TimedOut(timed_out) => format!("{timed_out:?}"),
+        Outcome::Cancelled(Cancelled { rung, reason, .. }) => format!("Cancelled {rung:?} {reason:?}"),
+        Outcome::TimedOut(TimedOut { after, phase, .. }) => format!("TimedOut {after:?} {phase:?}"),
         Outcome::Completed(_) | Outcome::Failed(_) => outcome.kind().into(),
     }
 }

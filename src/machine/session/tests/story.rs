@@ -8,6 +8,8 @@ use std::{
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 
+use crate::status::Vitals;
+
 use super::{
     Bench, Broken, DeathCause, Effect, Ending, ErrorKind, ExecutionId, GRACE, Input, SessionState, Timer,
     ToWorker, WARMUP, error, exited, heartbeat, is_legal, output, printed, ready, result, started,
@@ -38,6 +40,9 @@ enum Beat {
     Printed,
     Elapses(u8),
     StaleTimer(u8),
+    Metered,
+    Measured(u8),
+    Examined,
     Closes,
     StopsReading,
     Stop,
@@ -65,6 +70,9 @@ fn beat() -> impl Strategy<Value = Beat> {
         3 => Just(Beat::Printed),
         3 => any::<u8>().prop_map(Beat::Elapses),
         1 => any::<u8>().prop_map(Beat::StaleTimer),
+        1 => Just(Beat::Examined),
+        1 => Just(Beat::Metered),
+        2 => any::<u8>().prop_map(Beat::Measured),
         1 => prop_oneof![
             Just(Beat::WrongOutput), Just(Beat::LateResult), Just(Beat::Stranger), Just(Beat::Closes),
             Just(Beat::StopsReading), Just(Beat::Stop), Just(Beat::Kill), Just(Beat::Exits)
@@ -93,7 +101,7 @@ struct Story {
     deaths: u32,
 }
 
-const TIMERS: [Timer; 4] = [Timer::Start, Timer::Ladder, Timer::Proof, Timer::Exit];
+const TIMERS: [Timer; 5] = [Timer::Start, Timer::Ladder, Timer::Proof, Timer::Budget, Timer::Exit];
 
 impl Story {
     fn new(warmup: bool) -> Self {
@@ -148,6 +156,13 @@ impl Story {
                 Input::Elapsed(timer)
             }
             Beat::StaleTimer(which) => Input::Elapsed(TIMERS[usize::from(which) % TIMERS.len()]),
+            Beat::Metered => Input::Meter(Duration::from_millis(30)),
+            Beat::Measured(used) => Input::Measured(Some(Vitals {
+                memory: 1,
+                cpu_time: Duration::from_millis(used.into()),
+                stopped: false,
+            })),
+            Beat::Examined => Input::Examined(Box::default()),
             Beat::Closes => Input::Broken(Broken::Closed),
             Beat::StopsReading => Input::Broken(Broken::NotReading),
             Beat::Stop => Input::Stop,
@@ -196,7 +211,7 @@ impl Story {
                 prop_assert!(fate.sent && !fate.started && fate.told == 0, "{id} started: {fate:?}");
                 fate.started = true;
             }
-            Effect::Event(id, _) => {
+            Effect::Event(id, _) | Effect::Exceeded(id, _) => {
                 let fate = self.fates.get(&id).copied().unwrap_or_default();
                 prop_assert!(id == self.current && fate.sent && fate.told == 0, "an event of {id}: {fate:?}");
             }
@@ -217,6 +232,8 @@ impl Story {
             Effect::Write(ToWorker::Ping(ping)) => self.probe = ping.seq,
             Effect::Write(_)
             | Effect::Interrupt
+            | Effect::Examine
+            | Effect::Measure
             | Effect::Shed
             | Effect::Background(_)
             | Effect::Ready
@@ -242,7 +259,7 @@ impl Story {
         match state {
             SessionState::Creating | SessionState::Warming => prop_assert!(armed(Timer::Start), "{state}"),
             SessionState::Ready | SessionState::Idle => {
-                let left: Vec<_> = TIMERS[..3].iter().filter(|timer| armed(**timer)).collect();
+                let left: Vec<_> = TIMERS[..4].iter().filter(|timer| armed(**timer)).collect();
                 prop_assert!(left.is_empty(), "{state} with {left:?}");
             }
             SessionState::ShuttingDown => prop_assert!(self.killed || armed(Timer::Exit), "nothing ends it"),
@@ -284,17 +301,26 @@ proptest! {
         }
     }
 
-    /// A cancel ends: by the worker, or by its death at the end of the grace.
+    /// A cancel ends: by the worker, or by its death at the end of the grace, once it was seen what it did, or could not
+    /// be seen in time.
     #[test]
-    fn a_cancel_always_ends_within_the_grace(obeys_after in 0_u32..40) {
+    fn a_cancel_always_ends_within_the_grace(obeys_after in 0_u32..40, seen in any::<bool>()) {
         let id = ExecutionId(5);
         let mut bench = Bench::in_state(SessionState::Busy, id);
         let mut waited = Duration::ZERO;
         let mut input = Input::Cancel(id);
         for climbs in 0.. {
             let effects = bench.step(input);
-            if effects.contains(&Effect::Kill) {
+            if effects.contains(&Effect::Examine) {
                 prop_assert_eq!(waited, GRACE);
+                prop_assert!(!effects.contains(&Effect::Kill), "not before it was seen");
+                let known = crate::outcome::Activity { execution: Some(id), ..Default::default() };
+                let end = if seen { Input::Examined(Box::new(known.clone())) } else { Input::Elapsed(Timer::Ladder) };
+                prop_assert!(bench.step(end).contains(&Effect::Kill));
+                let effects = bench.step(exited());
+                let Some(Effect::Terminated(death)) = effects.last() else { panic!("{effects:?}") };
+                prop_assert_eq!(&death.cause, &DeathCause::Disobeyed);
+                prop_assert_eq!(death.activity.as_deref(), seen.then_some(&known));
                 break;
             }
             let wait = effects.iter().find_map(|effect| match effect {

@@ -1,0 +1,51 @@
+//! What a session does beside its executions: output that belongs to none, and notes for the log.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::State;
+use crate::{
+    log::{debug, info, warn},
+    machine::session::Noted,
+    outcome::Event,
+    protocol::{Level, Stream},
+    session::SessionEvent,
+    status::SessionState,
+};
+
+impl State {
+    /// Output while nothing runs belongs to the session, never to what runs next.
+    pub(super) fn background(&mut self, event: Event) {
+        let (stream, data) = match event {
+            Event::Output { stream, data } => (stream, data),
+            Event::Dropped { bytes } => {
+                self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
+                return;
+            }
+            Event::Started { .. } | Event::Display(_) | Event::Input(_) => return,
+        };
+        if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
+            self.tail.push(&data);
+        }
+        let (bytes, event) = (data.len() as u64, SessionEvent::Background { stream, data });
+        if !self.background.as_ref().is_some_and(|feed| feed.offer(event)) {
+            self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    pub(super) fn note(&mut self, noted: Noted) {
+        let (slot, pid) = (self.slot, self.pid);
+        match noted {
+            Noted::Late(id) => {
+                self.ledger.late_frames.fetch_add(1, Relaxed);
+                debug!(slot, pid, execution = %id, "late frame dropped");
+            }
+            Noted::UnknownType(name) => warn!(slot, pid, name, "message of an unknown type"),
+            Noted::Complaint(what) => warn!(slot, pid, what, "the worker complains"),
+            Noted::Log { level, message } => match level {
+                Level::Error | Level::Warn => warn!(slot, pid, "worker: {message}"),
+                Level::Info => info!(slot, pid, "worker: {message}"),
+                Level::Debug => debug!(slot, pid, "worker: {message}"),
+            },
+        }
+    }
+}
