@@ -181,8 +181,8 @@ def fork():
     problem = why_not()
     if problem is not None:
         return problem
-    ours, its = _socket.socketpair()
     try:
+        ours, its = _socket.socketpair()
         pid = os.fork()
     except OSError as error:
         return f"fork: {error}"
@@ -255,7 +255,6 @@ def start_ahead():
     worker.ring_on_arrival(worker.channel.link.input)
     worker.execute(worker.decode(worker.encode({"type": "execute", "id": "rehearsal", "code": "None"})))
     worker.is_sound()
-    worker.use_new_module()
     worker.state.sequence = 0
     peer.close()
 
