@@ -1,5 +1,6 @@
 # Given to `python -I -c`: takes the worker from fd 0 and runs it. One byte says how it comes (M: marshalled code, after
 # the magic number of the interpreter that compiled it; S: source), four bytes its length. Frames follow on the same fd.
+# Before it may come what is run first (Z: source): the zygote, which returns in the workers that it forks.
 import marshal, os, sys
 os.closerange(3, 4096)  # what the host itself inherited is not for user code
 def take(size):
@@ -12,8 +13,13 @@ def take(size):
 def refuse(why):
     os.write(2, b"ostler bootstrap: " + why + b"\n")
     os._exit(65)
-kind = take(1)
-payload = take(int.from_bytes(take(4), "big"))
+def part():
+    return take(1), take(int.from_bytes(take(4), "big"))
+first = None
+kind, payload = part()
+if kind == b"Z":
+    first = payload
+    kind, payload = part()
 if kind == b"M":
     if payload[:4] != sys.modules["_frozen_importlib_external"].MAGIC_NUMBER: refuse(b"the worker was compiled for another interpreter")
     code = marshal.loads(memoryview(payload)[4:])
@@ -21,4 +27,5 @@ elif kind == b"S": code = compile(payload, "<ostler_worker>", "exec", dont_inher
 else: refuse(b"unknown payload")
 worker = sys.modules["_ostler_worker"] = type(sys)("_ostler_worker")
 exec(code, worker.__dict__)
+if first: exec(compile(first, "<ostler_zygote>", "exec", dont_inherit=True, optimize=2), {"worker": worker})
 worker.main()

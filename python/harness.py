@@ -102,6 +102,9 @@ class Host:
             self.process = subprocess.Popen([*prefix, *script], **pipes, **options)
             self.output, self.input = self.process.stdin.fileno(), self.process.stdout.fileno()
             self.pipes = {self.process.stderr.fileno(): "stderr"}
+        self.meet(init)
+
+    def meet(self, init=None):
         for fd in (self.input, *self.pipes):
             os.set_blocking(fd, False)
         self.ready = self.next_frame()

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::protocol::Codec;
+use crate::{error::ConfigError, protocol::Codec};
 
 mod policy;
 mod pool;
@@ -21,6 +21,8 @@ pub const FRAME_LEN_MAX: usize = crate::protocol::FRAME_LEN_MAX;
 pub const WINDOW: usize = 1 << 20;
 /// Bytes of stderr kept from each worker for the story of its death.
 pub const STDERR_TAIL: usize = 64 << 10;
+/// Bytes of the end of each stream that a report keeps when it cannot keep all; at most an eighth of the report.
+pub const REPORT_TAIL: usize = 64 << 10;
 /// Bytes shown of what a worker printed before its first frame.
 pub const PRINTED_BEFORE_READY: usize = 4 << 10;
 /// Bytes that may wait to be written to one worker that does not read.
@@ -60,6 +62,7 @@ pub struct WorkerSpec {
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) transport: Transport,
     pub(crate) codec: Codec,
+    pub(crate) preload: Option<Vec<String>>,
 }
 
 /// Which program speaks the protocol.
@@ -107,6 +110,7 @@ impl WorkerSpec {
             cwd: None,
             transport,
             codec: Codec::MessagePack,
+            preload: None,
         }
     }
 
@@ -141,6 +145,54 @@ impl WorkerSpec {
     pub fn cwd(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cwd = Some(folder.into());
         self
+    }
+
+    /// Forks workers of the shipped kind from a *zygote*, a process of the pool in which these modules are imported
+    /// already. A start then takes a millisecond or a few, whatever the modules are, and their memory is shared. An empty
+    /// list is fine: then only the interpreter's own start is spared. Default: every worker is a process of its own from
+    /// the start.
+    ///
+    /// ```
+    /// # use ostler::WorkerSpec;
+    /// let spec = WorkerSpec::python().preload(["numpy", "pandas"]);
+    /// ```
+    ///
+    /// What to know:
+    /// - The first start waits for the imports, within `ready_timeout`. A module that cannot be imported fails it with
+    ///   [`SpawnError::Preload`](crate::SpawnError::Preload).
+    /// - Modules that start threads, open connections or use a GPU when they are imported must not be preloaded. The
+    ///   zygote refuses to be forked while other threads run in it (those of OpenBLAS excepted, which stop for a fork);
+    ///   then, and while a zygote that died is being started again, workers are started in the plain way, and a warning
+    ///   is logged.
+    /// - Modules are imported with `OPENBLAS_NUM_THREADS`, `OMP_NUM_THREADS` and `MKL_NUM_THREADS` at 1, unless
+    ///   [`env`](Self::env) sets them: a pool of threads that was made then stays as small.
+    /// - The workers of one zygote share the seed of `hash()`. `random`, `uuid` and the like differ from worker to worker,
+    ///   and numpy's global generator is seeded anew in each; a generator of your own that a preloaded module has made is
+    ///   the same in all of them.
+    #[must_use]
+    pub fn preload<M: Into<String>>(mut self, modules: impl IntoIterator<Item = M>) -> Self {
+        self.preload = Some(modules.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// What can be said against it without starting anything.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |why: String| Err(ConfigError { key: "preload", why });
+        let Some(modules) = &self.preload else { return Ok(()) };
+        if let Program::Command { program, .. } = &self.program {
+            let program = program.display();
+            return wrong(format!(
+                "expected the shipped Python worker, got `{program}`: only that one can be forked; take it away"
+            ));
+        }
+        let is_name =
+            |name: &str| name.split('.').all(|part| !part.is_empty() && !part.contains(char::is_control));
+        match modules.iter().find(|module| !is_name(module)) {
+            Some(module) => {
+                wrong(format!("expected the name of a module, such as `numpy.linalg`, got `{module}`"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// How frames travel. Default: [`Transport::Socket`] for the shipped worker, [`Transport::Stdio`] for others.

@@ -32,6 +32,20 @@ pub enum SpawnError {
         /// What it did, with the end of its stderr.
         why: String,
     },
+    /// A module that every worker was to have could not be imported. See
+    /// [`WorkerSpec::preload`](crate::WorkerSpec::preload).
+    #[error(
+        "failed to preload module `{module}` with interpreter `{}`: {why}; install it there, or take it out of `preload`",
+        .program.display()
+    )]
+    Preload {
+        /// The module.
+        module: String,
+        /// The interpreter.
+        program: PathBuf,
+        /// The exception, or how the interpreter ended.
+        why: String,
+    },
     /// The operating system refused.
     #[error("failed to {action} for worker program `{}`", .program.display())]
     System {
@@ -97,6 +111,16 @@ pub enum ReloadError {
     NotReady {
         /// What it died of.
         why: String,
+    },
+    /// Nothing is known of the first worker of the new spec yet: every session was in use. The roll goes on as they
+    /// become free.
+    #[error(
+        "no worker of the new spec came up within {after:?}: no session became free for it; the reload goes on, \
+         release a session or raise `max_sessions` or `surge`"
+    )]
+    Pending {
+        /// The lease timeout, the grace, the ready timeout and the warmup timeout together.
+        after: Duration,
     },
     /// Another reload came before this one was through.
     #[error(

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -11,8 +10,9 @@ use crate::{
         messages::{Accepted, ExecutionMsg, Keep},
         sink::Delivery,
     },
-    outcome::{Activity, Event, Lost, LostCause, Outcome, Report},
-    protocol::{ExecutionId, Stream},
+    outcome::{Activity, Event, Lost, LostCause, Outcome},
+    protocol::ExecutionId,
+    report::{Collector, Report},
     request::Label,
 };
 
@@ -28,6 +28,8 @@ pub struct Execution {
     outcome: oneshot::Receiver<Outcome>,
     started: bool,
     max_report_bytes: usize,
+    /// Bytes of output that a report may put on disk.
+    spill: u64,
     control: Control,
     _keep: Keep,
 }
@@ -70,19 +72,20 @@ pub(crate) struct Parts {
     pub(crate) accepted: Accepted,
     pub(crate) detached: bool,
     pub(crate) max_report_bytes: usize,
+    pub(crate) spill: u64,
     pub(crate) keep: Keep,
 }
 
 impl Execution {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { id, label, events, outcome, accepted, detached, max_report_bytes, keep } = parts;
+        let Parts { id, label, events, outcome, accepted, detached, max_report_bytes, spill, keep } = parts;
         let control = Control {
             execution: accepted.execution,
             #[cfg(feature = "testing")]
             task: accepted.task,
             cancel_on_drop: !detached,
         };
-        Self { id, label, events, outcome, started: false, max_report_bytes, control, _keep: keep }
+        Self { id, label, events, outcome, started: false, max_report_bytes, spill, control, _keep: keep }
     }
 
     /// Names it among all executions of this process.
@@ -117,12 +120,12 @@ impl Execution {
         self.settled().await
     }
 
-    /// Collects everything that is printed until the outcome, up to the pool's `max_report_bytes`. Waits as
-    /// [`outcome`](Self::outcome) does.
+    /// Collects everything that is printed until the outcome, up to the pool's `max_report_bytes`; of more, the beginning
+    /// and the end. Waits as [`outcome`](Self::outcome) does.
     pub async fn report(mut self) -> Report {
-        let mut report = Collector::new(self.max_report_bytes);
+        let mut report = Collector::new(self.max_report_bytes, self.spill);
         while let Some(event) = self.next().await {
-            report.take(event);
+            report.take(event).await;
         }
         let (id, label) = (self.id, self.label.clone());
         let outcome = self.settled().await;
@@ -219,56 +222,5 @@ impl Canceller {
     /// As [`Execution::input`], or with `None` as [`Execution::end_of_input`].
     pub fn input(&self, request: u64, line: Option<String>) {
         let _ = self.execution.cast(ExecutionMsg::Input { request, value: line });
-    }
-}
-
-/// Gathers a report, within its limit.
-struct Collector {
-    room: usize,
-    stdout: BytesMut,
-    stderr: BytesMut,
-    displays: Vec<crate::outcome::Display>,
-    dropped: u64,
-}
-
-impl Collector {
-    fn new(limit: usize) -> Self {
-        Self {
-            room: limit,
-            stdout: BytesMut::new(),
-            stderr: BytesMut::new(),
-            displays: Vec::new(),
-            dropped: 0,
-        }
-    }
-
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Output { stream, data } => {
-                let kept = data.len().min(self.room);
-                self.room -= kept;
-                self.dropped += (data.len() - kept) as u64;
-                match stream {
-                    Stream::Stdout => self.stdout.extend_from_slice(&data[..kept]),
-                    Stream::Stderr => self.stderr.extend_from_slice(&data[..kept]),
-                }
-            }
-            Event::Display(display) => {
-                let weight = display.mime.weight();
-                if weight <= self.room {
-                    self.room -= weight;
-                    self.displays.push(*display);
-                } else {
-                    self.dropped += weight as u64;
-                }
-            }
-            Event::Dropped { bytes } => self.dropped += bytes,
-            Event::Started { .. } | Event::Input(_) => {}
-        }
-    }
-
-    fn finish(self, id: ExecutionId, label: Option<Label>, outcome: Outcome) -> Report {
-        let (stdout, stderr): (Bytes, Bytes) = (self.stdout.freeze(), self.stderr.freeze());
-        Report { id, label, outcome, stdout, stderr, displays: self.displays, dropped: self.dropped }
     }
 }

@@ -51,12 +51,18 @@
 //! | call | waits at most | then |
 //! |---|---|---|
 //! | [`RuntimeBuilder::start`] | ready timeout + warmup timeout | [`StartError`] |
-//! | [`Runtime::execute`], [`Session::execute`] | not: admission answers at once | [`SubmitError`] |
-//! | [`Runtime::run`], [`Execution::outcome`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
+//! | [`Runtime::execute`], [`Runtime::execute_for`], [`Session::execute`] | not: admission answers at once | [`SubmitError`] |
+//! | [`Runtime::run`], [`Runtime::run_all`], [`Session::run`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
+//! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
 //! | [`Runtime::session`] | lease timeout | [`SubmitError::NoSession`] |
+//! | [`Session::next_event`] | session timeout | [`SessionEvent::Ended`] |
+//! | [`Runtime::reload`] | lease timeout + grace + ready timeout + warmup timeout | [`ReloadError::Pending`] |
 //! | [`Runtime::shutdown`] | its grace + 1 s | what still runs is killed |
 //! | [`Runtime::status`], [`Runtime::list`], [`Runtime::cancel`] | not: the supervisor answers at once | |
+//!
+//! Whoever asks for no deadline, or a pool without a session timeout (the default), waits as long as the code runs, or
+//! as the session lives: until a cancel or the shutdown ends it.
 //!
 //! # Features
 //! - `config-file`: `Settings`, a pool described by a TOML file and by environment variables.
@@ -70,11 +76,13 @@ pub mod actor;
 pub mod config;
 mod error;
 mod execution;
+mod log;
 mod machine;
 #[cfg(feature = "monitor")]
 pub mod monitor;
 mod outcome;
 pub mod protocol;
+mod report;
 mod request;
 mod runtime;
 mod session;
@@ -94,10 +102,10 @@ pub use crate::{
     execution::{Canceller, Execution},
     outcome::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
-        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Report, Rung, Stack, TimedOut,
-        Usage,
+        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Rung, Stack, TimedOut, Usage,
     },
     protocol::{Codec, Exception, ExecutionId, Stream, Value},
+    report::Report,
     request::{Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent},

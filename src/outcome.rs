@@ -7,10 +7,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{
-    protocol::{Exception, ExecutionId, Mime, Stream, Value},
-    request::Label,
-};
+use crate::protocol::{Exception, Mime, Stream, Value};
 
 pub use activity::{Activity, Call, Child, Load, Stack};
 pub use lost::{Death, DeathCause, Exit, Lost, LostCause};
@@ -172,6 +169,15 @@ pub struct Completion {
     pub usage: Usage,
 }
 
+impl Completion {
+    /// Bytes of the value, in all its formats.
+    pub(crate) fn weight(&self) -> u64 {
+        let value = self.value.as_ref().map_or(0, Value::weight);
+        (value + self.repr.as_ref().map_or(0, String::len) + self.mime.as_ref().map_or(0, Mime::weight))
+            as u64
+    }
+}
+
 /// What an execution cost, as the worker measured it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
@@ -208,6 +214,22 @@ pub enum Failure {
         /// What it had printed when that was seen, in bytes.
         printed: u64,
     },
+    /// Its worker used more processor time for it than [`Request::max_cpu`](crate::Request::max_cpu) allows, and it was
+    /// stopped.
+    CpuLimit {
+        /// The limit.
+        limit: Duration,
+        /// What it had used when that was seen.
+        used: Duration,
+    },
+    /// Its value has more bytes than [`Request::max_result`](crate::Request::max_result) allows. The code ran to its
+    /// end.
+    ResultLimit {
+        /// The limit, in bytes.
+        limit: u64,
+        /// The bytes of the value, in all its formats.
+        size: u64,
+    },
     /// The worker refused the request, or answered it with a message that breaks the protocol.
     Protocol {
         /// What was wrong, with expected and got.
@@ -230,6 +252,14 @@ impl fmt::Display for Failure {
             Self::OutputLimit { limit, printed } => write!(
                 f,
                 "the code was stopped: it printed {printed} bytes, more than its limit of {limit}; print less, or raise `max_output`"
+            ),
+            Self::CpuLimit { limit, used } => write!(
+                f,
+                "the code was stopped: it used {used:?} of processor time, more than its limit of {limit:?}; do less, or raise `max_cpu`"
+            ),
+            Self::ResultLimit { limit, size } => write!(
+                f,
+                "the code ran to its end, but its value has {size} bytes, more than the limit of {limit}; give back less, or raise `max_result`"
             ),
             Self::Protocol { what } => write!(f, "the worker broke the protocol for this execution: {what}"),
         }
@@ -330,44 +360,5 @@ impl fmt::Display for TimedOut {
             Phase::Running => write!(f, "timed out after {after:?} while its code ran"),
         }?;
         summary(f, self.activity.as_deref())
-    }
-}
-
-/// Everything that one execution printed and how it ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// The execution.
-    pub id: ExecutionId,
-    /// The label of its request.
-    pub label: Option<Label>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// What it wrote to stdout, up to the pool's `max_report_bytes` (over both streams).
-    pub stdout: Bytes,
-    /// What it wrote to stderr.
-    pub stderr: Bytes,
-    /// What it displayed.
-    pub displays: Vec<Display>,
-    /// Bytes of output that are not in this report: over the limit, or discarded after a cancel.
-    pub dropped: u64,
-}
-
-impl Report {
-    /// The value of the last expression, if the code completed and had one that can be expressed.
-    #[must_use]
-    pub fn value(&self) -> Option<&Value> {
-        self.outcome.value()
-    }
-
-    /// What it wrote to stdout, as text; what is not UTF-8 is replaced.
-    #[must_use]
-    pub fn stdout_text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.stdout)
-    }
-
-    /// What it wrote to stderr, as text; what is not UTF-8 is replaced.
-    #[must_use]
-    pub fn stderr_text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.stderr)
     }
 }

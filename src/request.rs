@@ -37,8 +37,20 @@ pub struct Request {
     pub(crate) silent: bool,
     pub(crate) mime: bool,
     pub(crate) detached: bool,
+    pub(crate) spill: u64,
     pub(crate) tenant: Option<Tenant>,
-    pub(crate) max_output: Option<u64>,
+    pub(crate) limits: Limits,
+}
+
+/// What a request may use, besides time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Bytes that it may print.
+    pub(crate) output: Option<u64>,
+    /// Processor time.
+    pub(crate) cpu: Option<Duration>,
+    /// Bytes of its value.
+    pub(crate) result: Option<u64>,
 }
 
 /// How long a request may take.
@@ -64,8 +76,9 @@ impl Request {
             silent: false,
             mime: false,
             detached: false,
+            spill: 0,
             tenant: None,
-            max_output: None,
+            limits: Limits::default(),
         }
     }
 
@@ -105,7 +118,34 @@ impl Request {
     /// [failed](crate::Failure::OutputLimit). Default: no limit; output that nobody takes waits in the worker.
     #[must_use]
     pub fn max_output(mut self, bytes: u64) -> Self {
-        self.max_output = Some(bytes);
+        self.limits.output = Some(bytes);
+        self
+    }
+
+    /// Keeps up to this many bytes of output that does not fit into the [report](crate::Report) in a temporary file
+    /// without a name, where [`Report::page`](crate::Report::page) finds them; if the file cannot be written, the rest is
+    /// dropped and counted. Default: 0, nothing goes to disk.
+    #[must_use]
+    pub fn spill(mut self, bytes: u64) -> Self {
+        self.spill = bytes;
+        self
+    }
+
+    /// Stops the code when its worker has used more than this processor time for it, all threads together; it then has
+    /// [failed](crate::Failure::CpuLimit). Waiting costs nothing, and neither do processes that the code starts. The
+    /// operating system is asked once half of what is left may be used up, and at least once a second; so one thread is
+    /// stopped within about 20 ms of the limit, and N threads use up to N seconds more. Default: no limit.
+    #[must_use]
+    pub fn max_cpu(mut self, time: Duration) -> Self {
+        self.limits.cpu = Some(time);
+        self
+    }
+
+    /// Refuses a value of more than this many bytes, in all its formats together: the execution has then
+    /// [failed](crate::Failure::ResultLimit), though its code ran to its end. Default: no limit but that of a frame.
+    #[must_use]
+    pub fn max_result(mut self, bytes: u64) -> Self {
+        self.limits.result = Some(bytes);
         self
     }
 

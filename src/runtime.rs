@@ -26,8 +26,8 @@ use crate::{
     error::{ConfigError, NotFound, ReloadError, SubmitError},
     execution::{Canceller, Execution, Parts},
     machine::supervisor::LeaseId,
-    outcome::Report,
     protocol::{Codec, EncodeError, Execute, ExecutionId, ToWorker},
+    report::Report,
     request::{Deadline, Request},
     session::Session,
     status::{ExecutionStatus, PoolStatus},
@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     codec: Codec,
     deadline: Option<Duration>,
     lease_timeout: Duration,
+    reload_timeout: Duration,
     max_report_bytes: usize,
     max_sessions: usize,
     spawner: Arc<dyn Spawner>,
@@ -196,13 +197,13 @@ impl Runtime {
     /// Rolls the pool to another spec, without losing a request or capacity: workers of the old spec go when they are
     /// free, one at a time, each after its successor is ready (with no room for one more: just before it starts).
     ///
-    /// Answers when the first worker of the new spec is ready, or is not; the others follow. Waits at most the ready
-    /// timeout plus the warmup timeout, and for a free place. A leased session keeps its worker. Dropping the future
-    /// does not stop the reload.
+    /// Answers when the first worker of the new spec is ready, or is not; the others follow. Waits at most the lease
+    /// timeout for a free place, then the grace, the ready timeout and the warmup timeout. A leased session keeps its
+    /// worker. Dropping the future does not stop the reload.
     ///
     /// # Errors
-    /// The new spec speaks another codec, its first worker was not ready (the old ones then serve on), or another
-    /// reload came before.
+    /// The new spec speaks another codec, its first worker was not ready (the old ones then serve on), no session
+    /// became free for it in time (the reload goes on), or another reload came before.
     pub async fn reload(&self, spec: WorkerSpec) -> Result<(), ReloadError> {
         if spec.codec != self.shared.codec {
             let (old, new) = (self.shared.codec, spec.codec);
@@ -211,8 +212,13 @@ impl Runtime {
             );
             return Err(ConfigError { key: "codec", why }.into());
         }
+        spec.validate()?;
         self.shared.spawner.reload(spec);
-        self.ask(SupervisorMsg::Reload).await.unwrap_or(Err(ReloadError::Superseded))
+        let after = self.shared.reload_timeout;
+        match tokio::time::timeout(after, self.ask(SupervisorMsg::Reload)).await {
+            Ok(answer) => answer.unwrap_or(Err(ReloadError::Superseded)),
+            Err(_elapsed) => Err(ReloadError::Pending { after }),
+        }
     }
 
     /// Says that whatever kept workers from living is mended: a failed pool, or one that waits to start workers again,
@@ -292,15 +298,23 @@ impl Shared {
         lease: Option<LeaseId>,
     ) -> Result<Execution, SubmitError> {
         let job = self.job(&request, lease.is_none())?;
-        let (id, label, detached) = (job.id, job.label.clone(), request.detached);
+        let (id, label, detached, spill) = (job.id, job.label.clone(), request.detached, request.spill);
         let (events, stream) = mailbox();
         let (reply, outcome) = oneshot::channel();
         let obligation = Obligation::new(id, Reply::Handle(reply), Arc::clone(&self.ledger));
         let accepted = self.offer(job, lease, obligation, Sink::Handle(events)).await?;
         let max_report_bytes = self.max_report_bytes;
-        let parts =
-            Parts { id, label, events: stream, outcome, accepted, detached, max_report_bytes, keep: self };
-        Ok(Execution::new(parts))
+        Ok(Execution::new(Parts {
+            id,
+            label,
+            events: stream,
+            outcome,
+            accepted,
+            detached,
+            max_report_bytes,
+            spill,
+            keep: self,
+        }))
     }
 
     /// Encodes a request, once, on the caller's time.
@@ -323,7 +337,7 @@ impl Shared {
             tenant: request.tenant.clone(),
             frame: frame.freeze(),
             deadline,
-            max_output: request.max_output,
+            limits: request.limits,
         })
     }
 

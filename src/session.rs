@@ -13,8 +13,9 @@ use crate::{
     error::SubmitError,
     execution::Execution,
     machine::supervisor::LeaseId,
-    outcome::{Activity, Generation, Report},
+    outcome::{Activity, Generation},
     protocol::Stream,
+    report::Report,
     request::Request,
 };
 

@@ -89,6 +89,9 @@ pub struct WorkerSettings {
     pub transport: Option<Transport>,
     /// How messages are encoded. Default: MessagePack.
     pub codec: Codec,
+    /// Modules that are imported once, in a process from which workers are then forked. Default: `None`, every worker
+    /// starts on its own. See [`WorkerSpec::preload`].
+    pub preload: Option<Vec<String>>,
 }
 
 impl Default for WorkerSettings {
@@ -102,6 +105,7 @@ impl Default for WorkerSettings {
             cwd: None,
             transport: None,
             codec: Codec::MessagePack,
+            preload: None,
         }
     }
 }
@@ -110,7 +114,7 @@ impl WorkerSettings {
     /// The spec of such a worker.
     #[must_use]
     pub fn spec(&self) -> WorkerSpec {
-        let Self { python, command, args, env, inherit_env, cwd, transport, codec } = self;
+        let Self { python, command, args, env, inherit_env, cwd, transport, codec, preload } = self;
         let spec = match command {
             None => WorkerSpec::python_at(python),
             Some(program) => args.iter().fold(WorkerSpec::command(program), |spec, arg| spec.arg(arg)),
@@ -121,6 +125,9 @@ impl WorkerSettings {
         }
         if let Some(folder) = cwd {
             spec = spec.cwd(folder);
+        }
+        if let Some(modules) = preload {
+            spec = spec.preload(modules);
         }
         match transport {
             Some(transport) => spec.transport(*transport),

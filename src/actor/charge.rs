@@ -2,7 +2,7 @@
 //! a worker. Whoever drops one of these has said the word that it owed, so that an actor that dies, or a mailbox that
 //! is never read, loses none.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use ractor::ActorRef;
@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::{
     actor::{
         mailbox::Sender,
-        messages::{ExecutionMsg, Progress, SessionNotice, SupervisorMsg},
+        messages::{ExecutionMsg, Job, Progress, SessionNotice, SupervisorMsg},
     },
     machine::session::Ending,
     outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause},
@@ -24,14 +24,17 @@ use crate::{
 pub(crate) struct Charge {
     pub(crate) id: ExecutionId,
     pub(crate) frame: Bytes,
+    /// Processor time that it may use.
+    pub(crate) cpu: Option<Duration>,
     execution: Sender<ExecutionMsg>,
     started: bool,
     discharged: bool,
 }
 
 impl Charge {
-    pub(crate) fn new(id: ExecutionId, frame: Bytes, execution: Sender<ExecutionMsg>) -> Self {
-        Self { id, frame, execution, started: false, discharged: false }
+    pub(crate) fn new(job: &Job, execution: Sender<ExecutionMsg>) -> Self {
+        let (frame, cpu) = (job.frame.clone(), job.limits.cpu);
+        Self { id: job.id, frame, cpu, execution, started: false, discharged: false }
     }
 
     /// From here on its code may have run.
@@ -123,6 +126,31 @@ impl Drop for Obituary {
             let notice = SessionNotice::Terminated(death);
             let (slot, generation) = (self.slot, self.generation);
             let _ = self.supervisor.cast(SupervisorMsg::FromSession { slot, generation, notice });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::actor::mailbox::mailbox;
+
+    /// Fault 44: what is on its way back when the supervisor ends says so; what was taken says nothing.
+    #[tokio::test(start_paused = true)]
+    async fn an_execution_that_nobody_takes_back_is_told() {
+        for taken in [false, true] {
+            let (execution, mut heard) = mailbox();
+            let returning = Returning::new(ExecutionId(7), execution);
+            if taken {
+                assert_eq!(returning.take(), ExecutionId(7));
+            } else {
+                drop(returning);
+            }
+            let word = tokio::time::timeout(Duration::from_secs(1), heard.recv()).await;
+            let refused = matches!(word, Ok(Some(ExecutionMsg::Refused(LostCause::ActorGone("supervisor")))));
+            assert_eq!(refused, !taken, "{word:?}");
         }
     }
 }

@@ -13,7 +13,6 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, sleep_until},
 };
-use tracing::debug;
 
 use crate::{
     actor::{
@@ -24,13 +23,14 @@ use crate::{
         obligation::{Ledger, Obligation},
         sink::Sink,
     },
+    log::debug,
     machine::{
         execution::{Effect, Execution as Machine, Input},
         session::Ending,
     },
     outcome::{Event, Failure, LostCause, Outcome},
     protocol::{ExecutionId, InputResponse, ToWorker},
-    request::Label,
+    request::{Label, Limits},
 };
 
 /// What an execution is started with.
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     pub(crate) id: ExecutionId,
     pub(crate) label: Option<Label>,
     pub(crate) deadline: Option<Duration>,
-    pub(crate) max_output: Option<u64>,
+    pub(crate) limits: Limits,
     pub(crate) may_requeue: bool,
     pub(crate) obligation: Obligation,
     pub(crate) sink: Sink,
@@ -91,7 +91,7 @@ impl Drop for Place {
 /// Starts the actor of one request: a task with a mailbox. Not a ractor actor: those cost more than the rest of a small
 /// request together, and nobody supervises it. What it owes is settled when its state is dropped, however it ends.
 pub(crate) fn start(arguments: Arguments) -> (Sender<ExecutionMsg>, AbortHandle) {
-    let Arguments { id, label, deadline, max_output, may_requeue, obligation, sink, supervisor, ledger } =
+    let Arguments { id, label, deadline, limits, may_requeue, obligation, sink, supervisor, ledger } =
         arguments;
     let (myself, mailbox) = mailbox();
     debug!(execution = %id, label = label.as_deref(), "execution accepted");
@@ -99,9 +99,9 @@ pub(crate) fn start(arguments: Arguments) -> (Sender<ExecutionMsg>, AbortHandle)
         id,
         label,
         deadline: deadline.map(|after| (after, Instant::now() + after)),
-        max_output,
+        max_output: limits.output,
         printed: 0,
-        machine: Machine::new(may_requeue),
+        machine: Machine::new(may_requeue, limits.result),
         obligation: Some(obligation),
         sink,
         place: Place { id, at: At::Line, supervisor },
@@ -182,6 +182,7 @@ impl State {
                 self.step(myself, Input::Started);
             }
             Progress::Event(event, credit) => self.event(myself, event, credit),
+            Progress::Exceeded(failure) => self.step(myself, Input::Exceeded(failure)),
             Progress::Ended(ending) => {
                 self.place.at = match &ending {
                     // The session cannot tell the supervisor that this one is over, or may die before it can.
@@ -209,7 +210,7 @@ impl State {
         }
         if printed > limit {
             self.max_output = None; // Told once.
-            self.step(myself, Input::Exceeded { limit, printed });
+            self.step(myself, Input::Exceeded(Failure::OutputLimit { limit, printed }));
         }
     }
 

@@ -28,9 +28,9 @@ use crate::{
         session::{Broken, Ending, Timer},
         supervisor::LeaseId,
     },
-    outcome::{Activity, Death, DeathCause, Event, Generation, LostCause},
+    outcome::{Activity, Death, DeathCause, Event, Failure, Generation, LostCause},
     protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
-    request::{Label, Tenant},
+    request::{Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
     worker::{Sighting, Worker},
 };
@@ -120,7 +120,7 @@ pub(crate) struct Job {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) frame: Bytes,
     pub(crate) deadline: Option<std::time::Duration>,
-    pub(crate) max_output: Option<u64>,
+    pub(crate) limits: Limits,
 }
 
 /// A caller that waits for a session of its own.
@@ -215,8 +215,14 @@ pub(crate) type Asker = oneshot::Sender<Box<Activity>>;
 /// What a session tells an execution.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    Started { session: ActorRef<SessionMsg>, pid: Option<u32>, generation: Generation },
+    Started {
+        session: ActorRef<SessionMsg>,
+        pid: Option<u32>,
+        generation: Generation,
+    },
     Event(Event, Credit),
+    /// It used more than it may, and how it has failed by that.
+    Exceeded(Failure),
     Ended(Ending),
 }
 

@@ -6,7 +6,6 @@ use bytes::{Bytes, BytesMut};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use smallvec::SmallVec;
 use tokio::time::Instant;
-use tracing::{debug, info, trace, warn};
 
 use crate::{
     actor::{
@@ -21,6 +20,7 @@ use crate::{
         timers::Timers,
         writer::{Refusal, Writer},
     },
+    log::{debug, info, trace, warn},
     machine::session::{Broken, Effect, Ending, Input, Limits, Session as Machine, Timer},
     outcome::{Event, Generation, Lost, LostCause},
     protocol::{Codec, ExecutionId, Init, Stream, ToWorker},
@@ -198,9 +198,12 @@ impl State {
             // The supervisor never does this; if it did, dropping the charge hands the execution back unstarted.
             return drop(charge);
         }
-        let id = charge.id;
+        let (id, cpu) = (charge.id, charge.cpu);
         self.current = Some(charge);
         self.step(myself, Input::Assign(id), Credit::free());
+        if let Some(limit) = cpu {
+            self.step(myself, Input::Meter(limit), Credit::free());
+        }
     }
 
     fn step(&mut self, myself: &ActorRef<SessionMsg>, input: Input, credit: Credit) {
@@ -230,6 +233,8 @@ impl State {
             Effect::Execute(id) => self.execute(id),
             Effect::Interrupt => self.control.interrupt(),
             Effect::Examine => self.examine(myself),
+            Effect::Measure => self.machine.step(Input::Measured(self.control.vitals()), &mut self.effects),
+            Effect::Exceeded(_, excess) => self.progress.push(Progress::Exceeded(excess)),
             Effect::Kill => self.control.kill(),
             Effect::Arm(timer, wait) => {
                 let myself = myself.clone();

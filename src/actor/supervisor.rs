@@ -10,7 +10,6 @@ use std::{
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::{sync::oneshot, time::Instant};
-use tracing::info;
 
 use crate::{
     actor::{
@@ -23,6 +22,7 @@ use crate::{
     },
     config::{LOOK_EVERY, PoolConfig},
     error::{ReloadError, StartError},
+    log::info,
     machine::supervisor::{Effect, Input, LeaseId, Pool},
     outcome::{Generation, LostCause},
     protocol::ExecutionId,

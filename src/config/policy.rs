@@ -20,7 +20,7 @@ pub struct RestartPolicy {
     pub intensity: u32,
     /// The sliding window. Default: 60 s.
     pub window: Duration,
-    /// A worker that lived this long was a success. Default: 10 s.
+    /// A worker that was ready and lived this long was a success. Default: 10 s.
     pub stable_after: Duration,
     /// How long a failed pool waits before it tries one worker; if that becomes ready, the pool serves again.
     /// Default: 60 s.

@@ -35,8 +35,8 @@ pub(crate) enum Input {
     Deadline { after: Duration },
     /// What its worker was doing at the deadline, if anybody could say.
     Seen(Option<Box<Activity>>),
-    /// It has printed more than it may.
-    Exceeded { limit: u64, printed: u64 },
+    /// It has used more than it may, and how it has failed by that.
+    Exceeded(Failure),
 }
 
 /// What is to be done.
@@ -65,8 +65,8 @@ enum Stop {
     Deadline {
         after: Duration,
     },
-    /// It printed too much: how it has failed by that.
-    Output(Failure),
+    /// It used too much: how it has failed by that.
+    Excess(Failure),
 }
 
 /// The machine. `step` is total.
@@ -80,12 +80,22 @@ pub(crate) struct Execution {
     /// The session is done with it.
     over: bool,
     may_requeue: bool,
+    /// Bytes that its value may have.
+    max_result: Option<u64>,
 }
 
 impl Execution {
     /// A new one, in the waiting line. A leased session cannot be replaced: then it `may_requeue` not.
-    pub(crate) fn new(may_requeue: bool) -> Self {
-        Self { phase: Phase::Queued, stop: None, late: None, settled: false, over: false, may_requeue }
+    pub(crate) fn new(may_requeue: bool, max_result: Option<u64>) -> Self {
+        Self {
+            phase: Phase::Queued,
+            stop: None,
+            late: None,
+            settled: false,
+            over: false,
+            may_requeue,
+            max_result,
+        }
     }
 
     /// Takes one input and says what is to be done.
@@ -99,7 +109,7 @@ impl Execution {
                 let outcome = match self.stop.take() {
                     Some(Stop::Deadline { after }) => Outcome::TimedOut(self.timed_out(after)),
                     Some(Stop::Cancel { reason }) => Outcome::Cancelled(Cancelled::new(Rung::Queued, reason)),
-                    Some(Stop::Output(excess)) => Outcome::Failed(excess),
+                    Some(Stop::Excess(excess)) => Outcome::Failed(excess),
                     None => Outcome::Lost(Lost { started: false, cause: LostCause::ActorGone("execution") }),
                 };
                 self.finish(outcome, effects);
@@ -110,9 +120,7 @@ impl Execution {
             Input::Cancel { reason } => self.stop(Stop::Cancel { reason }, effects),
             Input::Deadline { after } => self.stop(Stop::Deadline { after }, effects),
             Input::Seen(activity) => self.seen(activity, effects),
-            Input::Exceeded { limit, printed } => {
-                self.stop(Stop::Output(Failure::OutputLimit { limit, printed }), effects);
-            }
+            Input::Exceeded(failure) => self.stop(Stop::Excess(failure), effects),
         }
     }
 
@@ -157,13 +165,18 @@ impl Execution {
             return;
         }
         let outcome = match (ending, &self.stop) {
-            (Ending::Completed(_) | Ending::Failed(_) | Ending::Stopped(_), Some(Stop::Output(excess))) => {
+            (Ending::Completed(_) | Ending::Failed(_) | Ending::Stopped(_), Some(Stop::Excess(excess))) => {
                 Outcome::Failed(excess.clone())
             }
-            (Ending::Lost(lost), Some(Stop::Output(excess))) if disobeyed(&lost) => {
+            (Ending::Lost(lost), Some(Stop::Excess(excess))) if disobeyed(&lost) => {
                 Outcome::Failed(excess.clone())
             }
-            (Ending::Completed(completion), _) => Outcome::Completed(completion),
+            (Ending::Completed(completion), _) => match self.max_result {
+                Some(limit) if completion.weight() > limit => {
+                    Outcome::Failed(Failure::ResultLimit { limit, size: completion.weight() })
+                }
+                Some(_) | None => Outcome::Completed(completion),
+            },
             (Ending::Failed(failure), _) => Outcome::Failed(failure),
             (Ending::Stopped(rung), Some(Stop::Cancel { reason })) => {
                 Outcome::Cancelled(Cancelled::new(rung, reason.clone()))

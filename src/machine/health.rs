@@ -100,6 +100,17 @@ mod tests {
         }
     }
 
+    /// Somebody who stops and continues it, as a debugger does, ends nothing.
+    #[test]
+    fn a_worker_that_is_continued_in_between_is_not_stopped() {
+        let mut health = Health::default();
+        for look in 0..30 {
+            let stopped = look % STOPPED_LOOKS != 0;
+            let seen = Vitals { cpu_time: LOOK_EVERY * look, stopped, memory: 1 };
+            assert_ne!(health.look(Some(seen), false, LIMIT), Sign::Stopped, "look {look}");
+        }
+    }
+
     /// B18.
     #[test]
     fn who_is_free_and_neither_answers_nor_does_anything_is_dead() {

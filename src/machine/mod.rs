@@ -3,6 +3,7 @@
 //! No channel, no process, no clock, no randomness and no log is touched here. Time and chance are arguments; what is
 //! to be done comes back as effects, which `actor/` performs. Every interleaving is therefore a unit test.
 
+pub(crate) mod budget;
 pub(crate) mod execution;
 pub(crate) mod health;
 pub(crate) mod ladder;

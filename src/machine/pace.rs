@@ -36,6 +36,16 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
+    fn one_that_is_slow_weighs_an_eighth() {
+        let mut pace = Pace::default();
+        for _ in 0..8 {
+            pace.took(SECOND);
+        }
+        pace.took(9 * SECOND);
+        assert_eq!(pace.wait(1, 1), Some(2 * SECOND));
+    }
+
+    #[test]
     fn the_wait_is_the_mean_times_the_places_in_the_line() {
         let mut pace = Pace::default();
         for _ in 0..7 {

@@ -11,10 +11,11 @@ use std::collections::VecDeque;
 use crate::{
     config::{EXAMINE_LIMIT, LATE_IDS_MAX},
     machine::{
+        budget::{Budget, Finding},
         health::{Health, Sign},
         ladder::{Ladder, Step},
     },
-    outcome::{Activity, DeathCause, Event},
+    outcome::{Activity, DeathCause, Event, Failure},
     protocol::{self, ExecutionId, Ping, ToWorker},
     status::{SessionState, Vitals},
 };
@@ -64,6 +65,8 @@ struct Run {
     ladder: Option<Ladder>,
     /// Its grace is over, and somebody looks what its worker is doing.
     examined: bool,
+    /// Processor time that it may use, until it has used it up.
+    budget: Option<Budget>,
     told: Told,
 }
 
@@ -78,7 +81,15 @@ enum Told {
 
 impl Run {
     fn new(id: ExecutionId) -> Self {
-        Self { id, started: false, next_seq: 0, ladder: None, examined: false, told: Told::Running }
+        Self {
+            id,
+            started: false,
+            next_seq: 0,
+            ladder: None,
+            examined: false,
+            budget: None,
+            told: Told::Running,
+        }
     }
 }
 
@@ -90,7 +101,7 @@ impl Session {
         warmup: Option<ExecutionId>,
         effects: &mut Vec<Effect>,
     ) -> Self {
-        effects.push(Effect::Arm(Timer::Start, limits.ready_timeout));
+        effects.push(Effect::Arm(Timer::Start, limits.ready_in));
         Self {
             phase: Phase::Creating,
             limits,
@@ -135,6 +146,13 @@ impl Session {
             Input::Broken(broken) => self.broken(broken, effects),
             Input::Exited { exit, stderr } => self.exited(exit, stderr, effects),
             Input::Assign(id) => self.assign(id, effects),
+            Input::Meter(limit) => {
+                if let Phase::Busy(run) = &mut self.phase {
+                    run.budget = Some(Budget::new(limit));
+                    effects.push(Effect::Measure);
+                }
+            }
+            Input::Measured(vitals) => self.measured(vitals, effects),
             Input::Cancel(id) => self.cancel(id, effects),
             Input::Interrupt(id) => {
                 if self.runs(id) {
@@ -249,6 +267,7 @@ impl Session {
                     self.climb(id, step, effects);
                 }
             }
+            Timer::Budget => effects.push(Effect::Measure),
             Timer::Proof => {
                 if let Some(Told::Ended { .. }) = self.run().map(|run| &run.told) {
                     self.die(DeathCause::Disobeyed, effects);
@@ -261,6 +280,20 @@ impl Session {
                     self.die(DeathCause::ChannelClosed, effects);
                 }
             },
+        }
+    }
+
+    /// A worker of which nothing is known any more is about to be found dead.
+    fn measured(&mut self, vitals: Option<Vitals>, effects: &mut Vec<Effect>) {
+        let Some(run) = self.run().filter(|run| run.told == Told::Running) else { return };
+        let (Some(budget), Some(vitals)) = (&mut run.budget, vitals) else { return };
+        match budget.measured(vitals.cpu_time) {
+            Finding::Within(wait) => effects.push(Effect::Arm(Timer::Budget, wait)),
+            Finding::Exceeded(used) => {
+                let excess = Failure::CpuLimit { limit: budget.limit(), used };
+                run.budget = None;
+                effects.push(Effect::Exceeded(run.id, excess));
+            }
         }
     }
 
@@ -287,6 +320,9 @@ impl Session {
 
     /// The worker has answered for `run` and is proven idle.
     fn conclude(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
+        if self.run().is_some_and(|run| run.budget.is_some()) {
+            effects.push(Effect::Disarm(Timer::Budget));
+        }
         if self.ended.len() == LATE_IDS_MAX {
             self.ended.pop_front();
         }

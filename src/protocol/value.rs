@@ -36,6 +36,19 @@ pub enum Value {
 }
 
 impl Value {
+    /// Returns how many bytes it takes; a number counts as eight.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::None | Self::Bool(_) => 1,
+            Self::Int(_) | Self::UInt(_) | Self::Float(_) => 8,
+            Self::Str(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(items) => items.iter().map(Self::weight).sum(),
+            Self::Map(entries) => entries.iter().map(|(key, value)| key.weight() + value.weight()).sum(),
+        }
+    }
+
     /// Returns whether there is no value.
     #[must_use]
     pub const fn is_none(&self) -> bool {

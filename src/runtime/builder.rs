@@ -208,6 +208,7 @@ impl RuntimeBuilder {
     /// A setting cannot work, or the first worker could not be started. Nothing runs then.
     pub async fn start(self) -> Result<Runtime, StartError> {
         self.config.validate()?;
+        self.spec.validate()?;
         let warmup = self.warmup_frame()?;
         let Self { spec, config, spawner, supervisor, seed } = self;
         let codec = spec.codec;
@@ -218,6 +219,9 @@ impl RuntimeBuilder {
         let ledger = Arc::new(Ledger::default());
         let (started, outcome) = oneshot::channel();
         let (deadline, lease_timeout) = (config.deadline, config.lease_timeout);
+        let reload_timeout = [config.grace, config.ready_timeout, config.warmup_timeout]
+            .iter()
+            .fold(lease_timeout, |all, part| all.saturating_add(*part));
         let (max_report_bytes, max_sessions) = (config.max_report_bytes, config.max_sessions);
         let seed = seed
             .unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), next_id()));
@@ -242,6 +246,7 @@ impl RuntimeBuilder {
             codec,
             deadline,
             lease_timeout,
+            reload_timeout,
             max_report_bytes,
             max_sessions,
             spawner,

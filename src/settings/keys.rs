@@ -93,6 +93,13 @@ pub(super) static KEYS: &[Key] = &[
         "How frames travel. \"auto\" is \"socket\" for the shipped worker and \"stdio\" for others."
     ),
     key!("worker.codec", Word, worker.codec, "How messages are encoded."),
+    key!(
+        "worker.preload",
+        Texts,
+        worker.preload,
+        "Modules that are imported once, in a process from which workers are then forked within milliseconds. \"none\": \
+         every worker starts on its own."
+    ),
     key!("pool.name", Text, pool.name, "Names the pool in metrics."),
     key!("pool.min_idle", Count, pool.min_idle, "Sessions that are kept ready for the next request."),
     key!(

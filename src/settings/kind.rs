@@ -253,6 +253,16 @@ impl Kind<Vec<String>> for Texts {
     }
 }
 
+impl Kind<Option<Vec<String>>> for Texts {
+    const EXPECTED: &'static str = "a list of texts, such as [\"numpy\"], or \"none\"";
+    fn read(given: &Given) -> Option<Option<Vec<String>>> {
+        if is_none(given) { Some(None) } else { <Self as Kind<Vec<String>>>::read(given).map(Some) }
+    }
+    fn show(value: &Option<Vec<String>>) -> String {
+        value.as_ref().map_or_else(|| quoted("none"), <Self as Kind<Vec<String>>>::show)
+    }
+}
+
 impl Kind<BTreeMap<String, String>> for Named {
     const EXPECTED: &'static str = "a table of texts, such as { LANG = \"C.UTF-8\" }";
     fn read(given: &Given) -> Option<BTreeMap<String, String>> {

@@ -61,10 +61,11 @@ fn every_field_has_a_key_and_every_key_a_field() {
         keys_of("recycle"),
         names(fields!(RecyclePolicy { max_executions, max_age, max_memory, jitter }), &[])
     );
-    let worker = fields!(WorkerSettings { python, command, args, env, inherit_env, cwd, transport, codec });
+    let worker =
+        fields!(WorkerSettings { python, command, args, env, inherit_env, cwd, transport, codec, preload });
     assert_eq!(keys_of("worker"), names(worker, &[]));
     // `program` of a spec is `python`, or `command` and `args`.
-    let WorkerSpec { program: _, env: _, inherit_env: _, cwd: _, transport: _, codec: _ } =
+    let WorkerSpec { program: _, env: _, inherit_env: _, cwd: _, transport: _, codec: _, preload: _ } =
         WorkerSettings::default().spec();
 }
 
@@ -88,6 +89,7 @@ fn what_is_printed_reads_back_to_the_same() {
     other.worker.env = [("A.B".to_owned(), "x = y".to_owned())].into();
     other.worker.transport = Some(Transport::Socket);
     other.worker.codec = Codec::Json;
+    other.worker.preload = Some(vec!["numpy".into()]);
     let read = Settings::from_toml(&other.to_toml()).unwrap();
     assert_eq!((&read.pool, &read.worker), (&other.pool, &other.worker), "{}", other.to_toml());
 }
@@ -99,6 +101,14 @@ fn the_defaults_of_the_worker_are_those_of_its_spec() {
         Settings::from_toml("[worker]\ncommand = 'w'\nargs = ['-x']\ncwd = '/srv'\ninherit_env = true");
     let expected = WorkerSpec::command("w").arg("-x").cwd("/srv").inherit_env();
     assert_eq!(settings.unwrap().worker.spec(), expected);
+    for (preload, expected) in [
+        ("['numpy', 'a.b']", WorkerSpec::python().preload(["numpy", "a.b"])),
+        ("[]", WorkerSpec::python().preload::<String>([])),
+        ("'none'", WorkerSpec::python()),
+    ] {
+        let settings = Settings::from_toml(&format!("[worker]\npreload = {preload}")).unwrap();
+        assert_eq!(settings.worker.spec(), expected);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod process;
 mod program;
 mod python;
 mod scratch;
+mod shortage;
 mod spawner;
 mod stacks;
 mod sweep;
@@ -22,6 +23,7 @@ mod undertaker;
 mod unsettled;
 mod vitals;
 mod watch;
+mod zygote;
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, task};
 

@@ -1,7 +1,8 @@
 //! Worker processes: how they are started, signalled and collected. No other file names `Command`, signals or `wait`.
 //!
 //! A worker leads its own process group. The group is signalled only while the worker is not yet collected: until
-//! then its id cannot have become a stranger's.
+//! then its id cannot have become a stranger's. A worker that a zygote forked is collected by the zygote, and only when
+//! told to; so the same holds for it as long as the zygote lives.
 
 use std::{
     collections::BTreeMap,
@@ -16,14 +17,19 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group,
-    pidfd_open, pidfd_send_signal, prlimit, waitid,
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{
+        Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group,
+        pidfd_open, pidfd_send_signal, prlimit, waitid,
+    },
 };
 
 use super::{
-    children, oom,
+    children, oom, shortage,
     unsettled::{Pending, Unsettled},
+    vitals,
+    zygote::Parent,
 };
 use crate::outcome::Exit;
 
@@ -78,7 +84,7 @@ impl Launch {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
-        let process = match Process::adopt(child.id(), unsettled.clone()) {
+        let process = match Process::adopt(child.id(), None, unsettled.clone()) {
             Ok(process) => process,
             Err(error) => {
                 // It cannot be watched, so it cannot stay. It was started just now: its id is still its own.
@@ -102,6 +108,8 @@ impl Launch {
 pub(super) struct Process {
     pid: Pid,
     pidfd: OwnedFd,
+    /// The zygote that forked it, unless it is a child of ours.
+    parent: Option<Parent>,
     /// Locked while its group is signalled, so that nobody collects it meanwhile.
     life: Mutex<Life>,
     unsettled: Unsettled,
@@ -116,14 +124,19 @@ enum Life {
 }
 
 impl Process {
-    fn adopt(id: u32, unsettled: Unsettled) -> io::Result<Self> {
+    /// Takes over a process that was started just now, and is not collected before we say so.
+    pub(super) fn adopt(id: u32, parent: Option<Parent>, unsettled: Unsettled) -> io::Result<Self> {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        if parent.as_ref().is_some_and(|zygote| !zygote.is_alive()) {
+            // Whoever inherited its children may have collected this one before we held it.
+            return Err(io::ErrorKind::NotFound.into());
+        }
         oom::watch();
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         // Refused only if it is dead already.
         let _ = prlimit(Some(pid), Resource::Core, none);
-        Ok(Self { pid, pidfd, life: Mutex::new(Life::Alive), unsettled })
+        Ok(Self { pid, pidfd, parent, life: Mutex::new(Life::Alive), unsettled })
     }
 
     /// Its process id.
@@ -150,9 +163,28 @@ impl Process {
             Life::Dying(_) => {}
             Life::Collected => return,
         }
-        let _ = kill_process_group(self.pid, Signal::KILL);
+        if self.is_kept() {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
         // It may have moved itself to another group.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Whether it is dead, collected or not.
+    pub(super) fn is_dead(&self) -> bool {
+        self.poll_death(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+    }
+
+    /// Waits until it is dead, for so long.
+    fn poll_death(&self, within: Option<&Timespec>) -> bool {
+        let mut death = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut death, within).is_ok_and(|dead| dead > 0)
+    }
+
+    /// Whether its id is its own, if we have not collected it. Once its zygote is gone, another parent may collect it as
+    /// soon as it is dead; ids come round after all others only, so one that lives has its own for a moment longer.
+    fn is_kept(&self) -> bool {
+        self.parent.as_ref().is_none_or(Parent::is_alive) || !self.is_dead()
     }
 
     /// Rings the process, and interrupts its group if it has children: what waits for a child does not hear the bell.
@@ -163,7 +195,7 @@ impl Process {
         }
         // Ignored by default, so harmless to a program that does not know it.
         let _ = pidfd_send_signal(&self.pidfd, Signal::URG);
-        if children::any(self.id()) {
+        if self.is_kept() && children::any(self.id()) {
             let _ = kill_process_group(self.pid, Signal::INT);
         }
     }
@@ -180,20 +212,23 @@ impl Process {
         let mut life = self.life();
         let id = || WaitId::PidFd(self.pidfd.as_fd());
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let exit = match waitid(id(), look) {
-            Ok(None) => return None,
-            Ok(Some(status)) => {
-                let by_us = matches!(*life, Life::Dying(_));
+        let exit = match (waitid(id(), look), &self.parent) {
+            (Ok(None), _) => return None,
+            (Ok(Some(status)), _) => {
                 let _ = kill_process_group(self.pid, Signal::KILL);
                 let _ = waitid(id(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-                match exit(&status) {
-                    Exit::Signal(9) if !by_us && oom::struck() => Exit::OutOfMemory,
-                    exit @ (Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory | Exit::Unknown) => exit,
-                }
+                exit(&status)
             }
+            (Err(_), Some(_)) if !self.is_dead() => return None,
+            (Err(_), Some(zygote)) => self.have_collected(zygote),
             // Another part of this program collects every child. The group's id may be free by now, so what was in
             // the group is left to the sweep.
-            Err(_) => Exit::Unknown,
+            (Err(_), None) => Exit::Unknown,
+        };
+        let by_us = matches!(*life, Life::Dying(_));
+        let exit = match exit {
+            Exit::Signal(9) if !by_us && oom::struck() => Exit::OutOfMemory,
+            exit @ (Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory | Exit::Unknown) => exit,
         };
         let pending = match mem::replace(&mut *life, Life::Collected) {
             Life::Dying(pending) => pending,
@@ -202,10 +237,23 @@ impl Process {
         Some((exit, pending))
     }
 
+    /// Has its zygote collect it, once it is dead. Until then everybody may read how it ended.
+    fn have_collected(&self, zygote: &Parent) -> Exit {
+        let exit = vitals::exit(self.id()).unwrap_or(Exit::Unknown);
+        if !zygote.is_alive() {
+            // So somebody else may have collected it, and what was read may be a stranger's. Its group is left to the
+            // sweep, too.
+            return Exit::Unknown;
+        }
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        zygote.collect(self.id());
+        exit
+    }
+
     /// Ends it and waits until it is collected. For a process that nobody watches.
     pub(super) fn end(&self) {
         self.kill();
-        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        self.poll_death(None);
         self.collect();
     }
 
@@ -227,10 +275,14 @@ fn exit(status: &WaitIdStatus) -> Exit {
 pub(super) struct Stray(OwnedFd);
 
 impl Stray {
-    /// `None` if there is no such process any more.
-    pub(super) fn hold(pid: u32) -> Option<Self> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
-        pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
+    /// `None` if there is no such process any more. An error is only that this process may open nothing.
+    pub(super) fn hold(pid: u32) -> io::Result<Option<Self>> {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from) {
+            Ok(pidfd) => Ok(Some(Self(pidfd))),
+            Err(error) if shortage::is_one(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Ends it.

@@ -26,10 +26,13 @@ use super::{
 use crate::{config::WorkerSpec, error::SpawnError};
 
 const WORKER: &str = include_str!("../../python/ostler_worker.py");
+const ZYGOTE: &str = include_str!("../../python/ostler_zygote.py");
 const BOOTSTRAP: &str = include_str!("../../python/bootstrap.py");
 
-/// What the bootstrap calls marshalled code.
+/// What the bootstrap calls marshalled code …
 const MARSHAL: u8 = b'M';
+/// … and the source of what is run before the worker.
+const FIRST: u8 = b'Z';
 
 /// An interpreter that can run the worker.
 #[derive(Debug)]
@@ -126,7 +129,7 @@ fn is_script(file: &Path) -> bool {
 impl Interpreter {
     fn new(found: PathBuf, facts: Facts, payload: &[u8], cached: bool) -> io::Result<Self> {
         let (found_id, executable_id) = (FileId::of(&found)?, FileId::of(&facts.executable)?);
-        Ok(Self { found, found_id, executable_id, facts, bootstrap: bootstrap(payload), cached })
+        Ok(Self { found, found_id, executable_id, facts, bootstrap: part(MARSHAL, payload), cached })
     }
 
     /// Whether all that is known holds for the file at `found`, as it is now.
@@ -148,11 +151,16 @@ impl Interpreter {
     pub(super) fn bootstrap(&self) -> Bytes {
         self.bootstrap.clone()
     }
+
+    /// The same for one that is to be a zygote.
+    pub(super) fn zygote_bootstrap(&self) -> Bytes {
+        [part(FIRST, ZYGOTE.as_bytes()), self.bootstrap()].concat().into()
+    }
 }
 
-fn bootstrap(payload: &[u8]) -> Bytes {
+fn part(kind: u8, payload: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(1 + size_of::<u32>() + payload.len());
-    bytes.put_u8(MARSHAL);
+    bytes.put_u8(kind);
     bytes.put_u32(u32::try_from(payload.len()).expect("the probe's answer is bounded"));
     bytes.put_slice(payload);
     bytes.freeze()

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use super::unsettled::Pending;
+use super::{shortage, unsettled::Pending};
 
 /// A folder that nobody else can enter. Removed, with all that is in it, when this is dropped.
 #[derive(Debug)]
@@ -46,14 +46,20 @@ impl Drop for Scratch {
 }
 
 fn remove(folder: &Path) {
-    let removed = fs::remove_dir_all(folder).or_else(|_closed| {
-        open_up(folder);
-        fs::remove_dir_all(folder)
+    // Takes no descriptor, and is enough if nothing is in it.
+    if fs::remove_dir(folder).is_ok() {
+        return;
+    }
+    let removed = shortage::outlast(|| {
+        fs::remove_dir_all(folder).or_else(|_closed| {
+            open_up(folder);
+            fs::remove_dir_all(folder)
+        })
     });
     match removed {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(folder = %folder.display(), %error, "scratch folder not removed"),
+        Err(error) => crate::log::warn!(folder = %folder.display(), %error, "scratch folder not removed"),
     }
 }
 

@@ -18,7 +18,8 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Control, Sighting, Spawner, Worker, children, environment, pipes,
     process::{Ends, Launch, Process},
-    program, python,
+    program,
+    python::{self, Interpreter},
     scratch::Scratch,
     stacks,
     sweep::Estate,
@@ -26,47 +27,71 @@ use super::{
     undertaker::Undertaker,
     unsettled::{Pending, Unsettled},
     vitals,
+    zygote::{Birth, Zygote},
 };
 use crate::{
     config::{Program, Transport, WorkerSpec},
     error::SpawnError,
+    log,
     outcome::Exit,
+    protocol::Codec,
     status::Vitals,
 };
 
 /// How long a spawner may take to settle. A process in an uninterruptible wait of the kernel does not die.
 const SETTLED_LIMIT: Duration = Duration::from_secs(1);
 
-/// Started with the first worker.
-type SharedUndertaker = Arc<Mutex<Option<Undertaker>>>;
-
 /// Starts real processes.
 #[derive(Debug)]
 pub(crate) struct ProcessSpawner {
     spec: Mutex<Arc<WorkerSpec>>,
+    shared: Shared,
+}
+
+/// What the workers of one spawner have in common.
+#[derive(Clone, Debug, Default)]
+struct Shared {
     unsettled: Unsettled,
-    undertaker: SharedUndertaker,
+    /// Started with the first worker.
+    undertaker: Arc<Mutex<Option<Undertaker>>>,
+    zygote: Arc<Zygote>,
+}
+
+impl Shared {
+    /// Starts the undertaker, if there is none yet. Called on the thread that starts processes.
+    fn have_undertaker(&self, pool: &str) {
+        if let Err(error) = self.provide_undertaker(pool) {
+            log::warn!(%error, "workers may outlive this host if it is killed");
+        }
+    }
+
+    /// The lock is not held any more when a failure is told.
+    fn provide_undertaker(&self, pool: &str) -> Result<(), SpawnError> {
+        let mut undertaker = self.undertaker.lock().unwrap_or_else(PoisonError::into_inner);
+        if undertaker.is_none() {
+            *undertaker = Some(Undertaker::start(pool)?);
+        }
+        Ok(())
+    }
 }
 
 impl ProcessSpawner {
     /// Nothing is looked up yet: each start finds the program anew, so that one that was replaced is used by the next
     /// worker.
     pub(crate) fn new(spec: WorkerSpec) -> Self {
-        Self { spec: Mutex::new(Arc::new(spec)), unsettled: Unsettled::default(), undertaker: Arc::default() }
+        Self { spec: Mutex::new(Arc::new(spec)), shared: Shared::default() }
     }
 
     /// Resolves when nothing is left of the workers that have ended, however long that takes.
     pub(super) fn cleared(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.unsettled.clone().settled()
+        self.shared.unsettled.clone().settled()
     }
 }
 
 impl Spawner for ProcessSpawner {
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> {
         let spec = Arc::clone(&self.spec.lock().unwrap_or_else(PoisonError::into_inner));
-        let (tag, unsettled, undertaker) =
-            (tag.to_owned(), self.unsettled.clone(), Arc::clone(&self.undertaker));
-        Box::pin(async move { spawn(spec, tag, unsettled, undertaker).await })
+        Box::pin(spawn(spec, tag.to_owned(), self.shared.clone()))
     }
 
     fn reload(&self, spec: WorkerSpec) {
@@ -74,22 +99,26 @@ impl Spawner for ProcessSpawner {
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let cleared = self.cleared();
-        Box::pin(async move { timeout(SETTLED_LIMIT, cleared).await.unwrap_or_default() })
+        let (zygote, cleared) = (self.shared.zygote.end(), self.cleared());
+        let settled = async {
+            zygote.await;
+            cleared.await;
+        };
+        Box::pin(async move { timeout(SETTLED_LIMIT, settled).await.unwrap_or_default() })
     }
 }
 
-async fn spawn(
-    spec: Arc<WorkerSpec>,
-    tag: String,
-    unsettled: Unsettled,
-    undertaker: SharedUndertaker,
-) -> Result<Worker, SpawnError> {
+async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Worker, SpawnError> {
     let codec = spec.codec;
     let (program, args, first) = match &spec.program {
         Program::Command { program, args } => (program.clone(), args.clone(), Bytes::new()),
         Program::Python { interpreter } => {
             let python = python::find(interpreter, &spec, &tag).await?;
+            if spec.preload.is_some()
+                && let Some(started) = fork(&spec, &python, &tag, &shared).await?
+            {
+                return connect(started, codec, Bytes::new(), python.executable());
+            }
             (python.executable().to_owned(), python.args(), python.bootstrap())
         }
     };
@@ -99,19 +128,48 @@ async fn spawn(
         let program = program::find(&program, env.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
         let (cwd, scratch) = working_folder(&spec, &tag, &program)?;
         let socket = spec.transport == Transport::Socket;
-        let pool = tag.split('.').next().unwrap_or_default().to_owned();
-        let worker = start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &unsettled);
+        let pool = pool_of(&tag);
+        let worker =
+            start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &shared.unsettled);
         // Behind the worker, which boots meanwhile, and before it can be sent any code.
-        let mut undertaker = undertaker.lock().unwrap_or_else(PoisonError::into_inner);
-        if undertaker.is_none() {
-            let failed =
-                |error: &SpawnError| tracing::warn!(%error, "workers may outlive this host if it is killed");
-            *undertaker = Undertaker::start(&pool).inspect_err(failed).ok();
-        }
+        shared.have_undertaker(&pool);
         worker
     };
-    let Started { ends, exit, power, starting: _starting } = on_spawn_thread(&asked, start).await??;
-    let connect = |error| program::system("connect to a process", &asked, error);
+    let started = on_spawn_thread(&asked, start).await??;
+    connect(started, codec, first, &asked)
+}
+
+/// Has the zygote fork a worker. `None`: not now.
+async fn fork(
+    spec: &Arc<WorkerSpec>,
+    python: &Arc<Interpreter>,
+    tag: &str,
+    shared: &Shared,
+) -> Result<Option<Started>, SpawnError> {
+    let prepare = {
+        let (spec, python, tag, shared) =
+            (Arc::clone(spec), Arc::clone(python), tag.to_owned(), shared.clone());
+        move || {
+            let env = environment::of_worker(&spec, &tag, env::vars_os());
+            let (cwd, scratch) = working_folder(&spec, &tag, python.executable())?;
+            shared.have_undertaker(&pool_of(&tag));
+            let socket = spec.transport == Transport::Socket;
+            Ok(Birth { env, cwd, socket, estate: Estate { tag, scratch } })
+        }
+    };
+    let birth = on_spawn_thread(python.executable(), prepare).await??;
+    shared.zygote.fork(spec, python, birth, &shared.unsettled).await
+}
+
+/// What stands before the tags of all workers of a pool.
+fn pool_of(tag: &str) -> String {
+    tag.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// A worker, once its descriptors are those of the runtime. `first` is what it is sent before any frame.
+fn connect(started: Started, codec: Codec, first: Bytes, program: &Path) -> Result<Worker, SpawnError> {
+    let Started { ends, exit, power, starting: _starting } = started;
+    let connect = |error| program::system("connect to a process", program, error);
     let frames = pipes::connect(ends.stdin, ends.stdout, first).map_err(connect)?;
     let stderr = pipes::OutputPipe::new(ends.stderr).map_err(connect)?;
     Ok(Worker {
@@ -127,6 +185,7 @@ async fn spawn(
 }
 
 /// A process that is watched, and ends with `power`.
+#[derive(Debug)]
 pub(super) struct Started {
     pub(super) ends: Ends,
     pub(super) exit: oneshot::Receiver<Exit>,
@@ -149,13 +208,24 @@ pub(super) fn start(launch: &Launch, estate: Estate, unsettled: &Unsettled) -> R
     let starting = unsettled.one_more();
     let (process, ends) =
         launch.start(unsettled).map_err(|error| program::not_started(&launch.program, error))?;
+    watched(process, ends, estate, starting)
+        .map_err(|error| program::system("watch a process", &launch.program, error))
+}
+
+/// Has a process watched.
+pub(super) fn watched(
+    process: Process,
+    ends: Ends,
+    estate: Estate,
+    starting: Pending,
+) -> io::Result<Started> {
     let process = Arc::new(process);
     let watched = Threads::get().and_then(|threads| threads.watch().add(Arc::clone(&process), estate));
     match watched {
         Ok(exit) => Ok(Started { ends, exit, power: Power(process), starting }),
         Err(error) => {
             process.end();
-            Err(program::system("watch a process", &launch.program, error))
+            Err(error)
         }
     }
 }
@@ -186,6 +256,12 @@ fn working_folder(
 /// Power over a process and its group, which end with it.
 #[derive(Debug)]
 pub(super) struct Power(Arc<Process>);
+
+impl Power {
+    pub(super) fn process(&self) -> Arc<Process> {
+        Arc::clone(&self.0)
+    }
+}
 
 impl Control for Power {
     fn interrupt(&self) {

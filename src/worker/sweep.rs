@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     sync::mpsc,
     thread,
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{environment::TAG, process::Stray, scratch::Scratch, unsettled::Pending};
+use super::{environment::TAG, process::Stray, scratch::Scratch, shortage, unsettled::Pending};
 
 /// Scans for one batch of dead workers. A process may fork while it is being looked for.
 const SCANS_MAX: u32 = 8;
@@ -54,13 +54,16 @@ pub(super) fn run(estates: &mpsc::Receiver<(Estate, Pending)>) {
 fn kill_tagged(tags: &[&[u8]]) {
     let mut scan = Scan { tags, environ: Vec::new() };
     for _ in 0..SCANS_MAX {
-        let killed = scan.kill();
+        let killed = shortage::outlast(|| scan.kill()).unwrap_or_else(|error| {
+            crate::log::warn!(%error, "no /proc to sweep: processes of dead workers may be left");
+            Vec::new()
+        });
         if killed.is_empty() {
             return;
         }
         wait(&killed);
     }
-    tracing::warn!(scans = SCANS_MAX, "processes of dead workers are still being found");
+    crate::log::warn!(scans = SCANS_MAX, "processes of dead workers are still being found");
 }
 
 struct Scan<'a> {
@@ -70,12 +73,22 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     /// Looks at every process once, and at those that are just being replaced until they have been.
-    fn kill(&mut self) -> Vec<Stray> {
-        let mut killed = Vec::new();
+    fn kill(&mut self) -> io::Result<Vec<Stray>> {
+        let mut found = Vec::new();
+        let looked = self.look(&mut found);
+        found.iter().for_each(Stray::kill);
+        // Those that are held take descriptors, too: with them gone, the next scan sees more.
+        match looked {
+            Err(error) if found.is_empty() => Err(error),
+            Ok(()) | Err(_) => Ok(found),
+        }
+    }
+
+    fn look(&mut self, found: &mut Vec<Stray>) -> io::Result<()> {
         let mut undecided = Vec::new();
-        for pid in pids() {
-            match self.is_tagged(pid) {
-                Some(true) => killed.extend(self.hold(pid)),
+        for pid in pids()? {
+            match self.is_tagged(pid)? {
+                Some(true) => found.extend(self.hold(pid)?),
                 Some(false) => {}
                 None => undecided.push(pid),
             }
@@ -85,36 +98,41 @@ impl Scan<'_> {
                 break;
             }
             thread::sleep(UNDECIDED_AFTER);
-            undecided.retain(|pid| {
-                let tagged = self.is_tagged(*pid);
-                if tagged == Some(true) {
-                    killed.extend(self.hold(*pid));
+            let mut still = Vec::new();
+            for pid in undecided {
+                match self.is_tagged(pid)? {
+                    Some(true) => found.extend(self.hold(pid)?),
+                    Some(false) => {}
+                    None => still.push(pid),
                 }
-                tagged.is_none()
-            });
+            }
+            undecided = still;
         }
-        killed.iter().for_each(Stray::kill);
-        killed
+        Ok(())
     }
 
     /// Holds a process that was seen to be tagged, if it still is: its id could have become a stranger's.
-    fn hold(&mut self, pid: u32) -> Option<Stray> {
-        let stray = Stray::hold(pid)?;
-        (self.is_tagged(pid) == Some(true)).then_some(stray)
+    fn hold(&mut self, pid: u32) -> io::Result<Option<Stray>> {
+        let Some(stray) = Stray::hold(pid)? else { return Ok(None) };
+        Ok((self.is_tagged(pid)? == Some(true)).then_some(stray))
     }
 
-    /// `None`: it is just being replaced by another program.
-    fn is_tagged(&mut self, pid: u32) -> Option<bool> {
+    /// `None`: it is just being replaced by another program. An error is only that this process may open nothing.
+    fn is_tagged(&mut self, pid: u32) -> io::Result<Option<bool>> {
         self.environ.clear();
-        // Not ours to read, or gone.
-        let Ok(mut file) = File::open(format!("/proc/{pid}/environ")) else { return Some(false) };
+        let mut file = match File::open(format!("/proc/{pid}/environ")) {
+            Ok(file) => file,
+            Err(error) if shortage::is_one(&error) => return Err(error),
+            // Not ours to read, or gone.
+            Err(_) => return Ok(Some(false)),
+        };
         if file.read_to_end(&mut self.environ).is_err() {
-            return Some(false);
+            return Ok(Some(false));
         }
-        match self.environ.is_empty() {
+        Ok(match self.environ.is_empty() {
             true if is_being_replaced(pid) => None,
             true | false => Some(has_tag(&self.environ, self.tags)),
-        }
+        })
     }
 }
 
@@ -136,9 +154,9 @@ fn has_tag(environ: &[u8], tags: &[&[u8]]) -> bool {
         .any(|tag| tags.contains(&tag))
 }
 
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").inspect_err(|error| tracing::warn!(%error, "no /proc to sweep"));
-    entries.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+fn pids() -> io::Result<impl Iterator<Item = u32>> {
+    let entries = fs::read_dir("/proc")?.flatten();
+    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
 /// Waits until all of them are dead, within `DYING`.

@@ -28,6 +28,8 @@ mod leaks;
 mod life;
 mod programs;
 mod python;
+mod scarce;
+mod zygote;
 
 /// What takes this long hangs.
 const HANG: Duration = Duration::from_secs(120);

@@ -1,12 +1,12 @@
-//! What the kernel says of a worker: its memory, its processor time, its state. Linux tells it in `/proc`; see
-//! proc_pid_stat(5) and proc_pid_statm(5).
+//! What the kernel says of a worker: its memory, its processor time, its state, and how it ended. Linux tells it in
+//! `/proc`; see proc_pid_stat(5) and proc_pid_statm(5).
 
 use std::{fs, time::Duration};
 
 use rustix::param::{clock_ticks_per_second, page_size};
 
 use super::process::Process;
-use crate::status::Vitals;
+use crate::{outcome::Exit, status::Vitals};
 
 /// `None` once it is collected, and where there is no `/proc`.
 pub(super) fn of(process: &Process) -> Option<Vitals> {
@@ -31,9 +31,41 @@ fn parse(stat: &str, statm: &str) -> Option<Vitals> {
     })
 }
 
+/// How a process ended that is dead and not collected, whosever child it is. `None` if it is anything else.
+pub(super) fn exit(id: u32) -> Option<Exit> {
+    exit_told(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+}
+
+fn exit_told(stat: &str) -> Option<Exit> {
+    /// What wait(2) would tell, counted from behind the state.
+    const EXIT_CODE: usize = 48;
+    let fields = stat.rsplit_once(") ")?.1.trim_end().strip_prefix("Z ")?;
+    let status: i32 = fields.split(' ').nth(EXIT_CODE)?.parse().ok()?;
+    Some(match status & 0x7f {
+        0 => Exit::Code(status >> 8 & 0xff),
+        signal => Exit::Signal(signal),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_exit_is_told_of_the_dead_only() {
+        let between = "1 ".repeat(48);
+        for (start, status, expected) in [
+            ("42 (a) Z 1 2) Z", 768, Some(Exit::Code(3))),
+            ("42 (python3) Z", 9, Some(Exit::Signal(9))),
+            ("42 (python3) Z", 139, Some(Exit::Signal(11))),
+            ("42 (python3) Z", 0, Some(Exit::Code(0))),
+            ("42 (python3) S", 0, None),
+        ] {
+            let stat = format!("{start} {between}{status}\n");
+            assert_eq!(exit_told(&stat), expected, "{stat}");
+        }
+        assert_eq!(exit_told("42 (python3) Z 1 1\n"), None);
+    }
 
     #[test]
     fn the_fields_are_found_whatever_the_program_is_called() {

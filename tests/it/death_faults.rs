@@ -26,6 +26,25 @@ fn given(workers: &ScriptedSpawner, code: &str) -> usize {
     workers.log().iter().filter(|entry| is_it(&entry.fact)).count()
 }
 
+/// A worker without a pipe for stderr of its own tells of it in frames: its last words are in the story all the same.
+#[tokio::test(start_paused = true)]
+async fn the_last_words_of_a_worker_are_told_whichever_way_they_came() {
+    guarded(async {
+        let pool = Pool::start(first_does(|mut stage: Stage, id| async move {
+            stage.output(id, Stream::Stderr, "cannot go on").await;
+            Err(Exit::Code(3))
+        }))
+        .await;
+        let Outcome::Lost(Lost { started: true, cause: LostCause::Died(death) }) = pool.outcome("x").await
+        else {
+            panic!("its worker died")
+        };
+        assert_eq!((death.exit, &*death.stderr), (Exit::Code(3), "cannot go on"));
+        pool.close().await;
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn f11_killed_while_idle_is_replaced_once_and_nobody_is_told() {
     guarded(async {

@@ -230,8 +230,9 @@ async fn a_report_is_cut_at_its_limit_and_says_how_much() {
         });
         let pool = Pool::start_with(workers, |it| it.max_report_bytes(10)).await;
         let report = pool.runtime.run(Request::python("prints").label("cut")).await.unwrap();
-        assert_eq!((report.stdout_text().as_ref(), report.stderr_text().as_ref()), ("1234590", "678"));
-        assert_eq!(report.dropped, "text/plain".len() as u64 + 8 + 6);
+        let told = (report.stdout_text(), report.stderr_text());
+        assert_eq!(told, ("12345\n[... 7 bytes left out ...]\nf".into(), "678".into()));
+        assert_eq!(report.dropped, "text/plain".len() as u64 + 8 + 7);
         assert!(report.displays.is_empty() && report.outcome.is_completed());
         assert_eq!(report.label.as_deref(), Some("cut"));
         pool.close().await;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ostler::{
-    Exit, Lost, LostCause, Outcome, RestartPolicy, SpawnError, StartError, SubmitError,
+    Exit, Lost, LostCause, Outcome, Request, RestartPolicy, SpawnError, StartError, SubmitError,
     testing::{ScriptedSpawner, Stage},
 };
 use tokio::time::Instant;
@@ -158,6 +158,35 @@ async fn f55_slow_flapping_below_the_intensity_goes_on() {
         pool.close().await;
     })
     .await;
+}
+
+/// Fault 6, in service: workers that are never ready die at the limit, which is as long as a worker that was a success
+/// lives. They are none: the pool gives up.
+#[tokio::test(start_paused = true)]
+async fn f06_workers_that_are_never_ready_fail_a_pool_that_serves() {
+    for max_sessions in [1, 4] {
+        guarded(async {
+            let workers = ScriptedSpawner::new(|stage: Stage| async move {
+                if stage.number() > 1 {
+                    let _held = stage;
+                    return std::future::pending().await;
+                }
+                serve(stage).await
+            });
+            let pool = Pool::start_with(workers, |it| it.max_sessions(max_sessions)).await;
+            assert!(matches!(pool.outcome("die 9").await, Outcome::Lost(Lost { started: true, .. })));
+            let begun = Instant::now();
+            let waiting = pool.runtime.execute(Request::python("waits").no_deadline()).await.unwrap();
+            let failed = Lost { started: false, cause: LostCause::PoolFailed };
+            assert_eq!(waiting.outcome().await, Outcome::Lost(failed));
+            let took = begun.elapsed();
+            assert!(took >= Duration::from_secs(60) && took <= Duration::from_secs(75), "{took:?}");
+            let why = pool.status().await.failed.unwrap();
+            assert!(why.contains("not ready after 10s"), "{why}");
+            pool.close().await;
+        })
+        .await;
+    }
 }
 
 /// Two slots that back off for different times are both filled again, each in its time.

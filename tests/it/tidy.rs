@@ -89,8 +89,8 @@ fn allowed(file: &str) -> Option<Vec<&'static str>> {
     match file.split('/').nth(1)? {
         "protocol" => Some(vec!["protocol"]),
         "machine" => with(&["machine"]),
-        "worker" => with(&["worker"]),
-        "actor" => with(&["actor", "machine", "worker", "session", "runtime"]),
+        "worker" => with(&["worker", "log"]),
+        "actor" => with(&["actor", "machine", "worker", "session", "runtime", "log"]),
         "config.rs" | "error.rs" | "outcome.rs" | "request.rs" | "status.rs" => with(&[]),
         _surface => None,
     }
@@ -129,6 +129,30 @@ fn the_protocol_is_pure() {
         for banned in ["tokio", "ractor", "tracing", "std::io", "std::fs", "std::time"] {
             assert!(!code(&text).contains(banned), "{file} names `{banned}`");
         }
+    }
+}
+
+/// Fault 62: nothing here can notice that somebody sets the clock, or that the machine slept: the clock on the wall is
+/// read nowhere, neither by the library nor by the worker that comes with it.
+#[test]
+fn f62_nobody_reads_the_clock_on_the_wall() {
+    for (file, text) in sources("src") {
+        for banned in ["SystemTime", "UNIX_EPOCH", "CLOCK_REALTIME", "chrono"] {
+            assert!(!code(&text).contains(banned), "{file} names `{banned}`");
+        }
+    }
+    let worker = fs::read_to_string(Path::new(ROOT).join("python/ostler_worker.py")).unwrap();
+    for banned in ["time.time", "import datetime", "localtime", "gmtime", "CLOCK_REALTIME"] {
+        assert!(!worker.contains(banned), "ostler_worker.py names `{banned}`");
+    }
+}
+
+/// Fault 70: what the host does with our words may panic. `log.rs` names `tracing`, and nobody else does.
+#[test]
+fn f70_the_log_of_the_host_is_called_through_one_door() {
+    for (file, text) in sources("src") {
+        let may = file == "src/log.rs" || file.contains("/tests");
+        assert!(may || !code(&text).contains("tracing::"), "{file} names `tracing`: use `crate::log`");
     }
 }
 

@@ -30,10 +30,7 @@ struct Log(Arc<Mutex<Vec<String>>>);
 impl Log {
     /// Hears everything of this thread until the guard is dropped.
     fn hear() -> (Self, DefaultGuard) {
-        // Tests without a log run beside this one. What they reach first would be marked as of no interest to anybody,
-        // if there were not always somebody who is interested.
-        static ALWAYS: Once = Once::new();
-        ALWAYS.call_once(|| drop(tracing::subscriber::set_global_default(Interested)));
+        be_interested();
         let log = Self::default();
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)
@@ -52,6 +49,13 @@ impl Log {
         let lines = self.lines("session ");
         lines.iter().map(|line| (between(line, "session ", " |"), between(line, "cause=", " |"))).collect()
     }
+}
+
+/// Tests without a log run beside those with one. What they reach first would be marked as of no interest to anybody, if
+/// there were not always somebody who is interested.
+pub(crate) fn be_interested() {
+    static ALWAYS: Once = Once::new();
+    ALWAYS.call_once(|| drop(tracing::subscriber::set_global_default(Interested)));
 }
 
 /// Wants to hear everything, and forgets it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ostler::Request;
+use ostler::{Report, Request, Stream, config::REPORT_TAIL};
 
 use crate::{
     counts::{SLACK, memory, pool, settled, started},
@@ -20,14 +20,30 @@ pub(crate) async fn a_report_keeps_as_much_as_it_may_and_counts_the_rest() {
     let report = runtime.run(FLOOD).await.unwrap();
     let grown = memory().saturating_sub(before);
     assert_eq!(report.outcome.to_string(), "'done'");
-    assert_eq!(report.stdout.len(), KEPT);
-    assert_eq!(report.dropped, PRINTED - KEPT as u64);
+    let kept = |report: &Report, stream| (report.printed(stream), report.tail(stream).len());
+    assert_eq!(kept(&report, Stream::Stdout), (PRINTED, REPORT_TAIL));
+    // What stderr may keep of its end is not given to stdout.
+    assert_eq!(report.stdout.len(), KEPT - 2 * REPORT_TAIL);
+    assert_eq!(report.dropped, PRINTED - (KEPT - REPORT_TAIL) as u64);
     println!("   {PRINTED} bytes printed, {} kept, {grown} bytes more resident", report.stdout.len());
     assert!(grown < SLACK, "{grown} bytes more are resident");
     let report =
         runtime.run("import sys\nprint('x' * 600_000)\nprint('y' * 600_000, file=sys.stderr)").await.unwrap();
-    assert_eq!(report.stdout.len() + report.stderr.len(), KEPT, "the limit is for both together");
-    assert_eq!(report.dropped, 1_200_002 - KEPT as u64);
+    let tails = kept(&report, Stream::Stdout).1 + kept(&report, Stream::Stderr).1;
+    let all = report.stdout.len() + report.stderr.len() + tails;
+    assert!(all <= KEPT, "the limit is for both together: {all}");
+    assert_eq!(report.dropped, 1_200_002 - all as u64);
+
+    // On disk instead: nothing is lost, and no more memory is used.
+    settled().await;
+    let before = memory();
+    let report = runtime.run(Request::python(FLOOD).spill(PRINTED)).await.unwrap();
+    let grown = memory().saturating_sub(before);
+    assert_eq!((report.dropped, report.printed(Stream::Stdout)), (0, PRINTED));
+    let middle = report.page(Stream::Stdout, PRINTED / 2, 100).unwrap();
+    assert_eq!(middle, vec![b'x'; 100]);
+    println!("   the same with its middle on disk, {grown} bytes more resident");
+    assert!(grown < SLACK, "{grown} bytes more are resident");
     runtime.shutdown(Duration::from_secs(1)).await;
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use ostler::{Activity, Event, Execution, Outcome, Phase, Request, Rung, Runtime, Transport, WorkerSpec};
+use ostler::{
+    Activity, Event, Execution, Failure, Outcome, Phase, Request, Rung, Runtime, Transport, WorkerSpec,
+};
 
 use crate::{
-    python::{one, prints},
+    python::{completed, one, prints},
     support::wait::guarded,
 };
 
@@ -149,6 +151,43 @@ async fn a_worker_that_cannot_tell_its_stacks_is_left_alone() {
             let outcome = execution.outcome().await;
             assert!(!matches!(&outcome, Outcome::Lost(_)) || what.starts_with("closes"), "{what}: {outcome}");
         }
+    })
+    .await;
+}
+
+/// The limits of one request are named in its outcome; a worker that obeys is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_uses_too_much_of_a_processor_is_stopped_and_code_that_waits_is_not() {
+    guarded(async {
+        let runtime = one().start().await.unwrap();
+        let limit = Duration::from_millis(200);
+        let report = runtime.run(Request::python("while True: pass").max_cpu(limit)).await.unwrap();
+        let Outcome::Failed(Failure::CpuLimit { limit: told, used }) = &report.outcome else {
+            panic!("{}", report.outcome)
+        };
+        assert_eq!(*told, limit);
+        assert!(*used > limit, "{used:?}");
+        // What the worker used before does not count, and neither does waiting.
+        let waits = Request::python("import time; time.sleep(0.5); 'here'").max_cpu(limit);
+        completed(&runtime.run(waits).await.unwrap());
+        assert_eq!(runtime.status().await.spawned, 1, "it obeyed");
+        // C code that holds the interpreter has to be killed, and has failed by its limit all the same.
+        let report = runtime.run(Request::python("sum(range(10**13))").max_cpu(limit)).await.unwrap();
+        assert!(matches!(report.outcome, Outcome::Failed(Failure::CpuLimit { .. })), "{}", report.outcome);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_is_too_large_is_named_with_its_size() {
+    guarded(async {
+        let runtime = one().start().await.unwrap();
+        let report = runtime.run(Request::python("b'x' * 10_000").max_result(9_999)).await.unwrap();
+        let Outcome::Failed(Failure::ResultLimit { limit: 9_999, size }) = report.outcome else {
+            panic!("{}", report.outcome)
+        };
+        assert!(size >= 10_000, "{size}");
+        completed(&runtime.run(Request::python("'x' * 1_000").max_result(9_999)).await.unwrap());
     })
     .await;
 }

@@ -8,6 +8,7 @@ mod cancel;
 mod deaths;
 mod explain;
 mod python;
+mod scarce;
 mod upkeep;
 
 #[path = "../support/mod.rs"]

@@ -76,7 +76,12 @@ fn a_warmup_that_fails_ends_with_5() {
 fn a_deadline_ends_with_4() {
     let ended =
         Scratch::new().ostler(&["run", "-c", "while True: pass", "--deadline", "300ms"]).run("").expect(4);
-    assert_eq!(ended.err(), "ostler: `-c`: timed out after 300ms while its code ran\n");
+    let told = ended.err();
+    assert!(
+        told.starts_with("ostler: `-c`: timed out after 300ms while its code ran\n    execution "),
+        "{told}"
+    );
+    assert!(told.ends_with("most recent call first\n      <string>:1 in <module>\n"), "where it was: {told}");
 }
 
 #[test]

@@ -2,10 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use tracing::{debug, info, warn};
-
 use super::State;
 use crate::{
+    log::{debug, info, warn},
     machine::session::Noted,
     outcome::Event,
     protocol::{Level, Stream},

@@ -17,7 +17,7 @@ impl State {
     pub(super) fn assign(&mut self, slot: usize, id: ExecutionId) {
         let Some(ticket) = self.tickets.get_mut(&id) else { return };
         ticket.waits = false;
-        let charge = Charge::new(id, ticket.job.frame.clone(), ticket.execution.clone());
+        let charge = Charge::new(&ticket.job, ticket.execution.clone());
         self.tell(slot, SessionMsg::Assign(Box::new(charge)));
     }
 

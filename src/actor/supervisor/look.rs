@@ -34,7 +34,7 @@ impl State {
             let _ = live.session.cast(SessionMsg::Look);
         }
         #[cfg(feature = "metrics")]
-        crate::actor::metrics::publish(&self.config.name, &self.status());
+        crate::log::aside(|| crate::actor::metrics::publish(&self.config.name, &self.status()));
         self.arm(myself, Wait::Look, LOOK_EVERY);
     }
 

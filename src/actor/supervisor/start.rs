@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorRef};
-use tracing::{info, warn};
+use tokio::time::Instant;
 
 use crate::{
     actor::{
@@ -14,6 +14,7 @@ use crate::{
         timers::Task,
     },
     error::{ReloadError, SpawnError, StartError},
+    log::{info, warn},
     machine::{session::Limits, slot::Place, supervisor::Input},
     outcome::{Death, DeathCause, Exit, Generation},
     protocol::{Init, VERSION},
@@ -82,12 +83,14 @@ impl State {
         worker: Worker,
     ) -> Result<(), String> {
         let gauge = Arc::new(Gauge::new(worker.pid));
+        let taken = Instant::now().into_std().saturating_duration_since(self.pool.started(slot));
         let arguments = session::Arguments {
             slot,
             generation,
             worker,
             limits: Limits {
                 ready_timeout: self.config.ready_timeout,
+                ready_in: self.config.ready_timeout.saturating_sub(taken),
                 warmup_timeout: self.config.warmup_timeout,
                 grace: self.config.grace,
                 heartbeat_timeout: self.config.heartbeat_timeout,

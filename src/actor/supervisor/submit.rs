@@ -40,7 +40,7 @@ impl State {
             id: job.id,
             label: job.label.clone(),
             deadline: job.deadline,
-            max_output: job.max_output,
+            limits: job.limits,
             may_requeue: lease.is_none(),
             obligation,
             sink,

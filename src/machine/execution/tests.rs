@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use super::{Effect, Execution, Input};
 use crate::{
     machine::session::Ending,
-    outcome::{Cancelled, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome, Phase, Rung, TimedOut},
+    outcome::{
+        Cancelled, Completion, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome, Phase, Rung,
+        TimedOut,
+    },
 };
 
 const AFTER: Duration = Duration::from_secs(3);
@@ -109,7 +112,7 @@ fn each_course_of_events_has_one_outcome() {
         (vec![died(false), Refused(LostCause::ShuttingDown)], "requeue | lost false, finish"),
     ] {
         let told = format!("{inputs:?}");
-        let mut execution = Execution::new(true);
+        let mut execution = Execution::new(true, None);
         let steps: Vec<_> = inputs
             .into_iter()
             .map(|input| {
@@ -122,7 +125,6 @@ fn each_course_of_events_has_one_outcome() {
     }
 }
 
-/// A leased session cannot be replaced: nothing is handed to another.
 /// Fault 30: however it ends once it was told to stop, that is why.
 #[test]
 fn code_that_prints_too_much_has_failed_by_that() {
@@ -133,9 +135,9 @@ fn code_that_prints_too_much_has_failed_by_that() {
         (lost(true, DeathCause::Itself), false),
     ] {
         let mut effects = Vec::new();
-        let mut execution = Execution::new(true);
+        let mut execution = Execution::new(true, None);
         execution.step(Input::Started, &mut effects);
-        execution.step(Input::Exceeded { limit: 10, printed: 12 }, &mut effects);
+        execution.step(Input::Exceeded(Failure::OutputLimit { limit: 10, printed: 12 }), &mut effects);
         assert_eq!(effects, [Effect::Stop]);
         execution.step(ending, &mut effects);
         let excess = Outcome::Failed(Failure::OutputLimit { limit: 10, printed: 12 });
@@ -143,9 +145,31 @@ fn code_that_prints_too_much_has_failed_by_that() {
     }
 }
 
+/// A value that is too large is no value; anything else is not weighed.
+#[test]
+fn a_value_of_more_bytes_than_it_may_have_has_failed() {
+    let completion = |text: &str| Completion { repr: Some(text.into()), ..Completion::default() };
+    for (ending, limit, expected) in [
+        (Ending::Completed(Box::new(completion("12345"))), Some(5), "completed, finish"),
+        (Ending::Completed(Box::new(completion("123456"))), Some(5), "failed, finish"),
+        (Ending::Completed(Box::new(completion("123456"))), None, "completed, finish"),
+        (Ending::Stopped(Rung::Force), Some(0), "cancelled Force, finish"),
+    ] {
+        let mut execution = Execution::new(true, limit);
+        execution.step(Input::Started, &mut Vec::new());
+        if matches!(ending, Ending::Stopped(_)) {
+            execution.step(cancel(), &mut Vec::new());
+        }
+        let mut effects = Vec::new();
+        execution.step(Input::Ended(ending), &mut effects);
+        assert_eq!(words(effects), expected, "{limit:?}");
+    }
+}
+
+/// A leased session cannot be replaced: nothing is handed to another.
 #[test]
 fn an_execution_of_a_leased_session_is_not_requeued() {
-    let mut execution = Execution::new(false);
+    let mut execution = Execution::new(false, None);
     let mut effects = Vec::new();
     execution.step(lost(false, DeathCause::Itself), &mut effects);
     assert_eq!(words(effects), "lost false, finish");
@@ -180,7 +204,7 @@ proptest! {
     /// end that has an outcome.
     #[test]
     fn in_every_story_there_is_one_outcome(numbers in prop::collection::vec(input(), 1..30)) {
-        let mut execution = Execution::new(true);
+        let mut execution = Execution::new(true, None);
         let (mut settled, mut requeued, mut finished, mut started, mut looks) = (0, 0, false, false, false);
         for number in numbers {
             if finished {

@@ -12,6 +12,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) ready_timeout: Duration,
+    /// What its start has left of that.
+    pub(crate) ready_in: Duration,
     pub(crate) warmup_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) heartbeat_timeout: Duration,
@@ -32,6 +34,10 @@ pub(crate) enum Input {
     Exited { exit: Exit, stderr: String },
     /// The supervisor hands over an execution.
     Assign(ExecutionId),
+    /// What was assigned may use this much processor time.
+    Meter(Duration),
+    /// What the operating system says of the worker, as it was asked with [`Effect::Measure`].
+    Measured(Option<Vitals>),
     /// Stop this execution, if it is the one that runs.
     Cancel(ExecutionId),
     /// Raise `KeyboardInterrupt` in this execution; it is not a cancel, and nothing follows if the code goes on.
@@ -60,6 +66,7 @@ impl Input {
             Self::Broken(_) => "broken channel",
             Self::Exited { .. } => "exit",
             Self::Assign(_) => "assignment",
+            Self::Meter(_) | Self::Measured(_) | Self::Elapsed(Timer::Budget) => "processor time",
             Self::Cancel(_) => "cancel",
             Self::Interrupt(_) => "interrupt",
             Self::Send(..) => "message",
@@ -95,6 +102,8 @@ pub(crate) enum Timer {
     Ladder,
     /// For the proof that the worker is idle after it answered wrongly.
     Proof,
+    /// For the next look at the processor time that was used.
+    Budget,
     /// For the end of the process, after its channel closed or it was asked to go.
     Exit,
 }
@@ -110,6 +119,10 @@ pub(crate) enum Effect {
     Interrupt,
     /// See what the worker is doing.
     Examine,
+    /// See how much processor time the worker has used.
+    Measure,
+    /// The execution used more than it may.
+    Exceeded(ExecutionId, Failure),
     /// Kill the worker and its group.
     Kill,
     Arm(Timer, Duration),

@@ -28,6 +28,7 @@ impl Bench {
     fn new(warmup: bool) -> Self {
         let limits = Limits {
             ready_timeout: Duration::from_secs(10),
+            ready_in: Duration::from_secs(10),
             warmup_timeout: Duration::from_secs(60),
             grace: GRACE,
             heartbeat_timeout: Duration::from_secs(30),

@@ -1,6 +1,6 @@
 //! What the end of a worker means for its slot and for the pool.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
     machine::{
@@ -71,7 +71,8 @@ impl Pool {
         if worker.served > 0 {
             self.restarts.worked();
         }
-        let lived = now.duration_since(worker.since);
+        // One that was never ready never lived, however long that took.
+        let lived = if starting { Duration::ZERO } else { now.duration_since(worker.since) };
         let victim = Victim { birth: worker.birth, births: self.spawned, lived };
         match self.restarts.died(&victim, now, jitter) {
             Verdict::Wait(wait) if wait.is_zero() => {}

@@ -1,5 +1,7 @@
 //! What can be seen of a pool from outside.
 
+use std::time::Instant;
+
 use crate::{
     machine::{
         slot::{Place, Slot},
@@ -53,6 +55,11 @@ impl Pool {
     /// Where an execution is, if it is in a session.
     pub(crate) fn slot_of(&self, execution: ExecutionId) -> Option<usize> {
         self.placed.get(&execution).copied()
+    }
+
+    /// When the worker in this slot was started.
+    pub(crate) fn started(&self, slot: usize) -> Instant {
+        self.slots[slot].worker.since
     }
 
     /// The generation of the worker in this slot.

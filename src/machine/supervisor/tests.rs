@@ -14,6 +14,7 @@ use crate::{
 mod admit;
 mod renew;
 mod story;
+mod wear;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,13 +23,15 @@ struct Bench {
     pool: Pool,
     now: Instant,
     effects: Vec<Effect>,
+    /// When the pool asked to be woken.
+    alarm: Option<Instant>,
 }
 
 impl Bench {
     fn new(config: PoolConfig) -> Self {
         #[expect(clippy::disallowed_methods, reason = "some instant has to come first")]
         let now = Instant::now();
-        Self { pool: Pool::new(config, now), now, effects: Vec::new() }
+        Self { pool: Pool::new(config, now), now, effects: Vec::new(), alarm: None }
     }
 
     /// A pool of this size whose workers are all idle.
@@ -46,6 +49,11 @@ impl Bench {
     fn step(&mut self, input: Input) -> &[Effect] {
         self.effects.clear();
         self.pool.step(input, self.now, 0.0, &mut self.effects);
+        for effect in &self.effects {
+            if let Effect::Tick(wait) = effect {
+                self.alarm = Some(self.now + *wait);
+            }
+        }
         &self.effects
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn store(executable: &Path, interpreter: &Interpreter, payload: &[u8]
         && let Some(folder) = folder()
         && let Err(error) = try_store(&folder, executable, interpreter, payload)
     {
-        tracing::debug!(folder = %folder.display(), %error, "compiled worker not kept");
+        crate::log::debug!(folder = %folder.display(), %error, "compiled worker not kept");
     }
 }
 

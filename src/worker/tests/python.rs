@@ -6,7 +6,7 @@ use super::*;
 use crate::worker::scratch::Scratch;
 
 /// The pid in the first frame of a Python worker.
-async fn ready(worker: &mut Worker) -> u64 {
+pub(super) async fn ready(worker: &mut Worker) -> u64 {
     let first = frame(worker, &mut Decoder::new(FRAME_LEN_MAX)).await;
     let FromWorker::Ready(ready) = first else { panic!("not ready: {first:?}") };
     u64::from(ready.pid)

@@ -7,7 +7,8 @@ mod kills;
 mod mischief;
 mod moments;
 mod starts;
-mod subhost;
+pub(crate) mod subhost;
+mod zygotes;
 
 use std::{
     path::{Path, PathBuf},

@@ -16,14 +16,14 @@ const ROLE: &str = "OSTLER_TEST_ROLE";
 const CODE: &str = "OSTLER_TEST_CODE";
 
 /// A running host. Dropping it ends it.
-pub(super) struct Host {
+pub(crate) struct Host {
     process: Child,
     lines: BufReader<ChildStdout>,
 }
 
 impl Host {
     /// Starts a host, behind a line of `sh` that may prepare its surroundings.
-    pub(super) fn start(role: &str, code: &str, prepare: &str) -> Self {
+    pub(crate) fn start(role: &str, code: &str, prepare: &str) -> Self {
         let test = env::current_exe().unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test needs a host that it can kill")]
         let mut command = Command::new("sh");
@@ -38,7 +38,7 @@ impl Host {
     }
 
     /// What the host says next, behind this word.
-    pub(super) fn says(&mut self, word: &str) -> String {
+    pub(crate) fn says(&mut self, word: &str) -> String {
         let mut line = String::new();
         while self.lines.read_line(&mut line).unwrap() > 0 {
             if let Some((_, said)) = line.trim_end().split_once(&format!("host says {word} ")) {
@@ -63,7 +63,7 @@ impl Host {
         }
     }
 
-    pub(super) fn ended_well(mut self) -> bool {
+    pub(crate) fn ended_well(mut self) -> bool {
         self.output_ends();
         self.process.wait().unwrap().success()
     }
@@ -76,7 +76,7 @@ impl Drop for Host {
     }
 }
 
-fn say(word: &str, what: impl std::fmt::Display) {
+pub(crate) fn say(word: &str, what: impl std::fmt::Display) {
     println!("\nhost says {word} {what}");
 }
 
@@ -90,9 +90,13 @@ fn a_host() {
         if role == "reaps" {
             reap_everybody();
         }
-        let builder = Runtime::builder(WorkerSpec::python()).max_sessions(1).grace(Duration::from_secs(30));
+        let (role, spec) = match role.strip_prefix("forked ") {
+            Some(role) => (role, WorkerSpec::python().preload(["json"])),
+            None => (&*role, WorkerSpec::python()),
+        };
+        let builder = Runtime::builder(spec).max_sessions(1).grace(Duration::from_secs(30));
         let runtime = builder.start().await.unwrap();
-        match &*role {
+        match role {
             "runs" => {
                 let mut execution = runtime.execute(code).await.unwrap();
                 let said = line(&mut execution).await;
@@ -120,6 +124,7 @@ fn a_host() {
                 say("value", &report.outcome);
             }
             "reaps" => lives_with_a_reaper(&runtime).await,
+            "runs short" => crate::scarce::runs_short_of_descriptors().await,
             other => panic!("no such role: {other}"),
         }
     }));

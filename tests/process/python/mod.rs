@@ -5,6 +5,7 @@ mod input;
 mod namespace;
 mod numbers;
 mod output;
+mod preload;
 mod reactor;
 mod runtimes;
 mod transports;

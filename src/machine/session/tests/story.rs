@@ -8,6 +8,8 @@ use std::{
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 
+use crate::status::Vitals;
+
 use super::{
     Bench, Broken, DeathCause, Effect, Ending, ErrorKind, ExecutionId, GRACE, Input, SessionState, Timer,
     ToWorker, WARMUP, error, exited, heartbeat, is_legal, output, printed, ready, result, started,
@@ -38,6 +40,8 @@ enum Beat {
     Printed,
     Elapses(u8),
     StaleTimer(u8),
+    Metered,
+    Measured(u8),
     Examined,
     Closes,
     StopsReading,
@@ -67,6 +71,8 @@ fn beat() -> impl Strategy<Value = Beat> {
         3 => any::<u8>().prop_map(Beat::Elapses),
         1 => any::<u8>().prop_map(Beat::StaleTimer),
         1 => Just(Beat::Examined),
+        1 => Just(Beat::Metered),
+        2 => any::<u8>().prop_map(Beat::Measured),
         1 => prop_oneof![
             Just(Beat::WrongOutput), Just(Beat::LateResult), Just(Beat::Stranger), Just(Beat::Closes),
             Just(Beat::StopsReading), Just(Beat::Stop), Just(Beat::Kill), Just(Beat::Exits)
@@ -95,7 +101,7 @@ struct Story {
     deaths: u32,
 }
 
-const TIMERS: [Timer; 4] = [Timer::Start, Timer::Ladder, Timer::Proof, Timer::Exit];
+const TIMERS: [Timer; 5] = [Timer::Start, Timer::Ladder, Timer::Proof, Timer::Budget, Timer::Exit];
 
 impl Story {
     fn new(warmup: bool) -> Self {
@@ -150,6 +156,12 @@ impl Story {
                 Input::Elapsed(timer)
             }
             Beat::StaleTimer(which) => Input::Elapsed(TIMERS[usize::from(which) % TIMERS.len()]),
+            Beat::Metered => Input::Meter(Duration::from_millis(30)),
+            Beat::Measured(used) => Input::Measured(Some(Vitals {
+                memory: 1,
+                cpu_time: Duration::from_millis(used.into()),
+                stopped: false,
+            })),
             Beat::Examined => Input::Examined(Box::default()),
             Beat::Closes => Input::Broken(Broken::Closed),
             Beat::StopsReading => Input::Broken(Broken::NotReading),
@@ -199,7 +211,7 @@ impl Story {
                 prop_assert!(fate.sent && !fate.started && fate.told == 0, "{id} started: {fate:?}");
                 fate.started = true;
             }
-            Effect::Event(id, _) => {
+            Effect::Event(id, _) | Effect::Exceeded(id, _) => {
                 let fate = self.fates.get(&id).copied().unwrap_or_default();
                 prop_assert!(id == self.current && fate.sent && fate.told == 0, "an event of {id}: {fate:?}");
             }
@@ -221,6 +233,7 @@ impl Story {
             Effect::Write(_)
             | Effect::Interrupt
             | Effect::Examine
+            | Effect::Measure
             | Effect::Shed
             | Effect::Background(_)
             | Effect::Ready
@@ -246,7 +259,7 @@ impl Story {
         match state {
             SessionState::Creating | SessionState::Warming => prop_assert!(armed(Timer::Start), "{state}"),
             SessionState::Ready | SessionState::Idle => {
-                let left: Vec<_> = TIMERS[..3].iter().filter(|timer| armed(**timer)).collect();
+                let left: Vec<_> = TIMERS[..4].iter().filter(|timer| armed(**timer)).collect();
                 prop_assert!(left.is_empty(), "{state} with {left:?}");
             }
             SessionState::ShuttingDown => prop_assert!(self.killed || armed(Timer::Exit), "nothing ends it"),

@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::{Bench, Effect, Input, LeaseId, PoolConfig, SECOND, Want, dead, id};
 use crate::{machine::slot::Place, outcome::Generation};
 
-fn config(sessions: usize) -> PoolConfig {
+pub(super) fn config(sessions: usize) -> PoolConfig {
     let mut config = PoolConfig::default();
     (config.max_sessions, config.min_idle, config.recycle.jitter) = (sessions, sessions, 0.0);
     config
 }
 
 /// A pool of idle workers of the first generation.
-fn idle(config: PoolConfig) -> Bench {
+pub(super) fn idle(config: PoolConfig) -> Bench {
     let slots = config.min_idle;
     let mut bench = Bench::new(config);
     bench.step(Input::Begin);
@@ -23,14 +23,14 @@ fn idle(config: PoolConfig) -> Bench {
 }
 
 impl Bench {
-    fn serve(&mut self, slot: usize, generation: u64, number: u64) -> &[Effect] {
+    pub(super) fn serve(&mut self, slot: usize, generation: u64, number: u64) -> &[Effect] {
         self.step(Input::Submit(id(number), Want::default()));
         assert!(self.effects.contains(&Effect::Assign { slot, execution: id(number) }), "{:?}", self.effects);
         self.step(Input::Idle { slot, generation: Generation(generation), execution: id(number) })
     }
 
     /// What the last step did with workers.
-    fn moves(&self) -> Vec<String> {
+    pub(super) fn moves(&self) -> Vec<String> {
         let word = |effect: &Effect| match effect {
             Effect::Start { slot, generation } => Some(format!("start {slot}.{generation}")),
             Effect::Stop { slot } => Some(format!("stop {slot}")),
@@ -43,10 +43,17 @@ impl Bench {
         self.effects.iter().filter_map(word).collect()
     }
 
-    fn passes(&mut self, time: Duration) -> Vec<String> {
-        self.now += time;
-        self.step(Input::Tick);
-        self.moves()
+    /// Time passes. The pool is woken when it asked for it, and at no other time.
+    pub(super) fn passes(&mut self, time: Duration) -> Vec<String> {
+        let end = self.now + time;
+        let mut moves = Vec::new();
+        while let Some(due) = self.alarm.take_if(|due| *due <= end) {
+            self.now = due;
+            self.step(Input::Tick);
+            moves.extend(self.moves());
+        }
+        self.now = end;
+        moves
     }
 }
 
@@ -173,6 +180,11 @@ fn a_reload_replaces_every_worker_but_leased_ones_and_says_when_the_first_is_rea
     assert_eq!(bench.moves(), ["start 1.2"]);
     bench.ready(1, 2);
     assert_eq!(bench.moves(), ["reloaded Ok(())"]);
+    bench.step(Input::Release(LeaseId(1)));
+    bench.step(dead(0, 1));
+    bench.ready(0, 2);
+    assert_eq!(bench.moves(), [""; 0], "the first one only");
+    assert_eq!(bench.pool.status().idle, 2);
 }
 
 #[test]
@@ -198,7 +210,7 @@ fn a_new_spec_that_does_not_live_leaves_the_old_workers_serving() {
 
 #[test]
 fn a_failed_pool_tries_one_worker_after_a_while_or_when_it_is_told_to() {
-    for told in [false, true] {
+    for told in ["by nobody", "by a reset", "by a reload"] {
         let mut config = config(2);
         config.restart.intensity = 0;
         let mut bench = idle(config);
@@ -207,9 +219,9 @@ fn a_failed_pool_tries_one_worker_after_a_while_or_when_it_is_told_to() {
         bench.step(dead(1, 1));
         assert_eq!(bench.passes(59 * SECOND), [""; 0]);
         let begins = |bench: &mut Bench| match told {
-            false => bench.passes(SECOND),
-            true => {
-                bench.step(Input::Reset);
+            "by nobody" => bench.passes(SECOND),
+            other => {
+                bench.step(if other == "by a reset" { Input::Reset } else { Input::Reload });
                 bench.moves()
             }
         };
@@ -221,10 +233,11 @@ fn a_failed_pool_tries_one_worker_after_a_while_or_when_it_is_told_to() {
             bench.effects
         );
         bench.step(dead(0, 2));
+        bench.effects.retain(|effect| !matches!(effect, Effect::Reloaded(Err(_))));
         assert_eq!(bench.moves(), [""; 0], "still failed");
         assert_eq!(bench.passes(60 * SECOND), ["start 0.3"]);
         bench.ready(0, 3);
         assert_eq!(bench.moves(), ["recovered", "start 1.2"]);
-        assert_eq!(bench.pool.status().failed, None);
+        assert_eq!((bench.pool.status().failed, bench.pool.status().trouble), (None, None));
     }
 }

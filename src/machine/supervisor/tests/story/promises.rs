@@ -53,6 +53,8 @@ impl Story {
         prop_assert_eq!(self.stopped, 1);
         let waits: Vec<_> = self.fates.iter().filter(|(_, fate)| **fate != Fate::Over).collect();
         prop_assert!(waits.is_empty(), "nobody told {waits:?}");
+        let waits: Vec<_> = self.leases.iter().filter(|(_, holds)| **holds == Holds::Waits).collect();
+        prop_assert!(waits.is_empty(), "nobody told {waits:?}");
         Ok(())
     }
 }

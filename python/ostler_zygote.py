@@ -1,0 +1,259 @@
+"""The zygote: an interpreter that has the worker and some modules loaded, and forks workers.
+
+The bootstrap runs this file in the place of the worker's `main`, with the worker's module as `worker`. It returns in
+the workers only, which then run that `main`; the zygote itself ends here. One thread; fd 0 is the control socket.
+src/worker/zygote.rs is the other side, and says what is told on that socket.
+"""
+
+import _socket
+import gc
+import os
+import sys
+
+POOLS = "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
+TAG = b"OSTLER_TAG="
+EXIT_PROBE_FINE, EXIT_PROBE_UNMARKED = 77, 78
+
+children = set()  # forked and not collected yet
+expected_threads = 1
+mask = os.umask(0o077)
+os.umask(mask)
+control = _socket.socket(fileno=worker.private(0))
+os.close(0)
+worker.open_nothing()
+os.dup2(2, 1)  # what modules print while they are imported
+
+
+def tell(kind, text=""):
+    data = f"{kind} {text}".encode("utf-8", "backslashreplace")
+    try:
+        control.sendall(len(data).to_bytes(4, "big") + data)
+    except OSError:
+        host_gone()
+
+
+def take(size):
+    data = b""
+    while len(data) < size:
+        part = control.recv(size - len(data))
+        if not part:
+            host_gone()
+        data += part
+    return data
+
+
+def receive():
+    """The next order: what it is, its fields, and its descriptors."""
+    try:
+        data, ancillary, _, _ = control.recvmsg(4, _socket.CMSG_SPACE(12), _socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            host_gone()
+        size = int.from_bytes(data + take(4 - len(data)), "big")
+        kind, *fields = take(size).split(b"\0")
+    except ConnectionError:
+        host_gone()
+    raw = b"".join(part for _, _, part in ancillary)
+    return kind, fields, [int.from_bytes(raw[at : at + 4], sys.byteorder) for at in range(0, len(raw), 4)]
+
+
+def host_gone():
+    """Nobody is left who would end the workers, so they end here; and they leave no zombie to whoever comes next."""
+    for pid in children:
+        kill(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
+    os._exit(worker.EXIT_HOST_GONE)
+
+
+def kill(pid):
+    for send in os.killpg, os.kill:
+        try:
+            send(pid, 9)
+        except OSError:
+            pass
+
+
+def preload(names):
+    """Imports what every worker shall have. BLAS pools stay small: a thread in the zygote is one thread too many."""
+    ours = [name for name in POOLS if name not in os.environ]
+    os.environ.update(dict.fromkeys(ours, "1"))
+    user_site = os.environ.get("OSTLER_USER_SITE") == "1"
+    worker.codec_name = os.environ.get("OSTLER_CODEC")
+    for name in [name for name in os.environ if name.startswith("OSTLER_") and name != "OSTLER_TAG"]:
+        del os.environ[name]
+    for _ in worker.chores():  # what a worker would do in its idle time
+        pass
+    worker.chores = lambda: iter(())
+    worker.add_folders_of_the_user(user_site)
+    worker.add_folders_of_the_user = lambda user_site: None
+    gc.disable()
+    for name in names:
+        tell("importing", name)
+        try:
+            __import__(name)
+        except BaseException as error:
+            tell("failed", f"{name}\0{type(error).__name__}: {error}{place_of(error, name)}")
+            os._exit(1)
+    for stream in sys.stdout, sys.stderr:
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    gc.collect()
+    gc.freeze()  # the workers' collections leave these pages alone, so they stay shared
+
+
+def place_of(error, name):
+    """Where a module that is there went wrong."""
+    if getattr(error, "name", None) == name and isinstance(error, ImportError):
+        return ""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f" ({traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno})"
+
+
+def thread_count():
+    return os.stat("/proc/self/task").st_nlink - 2
+
+
+def why_not():
+    """Why this process must not be forked. Another thread may hold a lock, which would be held for ever in the child."""
+    if len(sys._current_frames()) > 1:
+        threading = sys.modules.get("threading")
+        names = [repr(thread.name) for thread in threading.enumerate()[1:]] if threading else []
+        return f"Python threads run in it: {', '.join(names) or 'unnamed'}"
+    threads = thread_count()
+    if threads > expected_threads:
+        return f"{threads} threads run in it, {expected_threads} expected"
+    return None
+
+
+def native_threads():
+    """How many threads a library may have: those of OpenBLAS stop for a fork, others are not known to."""
+    with open("/proc/self/maps", "rb") as file:
+        return thread_count() if b"openblas" in file.read() else 1
+
+
+def find_mark():
+    """Where in memory the tag stands that others see in /proc/PID/environ, and its room."""
+    with open("/proc/self/stat", "rb") as file:
+        start = int(file.read().rpartition(b")")[2].split()[47])
+    with open("/proc/self/environ", "rb") as file:
+        block = file.read()
+    at = (b"\0" + block).index(b"\0" + TAG) + len(TAG)
+    return start + at, block.index(b"\0", at) - at
+
+
+def mark(tag):
+    """Changes the tag that others see. Setting a variable does not: the kernel shows the block of the start."""
+    at, room = mark_place
+    if len(tag) > room:
+        raise ValueError(f"a tag of {len(tag)} bytes, there is room for {room}")
+    memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
+    os.pwrite(memory, tag.ljust(room, b"\0"), at)
+    os.close(memory)
+
+
+def probe():
+    """A dead child, not collected: the host tries on it whether it can see exits, and whether marks are seen."""
+    pid = os.fork()
+    if pid == 0:
+        code = EXIT_PROBE_UNMARKED
+        try:
+            mark(b"probe")
+            with open("/proc/self/environ", "rb") as file:
+                if TAG + b"probe\0" in file.read():
+                    code = EXIT_PROBE_FINE
+        finally:
+            os._exit(code)
+    children.add(pid)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return pid
+
+
+def fork(fields, fds):
+    """Forks a worker. True in the worker."""
+    problem = why_not()
+    pid = -1
+    if problem is None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            problem = f"fork: {error}"
+    if pid == 0:
+        try:
+            become_worker(fields, fds)
+        except BaseException as error:
+            worker.report_internal_error(error)
+            os._exit(worker.EXIT_INTERNAL)
+        return True
+    for fd in fds:
+        os.close(fd)
+    if problem is not None:
+        tell("refused", problem)
+        return False
+    try:
+        os.setpgid(pid, pid)  # here too: the host may signal the group as soon as it knows of it
+    except OSError:
+        pass
+    children.add(pid)
+    tell("forked", pid)
+    return False
+
+
+def become_worker(fields, fds):
+    folder, *variables = fields
+    os.setpgid(0, 0)
+    environment = dict(variable.split(b"=", 1) for variable in variables)
+    mark(environment[TAG[:-1]])
+    control.close()
+    for fd, theirs in enumerate(fds):
+        os.dup2(theirs, fd)
+    for fd in fds:
+        os.close(fd)
+    os.environb.clear()
+    os.environb.update(environment)
+    os.chdir(folder)
+    os.umask(mask)
+    worker.PID = os.getpid()
+    reseed()
+    gc.enable()
+
+
+def reseed():
+    """Python reseeds `random` in a child; the global state of numpy stays as it was."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def end(pid):
+    """Collects a child. Until now its id was its own, so what is left of its group can be killed by that."""
+    if pid in children:
+        kill(pid)
+        os.waitpid(pid, 0)
+        children.discard(pid)
+
+
+def serve():
+    """Takes orders; returns in a worker."""
+    global expected_threads, mark_place
+    mark_place = find_mark()
+    _preload, names, _ = receive()
+    preload([name.decode() for name in names])
+    expected_threads = native_threads()
+    problem = why_not()
+    if problem is not None:
+        tell("unfit", problem)
+        os._exit(0)
+    tell("ready", probe())
+    while True:
+        kind, fields, fds = receive()
+        if kind == b"end":
+            end(int(fields[0]))
+        elif fork(fields, fds):
+            return
+
+
+serve()
