@@ -728,6 +728,7 @@ class State:
         self.sequence = 0  # executions so far; names them `<exec:N>`
         self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
         self.loop = None  # the event loop of top-level await; lives on between executions
+        self.folder = None  # the working folder, as long as only executions ran that give it back
         self.module = None  # the user's __main__
         self.namespace = None
         self.baseline = 0  # names that every new module has
@@ -1541,10 +1542,9 @@ class Borrowed:
         self.path = sys.path
         self.entries = sys.path[:]
         self.added = message.get("sys_path") or []
-        try:
-            self.folder = os.getcwd()
-        except OSError:  # it has been deleted
-            self.folder = None
+        # Asked for at the end anyway; where nothing else ran since the last end, the answer still holds.
+        self.folder = current_folder() if state.folder is None else state.folder
+        state.folder = None
         self.loop = state.loop
         if self.fresh:
             use_new_module()
@@ -1586,6 +1586,8 @@ class Borrowed:
                 os.chdir(self.folder)
             except OSError as problem:
                 log("warn", f"the working folder could not be restored: {problem}")
+                return
+        state.folder = self.folder
 
 
 # Who holds the namespace of an execution that is over: the execution, `give_back`, and the call that counts. Newer
@@ -2236,11 +2238,15 @@ def execute(message):
                 if len(message) == 4:
                     execution.fresh = True
                     borrowed = Borrowed(message)
+                else:
+                    state.folder = None
             else:
                 check_fields(message)
                 configure(execution, message)
                 if not Borrowed.FIELDS.isdisjoint(message):
                     borrowed = Borrowed(message)
+                else:
+                    state.folder = None
             execution.namespace = namespace = state.namespace
             execution.newest = next(reversed(namespace), None)
             value = run_cell(execution, message)
@@ -2736,10 +2742,12 @@ def files_are_sound():
 
 def marked_files_are_sound():
     """The same, by their marks."""
-    return get_mark(1, F_GETSIG) == 61 and get_mark(2, F_GETSIG) == 62 and get_mark(0, F_GETSIG) >= 0
+    is_open(0)
+    return get_mark(1, F_GETSIG) == 61 and get_mark(2, F_GETSIG) == 62
 
 
 get_mark = fcntl.fcntl
+is_open = os.get_inheritable  # the cheapest question to a descriptor; an OSError if there is none
 
 
 def repair():
