@@ -728,11 +728,12 @@ class State:
         self.sequence = 0  # executions so far; names them `<exec:N>`
         self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
         self.loop = None  # the event loop of top-level await; lives on between executions
+        self.folder = None  # the working folder, as long as only executions ran that give it back
         self.module = None  # the user's __main__
         self.namespace = None
         self.baseline = 0  # names that every new module has
         self.future = 0  # `from __future__` flags that later cells inherit
-        self.untidy = False  # a fresh namespace was thrown away; collect its cycles when idle
+        self.untidy = False  # a namespace was thrown away, and lives on in cycles; collect them when idle
         self.clean_path = list(sys.path)  # sys.path before the host or the user changed it
         self.idle = False  # the idle work is done
         self.framed_output = False  # prints travel as frames (stdio transport)
@@ -766,6 +767,7 @@ class Execution:
     outputs = 0  # `output` frames so far (stdio transport)
     namespace = newest = None  # where it runs, and the last name in there before
     packed_id = b""  # the id as MessagePack
+    sources = None  # the linecache that holds its source
     threads = ()  # those that ran before a script started
     leaves_nothing = False  # no function or class that could want the source later
     closed = False
@@ -1540,10 +1542,9 @@ class Borrowed:
         self.path = sys.path
         self.entries = sys.path[:]
         self.added = message.get("sys_path") or []
-        try:
-            self.folder = os.getcwd()
-        except OSError:  # it has been deleted
-            self.folder = None
+        # Asked for at the end anyway; where nothing else ran since the last end, the answer still holds.
+        self.folder = current_folder() if state.folder is None else state.folder
+        state.folder = None
         self.loop = state.loop
         if self.fresh:
             use_new_module()
@@ -1567,13 +1568,15 @@ class Borrowed:
         if self.fresh:
             sys.path = self.path
             self.path[:] = self.entries
+            namespace = state.namespace
             state.module, state.namespace, state.baseline, state.future = self.module
             sys.modules["__main__"] = state.module
             sys.stdin, sys.stdout, sys.stderr = self.streams
             if state.loop is not None and not state.loop.is_closed():
                 state.loop.close()
             state.loop = self.loop
-            state.untidy = True
+            # Nearly always the two of us are the last to hold it, and it is freed with us: no cycle, nothing to collect.
+            state.untidy = state.untidy or sys.getrefcount(namespace) > SOLE_OWNERS
         else:
             for entry in self.added:  # what the code itself added stays, as it would have without ours
                 if entry in sys.path:
@@ -1583,6 +1586,13 @@ class Borrowed:
                 os.chdir(self.folder)
             except OSError as problem:
                 log("warn", f"the working folder could not be restored: {problem}")
+                return
+        state.folder = self.folder
+
+
+# Who holds the namespace of an execution that is over: the execution, `give_back`, and the call that counts. Newer
+# interpreters count differently; there every namespace is collected.
+SOLE_OWNERS = 3 if sys.version_info < (3, 14) else 0
 
 
 def current_folder():
@@ -1714,25 +1724,11 @@ def split_last_expression(code, filename, flags):
     return body, tail
 
 
-def remember_source(filename, code):
-    """Lets tracebacks and inspect find the source; without a time stamp linecache never looks for a file."""
-    linecache = load("linecache")
-    if linecache is not None:
-        linecache.cache[filename] = (len(code), None, code.splitlines(True), filename)
-
-
 def defines_nothing(body, tail):
     """Whether code contains no function, class or comprehension: nothing that could outlive it and want its source."""
     return (body is None or CodeType not in map(type, body.co_consts)) and (
         tail is None or CodeType not in map(type, tail.co_consts)
     )
-
-
-def forget_source(filename):
-    """Keeps a long session's linecache from growing without bound."""
-    linecache = sys.modules.get("linecache")
-    if linecache is not None:
-        linecache.cache.pop(filename, None)
 
 
 async def run_parts(body, tail, namespace):
@@ -1789,7 +1785,11 @@ def run_cell(execution, message):
         namespace.update(message["args"])
     filename = execution.filename = execution.filename or f"<exec:{state.sequence}>"
     if execution.capture:
-        remember_source(filename, code)
+        linecache = sys.modules.get("linecache") or load("linecache")
+        if linecache is not None:
+            # For tracebacks and inspect; without a time stamp linecache never looks for a file.
+            sources = execution.sources = linecache.cache
+            sources[filename] = len(code), None, code.splitlines(True), filename
     body, tail = compile_cell(code, filename, execution.silent)
     execution.leaves_nothing = execution.fresh or defines_nothing(body, tail)
     exit_handlers = ExitHandlers(namespace) if execution.script else None
@@ -2221,21 +2221,32 @@ def check_fields(message):
 
 def execute(message):
     id = message.get("id")
-    if not valid_id(id):
+    if type(id) is str and 0 < len(id) < 32 and id.isascii():  # as nearly all are
+        packed = SHORT_TEXT[len(id)] + id.encode()
+    elif valid_id(id):
+        packed = encode(id)
+    else:
         complain("an execute without a valid id", "id: 1 to 64 bytes of text", repr(id))
         return
-    packed = SHORT_TEXT[len(id)] + id.encode() if len(id) < 32 and id.isascii() else encode(id)
     channel.send_frame(started_frame(id, packed))
     execution = begin(id)
     execution.packed_id = packed
     ending, reply, borrowed = "result", {}, None
     try:
         try:
-            if type(message.get("code")) is not str or len(message) != 3:
+            if type(message.get("code")) is str and (len(message) == 3 or is_plainly_fresh(message)):
+                if len(message) == 4:
+                    execution.fresh = True
+                    borrowed = Borrowed(message)
+                else:
+                    state.folder = None
+            else:
                 check_fields(message)
                 configure(execution, message)
                 if not Borrowed.FIELDS.isdisjoint(message):
                     borrowed = Borrowed(message)
+                else:
+                    state.folder = None
             execution.namespace = namespace = state.namespace
             execution.newest = next(reversed(namespace), None)
             value = run_cell(execution, message)
@@ -2257,6 +2268,11 @@ def execute(message):
     if state.forked or getpid() != PID:
         leave_child(ending, reply)
     end(execution, ending, reply, borrowed)
+
+
+def is_plainly_fresh(message):
+    """Whether it wants a fresh namespace, and nothing else that is special."""
+    return len(message) == 4 and message.get("fresh") is True
 
 
 def started_frame(id, packed):
@@ -2303,11 +2319,12 @@ def configure(execution, message):
 
 def end(execution, ending, reply, borrowed):
     """Sends what ended the execution, after everything that it printed."""
+    now = execution.ended_at
     figures = (
-        execution.ended_at - execution.started_at,
+        now - execution.started_at,
         execution.cpu_at_end - execution.cpu_at_start,
-        health.memory(execution.ended_at),
-        namespace_size(),
+        health.told if now - health.told_at <= 0.001 else health.memory(now),
+        max(0, len(state.namespace) - state.baseline),
     )
     newest = execution.newest
     if newest is not None and ending == "result" and newest is not next(reversed(execution.namespace), None):
@@ -2323,8 +2340,8 @@ def end(execution, ending, reply, borrowed):
         flush_output()
     if borrowed is not None:
         borrowed.give_back()
-    if execution.leaves_nothing and (ending == "result" or execution.fresh):
-        forget_source(execution.filename)
+    if execution.sources is not None and execution.leaves_nothing and (ending == "result" or execution.fresh):
+        execution.sources.pop(execution.filename, None)  # a long session's linecache must not grow without bound
     state.main_reads = True
     state.current = None
     if execution.level and not execution.companion:
@@ -2344,19 +2361,29 @@ def encode_ending(execution, ending, reply, figures):
         names = ("execution_time", "cpu_time", "memory_usage", "namespace_size")
         return encode({"type": ending, "id": execution.id, **dict(zip(names, figures)), **reply})
     took, cpu, memory, names = figures
-    rest = encode(reply) if reply else b"\x80"
-    return b"%c\xa4type%b\xa2id%b%b\xaeexecution_time%b\xa8cpu_time%b" % (
-        rest[0] + 6,  # the number of entries, 15 at most
-        ENDINGS[ending],
-        execution.packed_id,
-        rest[1:],
-        pack_float(0xCB, took),
-        PACK_FIGURES(0xCB, cpu, b"\xacmemory_usage", 0xCF, memory, b"\xaenamespace_size", 0xCE, names),
-    )
+    parts = [b"%c" % (0x86 + len(reply)), ENDINGS[ending], execution.packed_id]  # 15 entries at most
+    for key, item in reply.items():
+        parts.append(KNOWN_KEYS.get(key) or encode(key))
+        pack = PACKERS.get(type(item), encode)
+        parts.append(pack(item))
+    figures = EXECUTION_TIME, 0xCB, took, CPU_TIME, 0xCB, cpu, MEMORY_USAGE, 0xCF, memory, NAMESPACE_SIZE, 0xCE, names
+    parts.append(PACK_FIGURES(*figures))
+    return b"".join(parts)
 
 
-ENDINGS = {"result": b"\xa6result", "error": b"\xa5error"}
-PACK_FIGURES = Struct(">Bd 13sBQ 15sBI").pack
+def pack_text(text):
+    if len(text) < 32 and text.isascii():
+        return SHORT_TEXT[len(text)] + text.encode()
+    parts = []
+    _encode_text(text, parts.append)
+    return b"".join(parts)
+
+
+PACKERS = {str: pack_text, int: _encode_int}
+ENDINGS = {"result": b"\xa4type\xa6result\xa2id", "error": b"\xa4type\xa5error\xa2id"}
+EXECUTION_TIME, CPU_TIME = b"\xaeexecution_time", b"\xa8cpu_time"
+MEMORY_USAGE, NAMESPACE_SIZE = b"\xacmemory_usage", b"\xaenamespace_size"
+PACK_FIGURES = Struct(">15sBd 9sBd 13sBQ 15sBI").pack
 
 
 def new_names(namespace, newest):
@@ -2715,10 +2742,12 @@ def files_are_sound():
 
 def marked_files_are_sound():
     """The same, by their marks."""
-    return get_mark(1, F_GETSIG) == 61 and get_mark(2, F_GETSIG) == 62 and get_mark(0, F_GETSIG) >= 0
+    is_open(0)
+    return get_mark(1, F_GETSIG) == 61 and get_mark(2, F_GETSIG) == 62
 
 
 get_mark = fcntl.fcntl
+is_open = os.get_inheritable  # the cheapest question to a descriptor; an OSError if there is none
 
 
 def repair():

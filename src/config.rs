@@ -33,12 +33,15 @@ pub const LATE_IDS_MAX: usize = 1024;
 pub const FIELD_ERRORS_MAX: u32 = 2;
 /// How long a frame may stay incomplete before its worker is given up.
 pub const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// After a first interrupt that was not obeyed: when the forced one follows.
+/// After a first interrupt that was not obeyed: when the forced one follows, at the earliest; a twentieth of a longer
+/// grace.
 pub const FORCE_AFTER: Duration = Duration::from_millis(50);
 /// How often a forced interrupt is repeated until the grace ends.
 pub const FORCE_EVERY: Duration = Duration::from_millis(200);
 /// How often workers are looked at: their memory, their processor time, and whether they are stopped.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the memory of a worker is looked at while it runs code and has a memory limit.
+pub const MEMORY_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looks in a row that find a worker stopped, as by SIGSTOP, after which it is killed.
 pub const STOPPED_LOOKS: u32 = 3;
 /// How long a worker that closed its channel may take to be seen dead, before it counts as one that lives on.

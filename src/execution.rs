@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use ractor::ActorRef;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     actor::{
-        messages::{ExecutionMsg, Keep},
+        mailbox::{Mailbox, Sender},
+        messages::{Accepted, ExecutionMsg, Keep},
         sink::Delivery,
     },
     outcome::{Activity, Event, Lost, LostCause, Outcome},
@@ -24,7 +24,7 @@ use crate::{
 pub struct Execution {
     id: ExecutionId,
     label: Option<Label>,
-    events: mpsc::UnboundedReceiver<Delivery>,
+    events: Mailbox<Delivery>,
     outcome: oneshot::Receiver<Outcome>,
     started: bool,
     max_report_bytes: usize,
@@ -36,7 +36,9 @@ pub struct Execution {
 
 /// Cancels when it is dropped before the outcome is known.
 struct Control {
-    execution: ActorRef<ExecutionMsg>,
+    execution: Sender<ExecutionMsg>,
+    #[cfg(feature = "testing")]
+    task: tokio::task::AbortHandle,
     cancel_on_drop: bool,
 }
 
@@ -65,9 +67,9 @@ impl fmt::Debug for Execution {
 pub(crate) struct Parts {
     pub(crate) id: ExecutionId,
     pub(crate) label: Option<Label>,
-    pub(crate) events: mpsc::UnboundedReceiver<Delivery>,
+    pub(crate) events: Mailbox<Delivery>,
     pub(crate) outcome: oneshot::Receiver<Outcome>,
-    pub(crate) execution: ActorRef<ExecutionMsg>,
+    pub(crate) accepted: Accepted,
     pub(crate) detached: bool,
     pub(crate) max_report_bytes: usize,
     pub(crate) spill: u64,
@@ -76,8 +78,13 @@ pub(crate) struct Parts {
 
 impl Execution {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { id, label, events, outcome, execution, detached, max_report_bytes, spill, keep } = parts;
-        let control = Control { execution, cancel_on_drop: !detached };
+        let Parts { id, label, events, outcome, accepted, detached, max_report_bytes, spill, keep } = parts;
+        let control = Control {
+            execution: accepted.execution,
+            #[cfg(feature = "testing")]
+            task: accepted.task,
+            cancel_on_drop: !detached,
+        };
         Self { id, label, events, outcome, started: false, max_report_bytes, spill, control, _keep: keep }
     }
 
@@ -106,8 +113,10 @@ impl Execution {
     /// Waits for the outcome; events that were not taken are discarded. Waits at most until the deadline plus the
     /// grace. Dropping the future cancels the execution, as dropping the handle does.
     pub async fn outcome(mut self) -> Outcome {
-        // Looked at for `started` only; taking them gives their room back.
-        while self.next().await.is_some() {}
+        // Nobody is woken for what nobody looks at; whatever is refused gives its room back. So it is not known whether
+        // it started, and an end without a word must not claim that it did not.
+        self.events.close();
+        self.started = true;
         self.settled().await
     }
 
@@ -171,8 +180,8 @@ impl Execution {
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn actor_cell(&self) -> ractor::ActorCell {
-        self.control.execution.get_cell()
+    pub(crate) fn kill_actor(&self) {
+        self.control.task.abort();
     }
 
     /// A handle that can stop it, for another task.
@@ -186,11 +195,11 @@ impl Execution {
 #[derive(Clone, Debug)]
 pub struct Canceller {
     id: ExecutionId,
-    execution: ActorRef<ExecutionMsg>,
+    execution: Sender<ExecutionMsg>,
 }
 
 impl Canceller {
-    pub(crate) fn new(id: ExecutionId, execution: ActorRef<ExecutionMsg>) -> Self {
+    pub(crate) fn new(id: ExecutionId, execution: Sender<ExecutionMsg>) -> Self {
         Self { id, execution }
     }
 

@@ -13,14 +13,12 @@ use std::{
 
 use bytes::BytesMut;
 use ractor::ActorRef;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{
     actor::{
-        messages::{Job, LeaseRequest, Submission, SupervisorMsg},
+        mailbox::mailbox,
+        messages::{Accepted, Job, LeaseRequest, Submission, SupervisorMsg},
         obligation::{Ledger, Obligation, Reply},
         sink::{Host, Sink, feed},
     },
@@ -138,8 +136,8 @@ impl Runtime {
         let job = shared.job(&request, true)?;
         let obligation = Obligation::new(job.id, Reply::Host(host.clone()), Arc::clone(&shared.ledger));
         let id = job.id;
-        let execution = shared.offer(job, None, obligation, Sink::Host(host)).await?;
-        Ok(Canceller::new(id, execution))
+        let accepted = shared.offer(job, None, obligation, Sink::Host(host)).await?;
+        Ok(Canceller::new(id, accepted.execution))
     }
 
     /// Leases a session for oneself, and waits at most the pool's `lease_timeout` for one. Dropping the future leaves
@@ -301,21 +299,17 @@ impl Shared {
     ) -> Result<Execution, SubmitError> {
         let job = self.job(&request, lease.is_none())?;
         let (id, label, detached, spill) = (job.id, job.label.clone(), request.detached, request.spill);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "bounded in bytes: every event in it holds credit of its window"
-        )]
-        let (events, stream) = mpsc::unbounded_channel();
+        let (events, stream) = mailbox();
         let (reply, outcome) = oneshot::channel();
         let obligation = Obligation::new(id, Reply::Handle(reply), Arc::clone(&self.ledger));
-        let execution = self.offer(job, lease, obligation, Sink::Handle(events)).await?;
+        let accepted = self.offer(job, lease, obligation, Sink::Handle(events)).await?;
         let max_report_bytes = self.max_report_bytes;
         Ok(Execution::new(Parts {
             id,
             label,
             events: stream,
             outcome,
-            execution,
+            accepted,
             detached,
             max_report_bytes,
             spill,
@@ -341,6 +335,7 @@ impl Shared {
             id,
             label: request.label.clone(),
             tenant: request.tenant.clone(),
+            affinity: request.affinity.clone(),
             frame: frame.freeze(),
             deadline,
             limits: request.limits,
@@ -353,7 +348,7 @@ impl Shared {
         lease: Option<LeaseId>,
         obligation: Obligation,
         sink: Sink,
-    ) -> Result<ActorRef<crate::actor::messages::ExecutionMsg>, SubmitError> {
+    ) -> Result<Accepted, SubmitError> {
         let (accepted, answer) = oneshot::channel();
         let reason = Some("its submission was dropped".to_owned());
         let cancel = SupervisorMsg::Cancel { id: job.id, reason, found: oneshot::channel().0 };

@@ -61,6 +61,17 @@ pub fn supervisor_of(runtime: &Runtime) -> ActorCell {
 
 /// The actor of one execution, to see what your service makes of its death.
 #[must_use]
-pub fn actor_of(execution: &Execution) -> ActorCell {
-    execution.actor_cell()
+pub fn actor_of(execution: &Execution) -> ExecutionActor<'_> {
+    ExecutionActor(execution)
+}
+
+/// See [`actor_of`].
+#[derive(Debug)]
+pub struct ExecutionActor<'a>(&'a Execution);
+
+impl ExecutionActor<'_> {
+    /// Ends it without a word, as a panic would.
+    pub fn kill(&self) {
+        self.0.kill_actor();
+    }
 }

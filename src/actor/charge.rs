@@ -9,7 +9,10 @@ use ractor::ActorRef;
 use smallvec::SmallVec;
 
 use crate::{
-    actor::messages::{ExecutionMsg, Job, Progress, SessionNotice, SupervisorMsg},
+    actor::{
+        mailbox::Sender,
+        messages::{ExecutionMsg, Job, Progress, SessionNotice, SupervisorMsg},
+    },
     machine::session::Ending,
     outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause},
     protocol::ExecutionId,
@@ -23,13 +26,13 @@ pub(crate) struct Charge {
     pub(crate) frame: Bytes,
     /// Processor time that it may use.
     pub(crate) cpu: Option<Duration>,
-    execution: ActorRef<ExecutionMsg>,
+    execution: Sender<ExecutionMsg>,
     started: bool,
     discharged: bool,
 }
 
 impl Charge {
-    pub(crate) fn new(job: &Job, execution: ActorRef<ExecutionMsg>) -> Self {
+    pub(crate) fn new(job: &Job, execution: Sender<ExecutionMsg>) -> Self {
         let (frame, cpu) = (job.frame.clone(), job.limits.cpu);
         Self { id: job.id, frame, cpu, execution, started: false, discharged: false }
     }
@@ -64,12 +67,12 @@ impl Drop for Charge {
 #[must_use = "dropping this tells its execution that nobody took it back"]
 pub(crate) struct Returning {
     pub(crate) id: ExecutionId,
-    execution: ActorRef<ExecutionMsg>,
+    execution: Sender<ExecutionMsg>,
     taken: bool,
 }
 
 impl Returning {
-    pub(crate) fn new(id: ExecutionId, execution: ActorRef<ExecutionMsg>) -> Self {
+    pub(crate) fn new(id: ExecutionId, execution: Sender<ExecutionMsg>) -> Self {
         Self { id, execution, taken: false }
     }
 
@@ -129,57 +132,23 @@ impl Drop for Obituary {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use ractor::{Actor, ActorProcessingErr};
-    use tokio::sync::mpsc;
-
     use super::*;
-
-    /// An execution that passes on what it is told.
-    struct Listens;
-
-    #[cfg_attr(feature = "async-trait", ractor::async_trait)]
-    impl Actor for Listens {
-        type Msg = ExecutionMsg;
-        type State = mpsc::Sender<ExecutionMsg>;
-        type Arguments = mpsc::Sender<ExecutionMsg>;
-
-        async fn pre_start(
-            &self,
-            _myself: ActorRef<ExecutionMsg>,
-            told: mpsc::Sender<ExecutionMsg>,
-        ) -> Result<mpsc::Sender<ExecutionMsg>, ActorProcessingErr> {
-            Ok(told)
-        }
-
-        async fn handle(
-            &self,
-            _myself: ActorRef<ExecutionMsg>,
-            message: ExecutionMsg,
-            told: &mut mpsc::Sender<ExecutionMsg>,
-        ) -> Result<(), ActorProcessingErr> {
-            told.send(message).await?;
-            Ok(())
-        }
-    }
+    use crate::actor::mailbox::mailbox;
 
     /// Fault 44: what is on its way back when the supervisor ends says so; what was taken says nothing.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_execution_that_nobody_takes_back_is_told() {
         for taken in [false, true] {
-            let (told, mut heard) = mpsc::channel(4);
-            let (execution, _task) = Actor::spawn(None, Listens, told).await.unwrap();
-            let returning = Returning::new(ExecutionId(7), execution.clone());
+            let (execution, mut heard) = mailbox();
+            let returning = Returning::new(ExecutionId(7), execution);
             if taken {
                 assert_eq!(returning.take(), ExecutionId(7));
             } else {
                 drop(returning);
             }
-            let word = tokio::time::timeout(Duration::from_secs(1), heard.recv()).await;
-            let refused = matches!(word, Ok(Some(ExecutionMsg::Refused(LostCause::ActorGone("supervisor")))));
+            let word = heard.recv().await;
+            let refused = matches!(word, Some(ExecutionMsg::Refused(LostCause::ActorGone("supervisor"))));
             assert_eq!(refused, !taken, "{word:?}");
-            execution.stop(None);
         }
     }
 }

@@ -2,21 +2,26 @@
 //! passes events on; it decides nothing.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use ractor::ActorRef;
+use tokio::{
+    sync::oneshot,
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     actor::{
         charge::Returning,
         credit::Credit,
+        mailbox::{Mailbox, Sender, mailbox},
         messages::{ExecutionMsg, Progress, SessionMsg, SupervisorMsg},
         obligation::{Ledger, Obligation},
         sink::Sink,
-        timers::Task,
     },
     log::debug,
     machine::{
@@ -27,9 +32,6 @@ use crate::{
     protocol::{ExecutionId, InputResponse, ToWorker},
     request::{Label, Limits},
 };
-
-/// The actor. See [`Arguments`].
-pub(crate) struct Execution;
 
 /// What an execution is started with.
 pub(crate) struct Arguments {
@@ -48,7 +50,8 @@ pub(crate) struct Arguments {
 pub(crate) struct State {
     id: ExecutionId,
     label: Option<Label>,
-    deadline: Duration,
+    /// How long after its acceptance it is, and when.
+    deadline: Option<(Duration, Instant)>,
     /// Bytes that it may print, and has printed.
     max_output: Option<u64>,
     printed: u64,
@@ -57,7 +60,8 @@ pub(crate) struct State {
     sink: Sink,
     place: Place,
     ledger: Arc<Ledger>,
-    _timer: Option<Task>,
+    /// Nothing more will happen.
+    finished: bool,
     effects: Vec<Effect>,
 }
 
@@ -84,91 +88,90 @@ impl Drop for Place {
     }
 }
 
-#[cfg_attr(feature = "async-trait", ractor::async_trait)]
-impl Actor for Execution {
-    type Msg = ExecutionMsg;
-    type State = State;
-    type Arguments = Arguments;
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<ExecutionMsg>,
-        arguments: Arguments,
-    ) -> Result<State, ActorProcessingErr> {
-        let Arguments { id, label, deadline, limits, may_requeue, obligation, sink, supervisor, ledger } =
-            arguments;
-        let timer =
-            deadline.map(|after| Task::after(after, move || drop(myself.cast(ExecutionMsg::Deadline))));
-        debug!(execution = %id, label = label.as_deref(), "execution accepted");
-        Ok(State {
-            id,
-            label,
-            deadline: deadline.unwrap_or_default(),
-            max_output: limits.output,
-            printed: 0,
-            machine: Machine::new(may_requeue, limits.result),
-            obligation: Some(obligation),
-            sink,
-            place: Place { id, at: At::Line, supervisor },
-            ledger,
-            _timer: timer,
-            effects: Vec::new(),
-        })
-    }
-
-    async fn handle(
-        &self,
-        myself: ActorRef<ExecutionMsg>,
-        message: ExecutionMsg,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        match message {
-            ExecutionMsg::Progress(progress) => {
-                for progress in progress {
-                    state.progress(&myself, progress);
-                }
-            }
-            ExecutionMsg::Assigned(session) => {
-                state.place.at = At::Session(session);
-                state.step(&myself, Input::Assigned);
-            }
-            ExecutionMsg::Withdrawn => {
-                state.place.at = At::Left;
-                state.step(&myself, Input::Withdrawn);
-            }
-            ExecutionMsg::Refused(cause) => {
-                state.place.at = At::Left;
-                state.step(&myself, Input::Refused(cause));
-            }
-            ExecutionMsg::Cancel { reason } => state.step(&myself, Input::Cancel { reason }),
-            ExecutionMsg::Interrupt => state.to_session(SessionMsg::Interrupt),
-            ExecutionMsg::Input { request, value } => {
-                let eof = value.is_none();
-                let answer = InputResponse { id: state.id, request, value, eof };
-                state.to_session(|id| SessionMsg::Send(id, Box::new(ToWorker::InputResponse(answer))));
-            }
-            ExecutionMsg::Inspect(asker) => state.to_session(|_| SessionMsg::Inspect(asker)),
-            ExecutionMsg::Seen(activity) => state.step(&myself, Input::Seen(activity)),
-            ExecutionMsg::Deadline => {
-                let after = state.deadline;
-                state.step(&myself, Input::Deadline { after });
-            }
-        }
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<ExecutionMsg>,
-        _event: SupervisionEvent,
-        _state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(()) // An execution supervises nobody; ractor's default would stop it.
-    }
+/// Starts the actor of one request: a task with a mailbox. Not a ractor actor: those cost more than the rest of a small
+/// request together, and nobody supervises it. What it owes is settled when its state is dropped, however it ends.
+pub(crate) fn start(arguments: Arguments) -> (Sender<ExecutionMsg>, AbortHandle) {
+    let Arguments { id, label, deadline, limits, may_requeue, obligation, sink, supervisor, ledger } =
+        arguments;
+    let (myself, mailbox) = mailbox();
+    debug!(execution = %id, label = label.as_deref(), "execution accepted");
+    let state = State {
+        id,
+        label,
+        deadline: deadline.map(|after| (after, Instant::now() + after)),
+        max_output: limits.output,
+        printed: 0,
+        machine: Machine::new(may_requeue, limits.result),
+        obligation: Some(obligation),
+        sink,
+        place: Place { id, at: At::Line, supervisor },
+        ledger,
+        finished: false,
+        effects: Vec::new(),
+    };
+    let task = tokio::spawn(state.run(myself.clone(), mailbox));
+    (myself, task.abort_handle())
 }
 
 impl State {
-    fn progress(&mut self, myself: &ActorRef<ExecutionMsg>, progress: Progress) {
+    async fn run(mut self, myself: Sender<ExecutionMsg>, mut mailbox: Mailbox<ExecutionMsg>) {
+        let mut deadline = pin!(self.deadline.map(|(_, at)| sleep_until(at)));
+        while !self.finished {
+            let elapsed = async {
+                match deadline.as_mut().as_pin_mut() {
+                    Some(deadline) => deadline.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                // First: a mailbox that is never empty must not hold it up.
+                () = elapsed => {
+                    deadline.set(None);
+                    if let Some((after, _)) = self.deadline {
+                        self.step(&myself, Input::Deadline { after });
+                    }
+                }
+                message = mailbox.recv() => match message {
+                    Some(message) => self.handle(&myself, message),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, myself: &Sender<ExecutionMsg>, message: ExecutionMsg) {
+        match message {
+            ExecutionMsg::Progress(progress) => {
+                for progress in progress {
+                    self.progress(myself, progress);
+                }
+            }
+            ExecutionMsg::Assigned(session) => {
+                self.place.at = At::Session(session);
+                self.step(myself, Input::Assigned);
+            }
+            ExecutionMsg::Withdrawn => {
+                self.place.at = At::Left;
+                self.step(myself, Input::Withdrawn);
+            }
+            ExecutionMsg::Refused(cause) => {
+                self.place.at = At::Left;
+                self.step(myself, Input::Refused(cause));
+            }
+            ExecutionMsg::Cancel { reason } => self.step(myself, Input::Cancel { reason }),
+            ExecutionMsg::Interrupt => self.to_session(SessionMsg::Interrupt),
+            ExecutionMsg::Input { request, value } => {
+                let eof = value.is_none();
+                let answer = InputResponse { id: self.id, request, value, eof };
+                self.to_session(|id| SessionMsg::Send(id, Box::new(ToWorker::InputResponse(answer))));
+            }
+            ExecutionMsg::Inspect(asker) => self.to_session(|_| SessionMsg::Inspect(asker)),
+            ExecutionMsg::Seen(activity) => self.step(myself, Input::Seen(activity)),
+        }
+    }
+
+    fn progress(&mut self, myself: &Sender<ExecutionMsg>, progress: Progress) {
         match progress {
             Progress::Started { session, pid, generation } => {
                 debug!(execution = %self.id, label = self.label.as_deref(), pid, "execution started");
@@ -193,7 +196,7 @@ impl State {
     }
 
     /// Events after the outcome are counted, not passed on.
-    fn event(&mut self, myself: &ActorRef<ExecutionMsg>, event: Event, credit: Credit) {
+    fn event(&mut self, myself: &Sender<ExecutionMsg>, event: Event, credit: Credit) {
         if let Event::Output { data, .. } = &event {
             self.printed += data.len() as u64;
         }
@@ -212,7 +215,7 @@ impl State {
         }
     }
 
-    fn step(&mut self, myself: &ActorRef<ExecutionMsg>, input: Input) {
+    fn step(&mut self, myself: &Sender<ExecutionMsg>, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
         self.machine.step(input, &mut effects);
         for effect in effects.drain(..) {
@@ -226,14 +229,14 @@ impl State {
                     let _ = self.place.supervisor.cast(SupervisorMsg::Requeue(returning));
                 }
                 Effect::Settle(outcome) => self.settle(outcome),
-                Effect::Finish => myself.stop(None),
+                Effect::Finish => self.finished = true,
             }
         }
         self.effects = effects;
     }
 
     /// Asks what the worker is doing. A session that dies, or is gone, drops the question: that is an answer too.
-    fn look(&self, myself: &ActorRef<ExecutionMsg>) {
+    fn look(&self, myself: &Sender<ExecutionMsg>) {
         let (asker, answer) = oneshot::channel();
         self.to_session(|_| SessionMsg::Inspect(asker));
         let myself = myself.clone();
@@ -258,7 +261,7 @@ impl State {
 
     fn to_supervisor(
         &self,
-        myself: &ActorRef<ExecutionMsg>,
+        myself: &Sender<ExecutionMsg>,
         message: impl FnOnce(ExecutionId) -> SupervisorMsg,
     ) {
         if self.place.supervisor.cast(message(self.id)).is_err() {

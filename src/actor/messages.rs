@@ -13,12 +13,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ractor::ActorRef;
 use smallvec::SmallVec;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::AbortHandle};
 
 use crate::{
     actor::{
         charge::{Charge, Obituary, Returning},
         credit::Credit,
+        mailbox::Sender,
         obligation::Obligation,
         sink::{Feed, Sink},
     },
@@ -29,7 +30,7 @@ use crate::{
     },
     outcome::{Activity, Death, DeathCause, Event, Failure, Generation, LostCause},
     protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
-    request::{Label, Limits, Tenant},
+    request::{Affinity, Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
     worker::{Sighting, Worker},
 };
@@ -101,7 +102,15 @@ pub(crate) struct Submission {
     pub(crate) lease: Option<LeaseId>,
     pub(crate) obligation: Obligation,
     pub(crate) sink: Sink,
-    pub(crate) accepted: oneshot::Sender<Result<ActorRef<ExecutionMsg>, SubmitError>>,
+    pub(crate) accepted: oneshot::Sender<Result<Accepted, SubmitError>>,
+}
+
+/// The actor of a request that was taken in: its mailbox, and its end.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) execution: Sender<ExecutionMsg>,
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "tests kill it"))]
+    pub(crate) task: AbortHandle,
 }
 
 /// What a worker is sent, encoded once, by the caller.
@@ -110,6 +119,7 @@ pub(crate) struct Job {
     pub(crate) id: ExecutionId,
     pub(crate) label: Option<Label>,
     pub(crate) tenant: Option<Tenant>,
+    pub(crate) affinity: Option<Affinity>,
     pub(crate) frame: Bytes,
     pub(crate) deadline: Option<std::time::Duration>,
     pub(crate) limits: Limits,
@@ -199,8 +209,6 @@ pub(crate) enum ExecutionMsg {
     Inspect(Asker),
     /// Helper task: what the worker was doing at the deadline, if its session could say.
     Seen(Option<Box<Activity>>),
-    /// Own timer.
-    Deadline,
 }
 
 /// Wants to know what a worker is doing. Dropped when nobody can say.
@@ -240,5 +248,4 @@ mod cluster {
     //! With ractor's `cluster` feature a message must say that it does not leave the machine; ours do not.
     impl ractor::Message for super::SupervisorMsg {}
     impl ractor::Message for super::SessionMsg {}
-    impl ractor::Message for super::ExecutionMsg {}
 }

@@ -25,6 +25,7 @@ pub(crate) mod credit;
 pub(crate) mod execution;
 pub(crate) mod gauge;
 mod latency;
+pub(crate) mod mailbox;
 pub(crate) mod messages;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;

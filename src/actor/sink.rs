@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
-    actor::credit::Credit,
+    actor::{credit::Credit, mailbox::Sender},
     config::WINDOW,
     outcome::{Event, Outcome},
     protocol::ExecutionId,
@@ -94,8 +94,8 @@ impl fmt::Debug for Host {
 /// Where events go.
 #[derive(Debug)]
 pub(crate) enum Sink {
-    /// The channel has no bound of its own: what is in it holds credit.
-    Handle(mpsc::UnboundedSender<Delivery>),
+    /// What is in it holds credit.
+    Handle(Sender<Delivery>),
     Host(Host),
     /// Nobody wants them any more.
     Closed,
@@ -106,7 +106,7 @@ impl Sink {
     pub(crate) fn deliver(&mut self, execution: ExecutionId, event: Event, credit: Credit) {
         let event = Delivery::new(event, credit);
         let taken = match self {
-            Self::Handle(events) => events.send(event).is_ok(),
+            Self::Handle(events) => events.cast(event).is_ok(),
             Self::Host(host) => host.tell(Notice::Event { execution, event }).is_ok(),
             Self::Closed => true,
         };

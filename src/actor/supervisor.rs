@@ -14,6 +14,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     actor::{
         gauge::Gauge,
+        mailbox::Sender,
         messages::{ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, SupervisorMsg, Wait},
         obligation::Ledger,
         sink::Feed,
@@ -89,7 +90,7 @@ struct Live {
 /// An accepted execution. If the supervisor ends while it waits, dropping this tells it so.
 struct Ticket {
     job: Job,
-    execution: ActorRef<ExecutionMsg>,
+    execution: Sender<ExecutionMsg>,
     accepted: Instant,
     waits: bool,
 }

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use ractor::{Actor, ActorRef};
+use ractor::ActorRef;
 use tokio::time::Instant;
 
 use crate::{
     actor::{
-        execution::{self, Execution},
-        messages::{Job, Submission, SupervisorMsg},
+        execution,
+        messages::{Accepted, Job, Submission, SupervisorMsg},
         supervisor::{State, Ticket},
     },
-    log::warn,
     machine::supervisor::{Effect, Input, Want},
     protocol::ExecutionId,
 };
@@ -20,21 +19,22 @@ impl State {
     pub(super) async fn submit(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
         let id = submission.job.id;
         let mut effects = std::mem::take(&mut self.effects);
-        let Job { tenant, deadline, .. } = &submission.job;
-        let want = Want { lease: submission.lease, tenant: tenant.clone(), deadline: *deadline };
+        let Job { tenant, affinity, deadline, .. } = &submission.job;
+        let (tenant, affinity) = (tenant.clone(), affinity.clone());
+        let want = Want { lease: submission.lease, tenant, affinity, deadline: *deadline };
         let input = Input::Submit(id, want);
         self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
         let refused =
             effects.iter().position(|effect| matches!(effect, Effect::Refuse(refused, _) if *refused == id));
         match refused.map(|index| effects.remove(index)) {
             Some(Effect::Refuse(_, error)) => drop(submission.accepted.send(Err(error))),
-            _ => self.accept(myself, submission).await,
+            _ => self.accept(myself, submission),
         }
         self.effects = effects;
         self.perform_all(myself).await;
     }
 
-    async fn accept(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
+    fn accept(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
         let Submission { job, lease, mut obligation, sink, accepted } = submission;
         obligation.accept();
         let arguments = execution::Arguments {
@@ -48,16 +48,10 @@ impl State {
             supervisor: myself.clone(),
             ledger: Arc::clone(&self.ledger),
         };
-        // Not linked: supervision events would cost more than the work, and overtake messages.
-        match Actor::spawn(None, Execution, arguments).await {
-            Ok((execution, _task)) => {
-                let ticket =
-                    Ticket { job, execution: execution.clone(), accepted: Instant::now(), waits: true };
-                self.tickets.insert(ticket.job.id, ticket);
-                let _ = accepted.send(Ok(execution));
-            }
-            Err(error) => warn!(%error, "an execution actor did not start"),
-        }
+        let (execution, task) = execution::start(arguments);
+        let ticket = Ticket { job, execution: execution.clone(), accepted: Instant::now(), waits: true };
+        self.tickets.insert(ticket.job.id, ticket);
+        let _ = accepted.send(Ok(Accepted { execution, task }));
     }
 
     pub(super) fn forget(&mut self, id: ExecutionId) {
