@@ -3014,6 +3014,24 @@ def start():
     return doorbell
 
 
+def take_descriptors(fds):
+    """Gives a worker that was started ahead of its time (see ostler_zygote.py) its own descriptors 0, 1 and 2, where
+    `start` found others of the same kind. Returns what `start` does."""
+    link = channel.link
+    os.dup2(fds[0], link.input, False)
+    os.dup2(fds[2], 2)
+    if link.output == link.input:
+        os.dup2(fds[1], 1)
+    else:
+        os.dup2(fds[1], link.output, False)
+        os.dup2(2, 1)
+    mark_files()
+    for fd, copy in streams.copies.items():
+        os.dup2(fd, copy, False)
+        streams.files[fd] = open_file(fd)
+    return ring_on_arrival(link.input)
+
+
 def add_folders_of_the_user(user_site):
     """Adds to sys.path what isolation left out: PYTHONPATH, which is there only if the host gave it, and the user's own
     packages, if the host asked for them. Our own imports never look there, see `load`."""

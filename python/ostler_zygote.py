@@ -8,13 +8,17 @@ src/worker/zygote.rs is the other side, and says what is told on that socket.
 import _socket
 import gc
 import os
+import select
 import sys
 
 POOLS = "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 TAG = b"OSTLER_TAG="
+PATIENCE = 2  # ms without an order, before a worker is forked ahead of its time
 EXIT_PROBE_FINE, EXIT_PROBE_UNMARKED = 77, 78
 
 children = set()  # forked and not collected yet
+worker_variables = {}  # what a worker's `start` looks for
+spare = None  # the worker that was forked ahead, and waits: its id, and the socket to it
 expected_threads = 1
 mask = os.umask(0o077)
 os.umask(mask)
@@ -43,17 +47,16 @@ def take(size):
 
 
 def receive():
-    """The next order: what it is, its fields, and its descriptors."""
+    """The next order, and its descriptors."""
     try:
         data, ancillary, _, _ = control.recvmsg(4, _socket.CMSG_SPACE(12), _socket.MSG_CMSG_CLOEXEC)
         if not data:
             host_gone()
-        size = int.from_bytes(data + take(4 - len(data)), "big")
-        kind, *fields = take(size).split(b"\0")
+        order = take(int.from_bytes(data + take(4 - len(data)), "big"))
     except ConnectionError:
         host_gone()
     raw = b"".join(part for _, _, part in ancillary)
-    return kind, fields, [int.from_bytes(raw[at : at + 4], sys.byteorder) for at in range(0, len(raw), 4)]
+    return order, [int.from_bytes(raw[at : at + 4], sys.byteorder) for at in range(0, len(raw), 4)]
 
 
 def host_gone():
@@ -80,7 +83,7 @@ def preload(names):
     user_site = os.environ.get("OSTLER_USER_SITE") == "1"
     worker.codec_name = os.environ.get("OSTLER_CODEC")
     for name in [name for name in os.environ if name.startswith("OSTLER_") and name != "OSTLER_TAG"]:
-        del os.environ[name]
+        worker_variables[name] = os.environ.pop(name)
     for _ in worker.chores():  # what a worker would do in its idle time
         pass
     worker.chores = lambda: iter(())
@@ -172,53 +175,98 @@ def probe():
     return pid
 
 
-def fork(fields, fds):
-    """Forks a worker. True in the worker."""
+def fork():
+    """Forks a worker that waits for its order on a socket of its own. None in the worker; what is wrong, if anything."""
+    global control, spare
     problem = why_not()
-    pid = -1
-    if problem is None:
-        try:
-            pid = os.fork()
-        except OSError as error:
-            problem = f"fork: {error}"
-    if pid == 0:
-        try:
-            become_worker(fields, fds)
-        except BaseException as error:
-            worker.report_internal_error(error)
-            os._exit(worker.EXIT_INTERNAL)
-        return True
-    for fd in fds:
-        os.close(fd)
     if problem is not None:
-        tell("refused", problem)
-        return False
+        return problem
+    try:
+        ours, its = _socket.socketpair()
+        pid = os.fork()
+    except OSError as error:
+        return f"fork: {error}"
+    if pid == 0:
+        os.setpgid(0, 0)
+        children.clear()
+        ours.close()
+        control.close()
+        control = its
+        return None
+    its.close()
     try:
         os.setpgid(pid, pid)  # here too: the host may signal the group as soon as it knows of it
     except OSError:
         pass
     children.add(pid)
+    spare = pid, ours
+    return ""
+
+
+def give(order, fds):
+    """Makes the spare a worker by this order. False if it is dead."""
+    global spare
+    (pid, socket), spare = spare, None
+    data = [len(order).to_bytes(4, "big"), order]
+    ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds))]
+    try:
+        rest = b"".join(data)[socket.sendmsg(data, ancillary) :]
+        if rest:  # not for nothing: by now it may have taken the order, and closed its end
+            socket.sendall(rest)
+    except OSError:
+        end(pid)
+        return False
+    finally:
+        socket.close()
     tell("forked", pid)
-    return False
+    return True
 
 
-def become_worker(fields, fds):
-    folder, *variables = fields
-    os.setpgid(0, 0)
-    environment = dict(variable.split(b"=", 1) for variable in variables)
-    mark(environment[TAG[:-1]])
+def become_worker():
+    """Starts the worker ahead of its order, and then makes it the ordered one. After a fork the first touch of each page
+    costs microseconds, and a start touches hundreds of them: ahead of the order that costs nobody any time."""
+    gc.enable()
+    reseed()
+    start_ahead()
+    order, fds = receive()
     control.close()
-    for fd, theirs in enumerate(fds):
-        os.dup2(theirs, fd)
-    for fd in fds:
-        os.close(fd)
-    os.environb.clear()
-    os.environb.update(environment)
+    _fork, folder, *variables = order.split(b"\0")
+    set_variables(dict(variable.split(b"=", 1) for variable in variables))
+    mark(os.environb[TAG[:-1]])
     os.chdir(folder)
     os.umask(mask)
+    doorbell = worker.take_descriptors(fds)
+    for fd in fds:
+        os.close(fd)
+    worker.start = lambda: doorbell
+
+
+def start_ahead():
     worker.PID = os.getpid()
-    reseed()
-    gc.enable()
+    os.environ.update(worker_variables)
+    instead, peer = _socket.socketpair()
+    for fd in 0, 1:
+        os.dup2(instead.fileno(), fd)
+    instead.close()
+    worker.start()
+    # What comes next, once, with nobody to hear of it.
+    mark(os.environb[TAG[:-1]])
+    set_variables(dict(os.environb))
+    worker.ring_on_arrival(worker.channel.link.input)
+    worker.execute(worker.decode(worker.encode({"type": "execute", "id": "rehearsal", "code": "None"})))
+    worker.is_sound()
+    worker.state.sequence = 0
+    peer.close()
+
+
+def set_variables(wanted):
+    for name in [name for name in wanted if name.startswith(b"OSTLER_") and name + b"=" != TAG]:
+        del wanted[name]  # as `start` does
+    for name in [name for name in os.environb if name not in wanted]:
+        del os.environb[name]
+    for name, value in wanted.items():
+        if os.environb.get(name) != value:
+            os.environb[name] = value
 
 
 def reseed():
@@ -240,20 +288,38 @@ def serve():
     """Takes orders; returns in a worker."""
     global expected_threads, mark_place
     mark_place = find_mark()
-    _preload, names, _ = receive()
-    preload([name.decode() for name in names])
+    order, _ = receive()
+    preload([name.decode() for name in order.split(b"\0")[1:]])
     expected_threads = native_threads()
     problem = why_not()
     if problem is not None:
         tell("unfit", problem)
         os._exit(0)
     tell("ready", probe())
+    quiet = select.poll()
+    quiet.register(control.fileno(), select.POLLIN)
     while True:
-        kind, fields, fds = receive()
-        if kind == b"end":
-            end(int(fields[0]))
-        elif fork(fields, fds):
+        if spare is None and not quiet.poll(PATIENCE) and fork() is None:
             return
+        order, fds = receive()
+        kind = order.partition(b"\0")[0]
+        if kind == b"end":
+            end(int(order.partition(b"\0")[2]))
+        elif not (spare and give(order, fds)):
+            problem = fork()
+            if problem is None:
+                break
+            if problem or not give(order, fds):
+                tell("refused", problem or "the child died at once")
+        for fd in fds:
+            os.close(fd)
+    for fd in fds:  # the child will get the order, and these, once more
+        os.close(fd)
 
 
-serve()
+try:
+    serve()
+    become_worker()
+except BaseException as error:
+    worker.report_internal_error(error)
+    os._exit(worker.EXIT_INTERNAL)

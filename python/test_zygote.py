@@ -1,6 +1,7 @@
 """The zygote: what it forks are workers like any other, and it forks only while that is safe."""
 
 import os
+import random
 import select
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import unittest
 
 from harness import LIMIT, Host, codec, compiled_worker, eventually, is_alive, read
@@ -90,6 +92,7 @@ class Forked(Host):
         if self.refused is None:
             self.pid = int(text)
             self.meet()
+            assert self.ready["pid"] == self.pid, (self.ready, self.pid)
 
     def wait(self, seconds=LIMIT):
         eventually(lambda: exit_status(self.pid) is not None, seconds)
@@ -126,6 +129,25 @@ class Workers(unittest.TestCase):
             self.assertFalse(second.value("import json; hasattr(json, 'mark')"))
             self.assertEqual(first.run("print('a'); import os; os.write(2, b'b')").text("stderr"), "b")
 
+    def test_a_forked_worker_is_as_new_as_any_other(self):
+        looks = [
+            "sorted(globals())",
+            "import sys; [sys.argv, sys.path, [type(finder).__name__ for finder in sys.meta_path]]",
+            "import sys; [sys.getswitchinterval(), sys.getrecursionlimit(), type(sys.stdin).__name__, repr(sys.stdout)]",
+            "import gc; [gc.isenabled(), gc.get_threshold()]",
+            "import linecache; sorted(linecache.cache)",
+            "import _signal as s; [str(s.getsignal(n)).split(' at ')[0] for n in range(1, 32) if n not in (9, 19)]",
+            "import os; mask = os.umask(0); os.umask(mask); mask",
+            "import os; sorted(os.path.basename(os.readlink(f'/proc/self/fd/{fd}').partition(':')[0])"
+            " for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}'))",
+            "print('text', end=''); import sys; print('more', file=sys.stderr)",
+        ]
+        with Host(env={"PYTHONPATH": ""}) as other, Zygote() as zygote, zygote.fork() as worker:
+            for look in looks:
+                self.assertEqual(worker.value(look), other.value(look), look)
+            said = [host.run("1 / 0").frame["exception"]["frames"] for host in (worker, other)]
+            self.assertEqual(*said)
+
     def test_exits_are_told_exactly_and_the_group_ends_with_its_leader(self):
         for code, expected in ("os._exit(3)", 3 << 8), ("os.kill(os.getpid(), 15)", 15), ("os.abort()", 6):
             with Zygote() as zygote:
@@ -144,6 +166,37 @@ class Workers(unittest.TestCase):
                 host.send("cancel", id=id)
                 self.assertEqual(host.finish(id).kind, "cancelled")
                 self.assertEqual(host.value("6 * 7"), 42)
+
+    def test_an_order_is_carried_out_once_whether_one_waits_for_it_or_is_forked_then(self):
+        pause = random.Random(1)
+        with Zygote() as zygote:
+            for _ in range(300):
+                time.sleep(pause.random() * 0.006)
+                zygote.fork().close()
+            with zygote.fork() as first, zygote.fork() as second:  # one that waited, and one forked at once
+                for host in first, second:
+                    held = host.value("import os; [os.readlink(f'/proc/self/fd/{fd}') for fd in (0, 1, 2, 100)]")
+                    self.assertEqual(held[0], "/dev/null")
+                    self.assertEqual([file.partition(":")[0] for file in held[1:]], ["pipe", "pipe", "socket"])
+
+    def test_one_that_died_while_it_waited_is_replaced(self):
+        with Zygote() as zygote:
+            self.kill_the_spare(zygote)
+            with zygote.fork() as worker:
+                self.assertEqual(worker.value("6 * 7"), 42)
+
+    def kill_the_spare(self, zygote):
+        found = []
+        path = f"/proc/{zygote.process.pid}/task/{zygote.process.pid}/children"
+
+        def look():
+            with open(path) as file:
+                found[:] = [pid for pid in map(int, file.read().split()) if is_alive(pid)]
+            return found
+
+        eventually(look, what="a worker that waits")
+        os.kill(found[0], signal.SIGKILL)
+        eventually(lambda: not is_alive(found[0]))
 
     def test_chance_differs(self):
         code = "import random, uuid, secrets, tempfile\n"

@@ -39,6 +39,8 @@ pub const FORCE_AFTER: Duration = Duration::from_millis(50);
 pub const FORCE_EVERY: Duration = Duration::from_millis(200);
 /// How often workers are looked at: their memory, their processor time, and whether they are stopped.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the memory of a worker is looked at while it runs code and has a memory limit.
+pub const MEMORY_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looks in a row that find a worker stopped, as by SIGSTOP, after which it is killed.
 pub const STOPPED_LOOKS: u32 = 3;
 /// How long a worker that closed its channel may take to be seen dead, before it counts as one that lives on.

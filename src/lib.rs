@@ -106,7 +106,7 @@ pub use crate::{
     },
     protocol::{Codec, Exception, ExecutionId, Stream, Value},
     report::Report,
-    request::{Label, Request, Tenant},
+    request::{Affinity, Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent},
     status::{ExecutionStatus, Latency, PoolStatus, SessionState, SessionStatus, Totals, Vitals},

@@ -10,6 +10,9 @@ pub type Label = Arc<str>;
 /// On whose behalf a request is made: tenants share a pool fairly.
 pub type Tenant = Arc<str>;
 
+/// Names what requests have in common that makes one worker better for them than another.
+pub type Affinity = Arc<str>;
+
 /// One piece of work for a worker.
 ///
 /// Build it with [`Request::python`] or [`Request::script`]; a `&str` or `String` is a request too.
@@ -39,6 +42,7 @@ pub struct Request {
     pub(crate) detached: bool,
     pub(crate) spill: u64,
     pub(crate) tenant: Option<Tenant>,
+    pub(crate) affinity: Option<Affinity>,
     pub(crate) limits: Limits,
 }
 
@@ -78,6 +82,7 @@ impl Request {
             detached: false,
             spill: 0,
             tenant: None,
+            affinity: None,
             limits: Limits::default(),
         }
     }
@@ -111,6 +116,15 @@ impl Request {
     #[must_use]
     pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
         self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// Prefers the worker that served this affinity last, if it is free: what that code imported and cached there is still
+    /// warm. It never waits for it, and the namespace is a new one all the same; for state that stays, lease a
+    /// [session](crate::Runtime::session). Default: none.
+    #[must_use]
+    pub fn affinity(mut self, affinity: impl Into<Affinity>) -> Self {
+        self.affinity = Some(affinity.into());
         self
     }
 

@@ -335,6 +335,7 @@ impl Shared {
             id,
             label: request.label.clone(),
             tenant: request.tenant.clone(),
+            affinity: request.affinity.clone(),
             frame: frame.freeze(),
             deadline,
             limits: request.limits,

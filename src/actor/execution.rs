@@ -125,16 +125,17 @@ impl State {
             };
             tokio::select! {
                 biased;
-                message = mailbox.recv() => match message {
-                    Some(message) => self.handle(&myself, message),
-                    None => return,
-                },
+                // First: a mailbox that is never empty must not hold it up.
                 () = elapsed => {
                     deadline.set(None);
                     if let Some((after, _)) = self.deadline {
                         self.step(&myself, Input::Deadline { after });
                     }
                 }
+                message = mailbox.recv() => match message {
+                    Some(message) => self.handle(&myself, message),
+                    None => return,
+                },
             }
         }
     }

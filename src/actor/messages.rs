@@ -30,7 +30,7 @@ use crate::{
     },
     outcome::{Activity, Death, DeathCause, Event, Failure, Generation, LostCause},
     protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
-    request::{Label, Limits, Tenant},
+    request::{Affinity, Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
     worker::{Sighting, Worker},
 };
@@ -118,6 +118,7 @@ pub(crate) struct Job {
     pub(crate) id: ExecutionId,
     pub(crate) label: Option<Label>,
     pub(crate) tenant: Option<Tenant>,
+    pub(crate) affinity: Option<Affinity>,
     pub(crate) frame: Bytes,
     pub(crate) deadline: Option<std::time::Duration>,
     pub(crate) limits: Limits,

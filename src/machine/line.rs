@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{machine::supervisor::LeaseId, protocol::ExecutionId, request::Tenant};
+use crate::{
+    machine::supervisor::LeaseId,
+    protocol::ExecutionId,
+    request::{Affinity, Tenant},
+};
 
 /// Someone who waits for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +31,14 @@ pub(crate) struct Line {
     turns: VecDeque<Option<Tenant>>,
     /// The executions, by the time of their coming.
     arrivals: VecDeque<(Instant, ExecutionId)>,
-    present: HashMap<Waiter, Option<Tenant>>,
+    present: HashMap<Waiter, Asked>,
+}
+
+/// What one who waits has asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    tenant: Option<Tenant>,
+    affinity: Option<Affinity>,
 }
 
 /// Where the requests of one tenant wait.
@@ -58,7 +69,13 @@ impl Line {
         self.lanes.get(tenant).map_or(0, |lane| lane.present)
     }
 
-    pub(crate) fn push_back(&mut self, waiter: Waiter, tenant: Option<Tenant>, now: Instant) {
+    pub(crate) fn push_back(
+        &mut self,
+        waiter: Waiter,
+        tenant: Option<Tenant>,
+        affinity: Option<Affinity>,
+        now: Instant,
+    ) {
         self.tidy();
         let lane = self.lanes.entry(tenant.clone()).or_insert_with(|| {
             self.turns.push_back(tenant.clone());
@@ -69,12 +86,12 @@ impl Line {
         if let Waiter::Execution(id) = waiter {
             self.arrivals.push_back((now, id));
         }
-        self.present.insert(waiter, tenant);
+        self.present.insert(waiter, Asked { tenant, affinity });
     }
 
     /// For one who had been served and lost its worker: it does not queue again.
     pub(crate) fn push_front(&mut self, waiter: Waiter) {
-        self.present.insert(waiter, None);
+        self.present.insert(waiter, Asked::default());
         self.lanes.entry(None).or_insert_with(|| {
             self.turns.push_back(None);
             Lane { left: 1, ..Lane::default() }
@@ -85,23 +102,22 @@ impl Line {
         self.returned.push_front(waiter);
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Waiter> {
+    /// The next one, and its affinity.
+    pub(crate) fn pop(&mut self) -> Option<(Waiter, Option<Affinity>)> {
         while let Some(waiter) = self.returned.pop_front() {
-            if self.remove(waiter) {
-                return Some(waiter);
+            if let Some(asked) = self.take(waiter) {
+                return Some((waiter, asked.affinity));
             }
         }
         while let Some(tenant) = self.turns.front().cloned() {
-            match self.lanes.get_mut(&tenant).and_then(|lane| lane.places.pop_front()) {
-                None => {
-                    self.turns.pop_front();
-                    self.lanes.remove(&tenant);
-                }
-                Some(waiter) if self.remove(waiter) => {
-                    self.served(&tenant);
-                    return Some(waiter);
-                }
-                Some(_gone) => {}
+            let Some(waiter) = self.lanes.get_mut(&tenant).and_then(|lane| lane.places.pop_front()) else {
+                self.turns.pop_front();
+                self.lanes.remove(&tenant);
+                continue;
+            };
+            if let Some(asked) = self.take(waiter) {
+                self.served(&tenant);
+                return Some((waiter, asked.affinity));
             }
         }
         None
@@ -119,11 +135,15 @@ impl Line {
 
     /// Whether `waiter` was there.
     pub(crate) fn remove(&mut self, waiter: Waiter) -> bool {
-        let Some(tenant) = self.present.remove(&waiter) else { return false };
-        if let Some(lane) = self.lanes.get_mut(&tenant) {
+        self.take(waiter).is_some()
+    }
+
+    fn take(&mut self, waiter: Waiter) -> Option<Asked> {
+        let asked = self.present.remove(&waiter)?;
+        if let Some(lane) = self.lanes.get_mut(&asked.tenant) {
             lane.present -= 1;
         }
-        true
+        Some(asked)
     }
 
     /// Takes out an execution that has waited for this long.
@@ -171,14 +191,14 @@ mod tests {
     }
 
     fn rest(line: &mut Line) -> Vec<Waiter> {
-        std::iter::from_fn(|| line.pop()).collect()
+        std::iter::from_fn(|| line.pop()).map(|(waiter, _)| waiter).collect()
     }
 
     #[test]
     fn who_leaves_is_skipped_and_who_lost_its_worker_comes_first() {
         let mut line = Line::default();
         for number in 1..=3 {
-            line.push_back(waiter(number), None, Instant::now());
+            line.push_back(waiter(number), None, None, Instant::now());
         }
         assert!(line.remove(waiter(1)));
         assert!(!line.remove(waiter(1)));
@@ -193,12 +213,12 @@ mod tests {
         let (noisy, quiet, heavy) = (Tenant::from("noisy"), Tenant::from("quiet"), Tenant::from("heavy"));
         let mut line = Line::new(BTreeMap::from([(heavy.clone(), 3)]));
         for number in 0..100 {
-            line.push_back(waiter(number), Some(noisy.clone()), Instant::now());
+            line.push_back(waiter(number), Some(noisy.clone()), None, Instant::now());
         }
         for number in 100..106 {
-            line.push_back(waiter(number), Some(heavy.clone()), Instant::now());
+            line.push_back(waiter(number), Some(heavy.clone()), None, Instant::now());
         }
-        line.push_back(waiter(200), Some(quiet.clone()), Instant::now());
+        line.push_back(waiter(200), Some(quiet.clone()), None, Instant::now());
         assert_eq!(line.len_of(&Some(noisy)), 100);
         let order: Vec<_> = rest(&mut line).into_iter().take(10).collect();
         let expected = [0, 100, 101, 102, 200, 1, 103, 104, 105, 2];
@@ -211,7 +231,7 @@ mod tests {
         let begun = Instant::now();
         for number in 0..4 {
             let now = begun + Duration::from_secs(number);
-            line.push_back(waiter(number), Some(Tenant::from(number.to_string())), now);
+            line.push_back(waiter(number), Some(Tenant::from(number.to_string())), None, now);
         }
         line.remove(waiter(0));
         line.push_front(waiter(9));
@@ -226,7 +246,7 @@ mod tests {
     fn abandoned_places_do_not_pile_up() {
         let mut line = Line::default();
         for number in 0..10_000 {
-            line.push_back(waiter(number), None, Instant::now());
+            line.push_back(waiter(number), None, None, Instant::now());
             line.remove(waiter(number));
         }
         let places = line.arrivals.len() + line.lanes.values().map(|lane| lane.places.len()).sum::<usize>();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{machine::supervisor::LeaseId, outcome::Generation, protocol::ExecutionId};
+use crate::{machine::supervisor::LeaseId, outcome::Generation, protocol::ExecutionId, request::Affinity};
 
 /// A place, its worker, and how many it has had.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) chance: f64,
     /// Whether it holds more memory than it may.
     pub(crate) heavy: bool,
+    /// That of the execution that it served last.
+    pub(crate) affinity: Option<Affinity>,
 }
 
 /// What is in the place.
@@ -62,7 +64,8 @@ pub(crate) enum Place {
 impl Slot {
     /// An empty place, of a pool that begins now.
     pub(crate) fn new(now: Instant) -> Self {
-        let worker = Record { since: now, birth: 0, edition: 0, served: 0, chance: 0.0, heavy: false };
+        let worker =
+            Record { since: now, birth: 0, edition: 0, served: 0, chance: 0.0, heavy: false, affinity: None };
         Self { generation: Generation(0), place: Place::Empty, worker, last_death: None }
     }
 

@@ -202,6 +202,18 @@ pub(super) static KEYS: &[Key] = &[
         pool.restart.probe_after,
         "How long a failed pool waits before it tries one worker; if that becomes ready, the pool serves again."
     ),
+    key!(
+        "pool.soft_memory",
+        Size,
+        pool.soft_memory,
+        "Resident memory of a worker beyond which what it runs is stopped."
+    ),
+    key!(
+        "pool.hard_memory",
+        Size,
+        pool.hard_memory,
+        "Resident memory of a worker beyond which it is killed."
+    ),
     key!("recycle.max_executions", Count, pool.recycle.max_executions, "Executions that a worker may serve."),
     key!("recycle.max_age", Time, pool.recycle.max_age, "How old a worker may become."),
     key!(

@@ -6,6 +6,7 @@ mod channel_faults;
 mod death_faults;
 mod endings;
 mod errors;
+mod fairness;
 mod flow;
 mod hello;
 mod hosts;

@@ -32,6 +32,15 @@ impl Counts {
         }
     }
 
+    /// With so many workers more, each of which takes so many descriptors.
+    pub(crate) fn and(&self, workers: usize, descriptors: usize) -> Self {
+        Self {
+            descriptors: self.descriptors + workers * descriptors,
+            threads: self.threads,
+            children: self.children + workers,
+        }
+    }
+
     /// Waits until there is no more than there was.
     pub(crate) async fn are_back(&self) {
         let mut last = Self::now();

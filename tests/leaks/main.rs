@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "the clock of real processes is the real one")]
 
 mod chaos;
+mod costs;
 mod counts;
 mod cycles;
 mod flood;
@@ -28,7 +29,8 @@ macro_rules! sections {
     ($($module:ident::$name:ident,)+) => { [$((stringify!($name), || Box::pin($module::$name())),)+] };
 }
 
-const SECTIONS: [Section; 12] = sections![
+const SECTIONS: [Section; 13] = sections![
+    costs::a_session_costs_a_few_descriptors_one_child_and_no_thread,
     cycles::twenty_rapid_starts_and_stops_leave_nothing,
     cycles::a_thousand_sessions_in_a_row_leave_nothing,
     cycles::kills_and_cancels_leave_nothing,

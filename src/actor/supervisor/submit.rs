@@ -19,8 +19,9 @@ impl State {
     pub(super) async fn submit(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
         let id = submission.job.id;
         let mut effects = std::mem::take(&mut self.effects);
-        let Job { tenant, deadline, .. } = &submission.job;
-        let want = Want { lease: submission.lease, tenant: tenant.clone(), deadline: *deadline };
+        let Job { tenant, affinity, deadline, .. } = &submission.job;
+        let (tenant, affinity) = (tenant.clone(), affinity.clone());
+        let want = Want { lease: submission.lease, tenant, affinity, deadline: *deadline };
         let input = Input::Submit(id, want);
         self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
         let refused =

@@ -40,7 +40,7 @@ impl Pool {
             Some(error) => effects.push(Effect::Refuse(execution, error)),
             None => {
                 effects.push(Effect::Accept(execution));
-                self.line.push_back(Waiter::Execution(execution), want.tenant, now);
+                self.line.push_back(Waiter::Execution(execution), want.tenant, want.affinity, now);
             }
         }
     }

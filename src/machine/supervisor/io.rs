@@ -6,7 +6,7 @@ use crate::{
     error::SubmitError,
     outcome::{Death, DeathCause, Generation, LostCause},
     protocol::ExecutionId,
-    request::Tenant,
+    request::{Affinity, Tenant},
 };
 
 /// Names a lease.
@@ -19,6 +19,7 @@ pub(crate) struct Want {
     /// The session that its caller leases, or any.
     pub(crate) lease: Option<LeaseId>,
     pub(crate) tenant: Option<Tenant>,
+    pub(crate) affinity: Option<Affinity>,
     pub(crate) deadline: Option<Duration>,
 }
 

@@ -20,7 +20,7 @@ impl Pool {
             None if !self.has_room() => {
                 effects.push(Effect::Deny(lease, self.queue_full()));
             }
-            None => self.line.push_back(Waiter::Lease(lease), None, now),
+            None => self.line.push_back(Waiter::Lease(lease), None, None, now),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::{
     },
     outcome::{Generation, LostCause},
     protocol::ExecutionId,
+    request::Affinity,
 };
 
 impl Pool {
@@ -23,8 +24,12 @@ impl Pool {
             let Some(slot) = self.slots.iter().position(Slot::is_idle) else { return };
             match self.line.pop() {
                 None => return,
-                Some(Waiter::Execution(execution)) => self.assign(slot, execution, now, effects),
-                Some(Waiter::Lease(lease)) => self.grant(self.freshest(slot), lease, effects),
+                Some((Waiter::Execution(execution), affinity)) => {
+                    let slot = self.nearest(affinity.as_ref(), slot);
+                    self.slots[slot].worker.affinity = affinity;
+                    self.assign(slot, execution, now, effects);
+                }
+                Some((Waiter::Lease(lease), _)) => self.grant(self.freshest(slot), lease, effects),
             }
         }
     }
@@ -37,6 +42,14 @@ impl Pool {
         }
     }
 
+    /// An execution gets the worker that served its affinity last, if that is free; or one that is nobody's.
+    fn nearest(&self, affinity: Option<&Affinity>, fallback: usize) -> usize {
+        let free = |wanted| {
+            self.slots.iter().position(|slot| slot.is_idle() && slot.worker.affinity.as_ref() == wanted)
+        };
+        free(affinity).or_else(|| free(None)).unwrap_or(fallback)
+    }
+
     /// A lease gets a worker that has served nobody, if there is one.
     fn freshest(&self, fallback: usize) -> usize {
         let fresh = |slot: &Slot| slot.is_idle() && slot.worker.served == 0;
@@ -44,7 +57,7 @@ impl Pool {
     }
 
     fn turn_away(&mut self, error: &SubmitError, cause: &LostCause, effects: &mut Vec<Effect>) {
-        while let Some(waiter) = self.line.pop() {
+        while let Some((waiter, _)) = self.line.pop() {
             effects.push(match waiter {
                 Waiter::Execution(execution) => Effect::Lose(execution, cause.clone()),
                 Waiter::Lease(lease) => Effect::Deny(lease, error.clone()),
@@ -91,7 +104,7 @@ impl Pool {
         // One draw serves all that start now: their births spread it (by the golden ratio, which spreads best).
         let chance = (jitter + self.spawned as f64 * 0.618_033_988_749_895).fract();
         let (birth, edition) = (self.spawned, self.edition);
-        let worker = Record { since: now, birth, edition, served: 0, chance, heavy: false };
+        let worker = Record { since: now, birth, edition, served: 0, chance, heavy: false, affinity: None };
         let last_death = self.slots[slot].last_death.take();
         self.slots[slot] = Slot { generation, place: Place::Starting, worker, last_death };
         effects.push(Effect::Start { slot, generation });

@@ -169,6 +169,9 @@ fn a_lease_has_its_session_for_itself_and_gives_it_back_to_nobody() {
         [Effect::Accept(id(2)), Effect::DisarmLease(lease), Effect::Assign { slot: 0, execution: id(2) }];
     assert_eq!(bench.step(Input::Submit(id(2), Want { lease: Some(lease), ..Want::default() })), run);
     assert_eq!(bench.step(Input::LeaseExpired(lease)), [], "what runs is not idle");
+    bench.step(Input::Submit(id(4), Want { lease: Some(lease), ..Want::default() }));
+    assert_eq!(bench.pool.status().queued, 2, "one in the line of the pool, one in that of the session");
+    assert_eq!(bench.step(Input::Withdraw(id(4))), [Effect::Withdrawn(id(4))]);
     assert_eq!(bench.step(Input::Release(lease)), [], "what was submitted runs to its end");
     let refused = bench.step(Input::Submit(id(3), Want { lease: Some(lease), ..Want::default() }));
     assert!(matches!(refused, [Effect::Refuse(_, SubmitError::SessionEnded { .. })]), "{refused:?}");

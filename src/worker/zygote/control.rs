@@ -72,7 +72,7 @@ pub(super) struct Alive {
     _power: Power,
     pub(super) process: Arc<Process>,
     exit: oneshot::Receiver<Exit>,
-    /// How it ended, once that was taken from `exit`.
+    /// What came of `exit`, which tells it once.
     ended: Option<Exit>,
     link: Link,
 }
@@ -209,10 +209,10 @@ impl Alive {
 
     /// Resolves when it is dead.
     pub(super) async fn death(&mut self) -> Exit {
-        if self.ended.is_none() {
-            self.ended = Some((&mut self.exit).await.unwrap_or(Exit::Unknown));
+        match self.ended {
+            Some(exit) => exit,
+            None => *self.ended.insert((&mut self.exit).await.unwrap_or(Exit::Unknown)),
         }
-        self.ended.unwrap_or(Exit::Unknown)
     }
 
     /// How it ended, with the end of what it printed.

@@ -23,6 +23,20 @@ async fn f30_code_that_prints_more_than_it_may_is_stopped() {
     .await;
 }
 
+/// P1: a caller that takes all there is, and a worker that never stops, do not hold up the deadline between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_is_told_in_a_flood_that_is_taken() {
+    guarded(async {
+        let runtime = one().start().await.unwrap();
+        let flood = "import os\nwhile True: os.write(1, b'x')";
+        let request = Request::python(flood).deadline(std::time::Duration::from_millis(300));
+        let report = runtime.run(request).await.unwrap();
+        assert!(matches!(report.outcome, Outcome::TimedOut(_)), "{}", report.outcome);
+        assert!(!report.stdout.is_empty());
+    })
+    .await;
+}
+
 /// C2, C10.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn output_is_streamed_in_order_while_the_code_runs() {

@@ -88,3 +88,27 @@ fn who_waits_for_longer_than_it_may_is_told() {
     let lost = |number| Effect::Lose(ExecutionId(number), LostCause::Waited { limit: 5 * SECOND });
     assert!(bench.step(Input::Tick).starts_with(&[lost(13), lost(14)]), "{:?}", bench.effects);
 }
+
+/// Preferred affinity: the worker that is warm for it, if it is free; never a wait for it, and nobody else's warmth is
+/// taken while there is another.
+#[test]
+fn a_request_goes_to_the_worker_that_is_warm_for_it_if_that_is_free() {
+    let mut bench = Bench::idle(3);
+    let near = |affinity: &str| Want { affinity: Some(affinity.into()), ..Want::default() };
+    let place = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Assign { slot, .. } => Some(*slot),
+            _other => None,
+        })
+    };
+    let free = |number, slot| Input::Idle { slot, generation: Generation(1), execution: id(number) };
+    assert_eq!(place(bench.step(Input::Submit(id(1), near("a")))), Some(0));
+    assert_eq!(place(bench.step(Input::Submit(id(2), near("b")))), Some(1));
+    bench.step(free(2, 1));
+    bench.step(free(1, 0));
+    assert_eq!(place(bench.step(Input::Submit(id(3), near("b")))), Some(1), "its own");
+    assert_eq!(place(bench.step(Input::Submit(id(4), Want::default()))), Some(2), "nobody's");
+    assert_eq!(place(bench.step(Input::Submit(id(5), near("b")))), Some(0), "it does not wait");
+    assert_eq!(place(bench.step(Input::Submit(id(6), near("b")))), None);
+    assert_eq!(place(bench.step(free(4, 2))), Some(2), "nor in the line");
+}

@@ -88,13 +88,8 @@ fn deaths_in_a_row_fail_the_pool_and_an_answer_in_between_clears_the_count() {
     // … unless somebody answered meanwhile.
     let mut bench = brittle();
     bench.step(dead(0, 1));
+    bench.serve(1, 1, 1);
     bench.ready(0, 2);
-    bench.step(Input::Submit(id(1), Want::default()));
-    bench.step(Input::Submit(id(2), Want::default()));
-    bench.step(Input::Idle { slot: 1, generation: Generation(1), execution: id(2) });
-    bench.step(Input::Forget(id(1)));
-    bench.step(Input::NotSpawned { slot: 0, generation: Generation(9), why: "stale".into() });
-    bench.step(Input::Idle { slot: 0, generation: Generation(2), execution: id(1) });
     bench.step(dead(0, 2));
     assert_eq!(bench.moves(), ["start 0.3"]);
 }

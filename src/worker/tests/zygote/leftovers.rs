@@ -97,7 +97,8 @@ async fn a_fork_that_nobody_waits_for_leaves_nothing() {
         eventually("the scratch folder is removed", || !scratch(&tag).exists()).await;
     }
     let children = || fs::read_to_string(format!("/proc/{zygote}/task/{zygote}/children")).unwrap();
-    eventually("the zygote has no child", || children().is_empty()).await;
+    // That which was forked ahead.
+    eventually("the zygote has one child", || children().split_whitespace().count() == 1).await;
 }
 
 /// F7.
@@ -139,14 +140,19 @@ async fn f7_two_hundred_forked_workers_leave_no_descriptor_no_zombie_and_no_fold
         drop((control, stdout, stderr));
         soon("cleared", spawner.cleared()).await;
         tags.push(tag);
-        // The first cycle opens what is kept.
-        let now = (open("self"), open(&zygote.to_string()));
-        let (ours, its) = expected.get_or_insert_with(|| now.clone());
-        assert_eq!(ours.len(), now.0.len(), "descriptors after cycle {cycle}: {ours:?}, {now:?}");
-        assert_eq!(its.len(), now.1.len(), "descriptors of the zygote after cycle {cycle}: {its:?}, {now:?}");
+        // The first cycle opens what is kept. The zygote has one more when it has forked ahead.
+        let now = open("self");
+        let expected = expected.get_or_insert_with(|| now.clone());
+        assert_eq!(expected.len(), now.len(), "descriptors after cycle {cycle}: {expected:?}, {now:?}");
+        let its = || open(&zygote.to_string());
+        eventually("it has what it had", || its().len() == 5).await;
     }
-    let children = fs::read_to_string(format!("/proc/{zygote}/task/{zygote}/children")).unwrap();
-    assert_eq!(children.trim(), first.pid.unwrap().to_string());
+    let children = || fs::read_to_string(format!("/proc/{zygote}/task/{zygote}/children")).unwrap();
+    let is_first = |pid: &str| pid == first.pid.unwrap().to_string();
+    eventually("two children, one ahead", || {
+        children().split_whitespace().count() == 2 && children().split_whitespace().any(is_first)
+    })
+    .await;
     drop((first, spawner));
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let no_child = || waitid(WaitId::All, look).is_err_and(|error| error == rustix::io::Errno::CHILD);
