@@ -33,7 +33,8 @@ pub const LATE_IDS_MAX: usize = 1024;
 pub const FIELD_ERRORS_MAX: u32 = 2;
 /// How long a frame may stay incomplete before its worker is given up.
 pub const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// After a first interrupt that was not obeyed: when the forced one follows.
+/// After a first interrupt that was not obeyed: when the forced one follows, at the earliest; a twentieth of a longer
+/// grace.
 pub const FORCE_AFTER: Duration = Duration::from_millis(50);
 /// How often a forced interrupt is repeated until the grace ends.
 pub const FORCE_EVERY: Duration = Duration::from_millis(200);

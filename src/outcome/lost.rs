@@ -68,7 +68,7 @@ pub struct Death {
     pub cause: DeathCause,
     /// How the process ended.
     pub exit: Exit,
-    /// The end of what it wrote to stderr outside executions, decoded lossily.
+    /// The end of what it wrote to stderr in its life, also what was streamed while code ran, decoded lossily.
     pub stderr: String,
     /// What it was doing when it was killed, if we looked.
     pub activity: Option<Box<Activity>>,

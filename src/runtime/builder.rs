@@ -144,14 +144,12 @@ impl RuntimeBuilder {
         self
     }
 
-    #[must_use]
     /// See [`PoolConfig::hard_memory`].
     pub fn hard_memory(mut self, bytes: u64) -> Self {
         self.config.hard_memory = Some(bytes);
         self
     }
 
-    #[must_use]
     /// See [`PoolConfig::heartbeat_timeout`].
     pub fn heartbeat_timeout(mut self, after: Duration) -> Self {
         self.config.heartbeat_timeout = after;
