@@ -494,11 +494,21 @@ class SocketLink:
         self.socket = _socket.socket(fileno=fd)
         self.socket.setblocking(True)
         self.recv = self.socket.recv
+        self.limited = False
+
+    def limit_waits(self, limited):
+        """Lets `receive` wait for QUIET at most, or for ever. This costs nothing per wait, as a poll before each would;
+        and what arrives during a poll rings the doorbell, for which there is no need."""
+        self.limited = limited
+        micros = int(QUIET * 1e6) if limited else 0
+        self.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("ll", 0, micros))
 
     def receive(self, size):
-        """Waits for at most `size` bytes; b"" is the end."""
+        """Waits for at most `size` bytes; b"" is the end, and None that nothing came within the limit."""
         try:
             return self.recv(size)
+        except BlockingIOError:
+            return None
         except OSError:  # a reset, if the host closed it while our frames lay unread; or user code closed the descriptor
             return b""
 
@@ -530,8 +540,14 @@ class PipeLink:
         self.input, self.output = input, output
         self.readable = select.poll()
         self.readable.register(input, select.POLLIN)
+        self.limited = False
+
+    def limit_waits(self, limited):
+        self.limited = limited
 
     def receive(self, size):
+        if self.limited and not self.readable.poll(QUIET * 1e3):
+            return None
         try:
             return os.read(self.input, size)
         except OSError:
@@ -570,11 +586,11 @@ class Channel:
     def wait(self):
         """Waits until something arrives. Returns the message if that is just one, as it usually is; otherwise None, and
         `incoming` may still be empty."""
-        if self.buffer:
-            self._accept(self.link.receive(self._wanted()))
+        data = self.link.receive(self._wanted() if self.buffer else READ_SIZE)
+        if data is None:
+            do_idle_work()
             return None
-        data = self.link.receive(READ_SIZE)
-        if len(data) > 4 and read_length(data)[0] == len(data) - 4:
+        if not self.buffer and len(data) > 4 and read_length(data)[0] == len(data) - 4:
             return self._message(data[4:])
         self._accept(data)
         return None
@@ -2832,13 +2848,14 @@ def chores():
         yield
 
 
+QUIET = 0.005  # seconds of silence after which there is time; a host that has more to say says it at once
+
+
 def do_idle_work():
     """Works off `idle_work` for as long as the channel is quiet."""
     quiet = select.poll()
     quiet.register(channel.link.input, select.POLLIN)
-    patience = 5  # ms; a host that has more to say says it at once
-    while not quiet.poll(patience):
-        patience = 0
+    while not quiet.poll(0):
         if state.untidy:
             state.untidy = False
             gc.collect()
@@ -2869,8 +2886,9 @@ def next_message():
         if state.loop is not None and has_background_work(state.loop):
             run_background_tasks()
         else:
-            if state.untidy or not state.idle:
-                do_idle_work()
+            restless = state.untidy or not state.idle
+            if restless != channel.link.limited:
+                channel.link.limit_waits(restless)
             message = channel.wait()
             if message is not None:
                 return message
