@@ -23,6 +23,8 @@ pub const WINDOW: usize = 1 << 20;
 pub const STDERR_TAIL: usize = 64 << 10;
 /// Bytes of the end of each stream that a report keeps when it cannot keep all; at most an eighth of the report.
 pub const REPORT_TAIL: usize = 64 << 10;
+/// Bytes that may wait for the disk when workers are recorded, all of a pool together.
+pub const RECORD_PENDING_MAX: usize = 16 << 20;
 /// Bytes shown of what a worker printed before its first frame.
 pub const PRINTED_BEFORE_READY: usize = 4 << 10;
 /// Bytes that may wait to be written to one worker that does not read.

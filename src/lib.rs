@@ -82,6 +82,7 @@ mod machine;
 pub mod monitor;
 mod outcome;
 pub mod protocol;
+mod recording;
 mod report;
 mod request;
 mod runtime;
@@ -105,6 +106,7 @@ pub use crate::{
         Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Rung, Stack, TimedOut, Usage,
     },
     protocol::{Codec, Exception, ExecutionId, Stream, Value},
+    recording::{Entry, Passed, Recording, RecordingError},
     report::Report,
     request::{Affinity, Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},

@@ -83,6 +83,17 @@ Examples:
   ostler config --check ostler.toml
   ostler run job.py --config ostler.toml";
 
+pub(crate) const REPLAY_HELP: &str = "\
+A pool writes recordings, one for each worker, into the folder that its setting `pool.record` names. They hold all that
+the code was given and printed.
+
+Exit code 0 when it was shown, or every ending is the same; 1 when one differs; 2 when the file is no recording.
+
+Examples:
+  OSTLER_POOL_RECORD=recordings ostler run job.py
+  ostler replay recordings/*.ostlog
+  ostler replay recordings/4242-0123456789abcdef.0.1.ostlog --run";
+
 pub(crate) const TOP_HELP: &str = "\
 It shows the pool, its sessions and what happened, once a second; q quits. A program that embeds Ostler shows its pool
 with `ostler::monitor::serve`. When standard output is no terminal, it is as with --once.

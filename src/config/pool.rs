@@ -1,6 +1,6 @@
 //! How a pool behaves.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     config::{RecyclePolicy, RestartPolicy},
@@ -64,6 +64,11 @@ pub struct PoolConfig {
     /// Resident memory of a worker, in bytes, beyond which it is [killed](crate::DeathCause::MemoryLimit), before the
     /// kernel chooses somebody. Default: `None`.
     pub hard_memory: Option<u64>,
+    /// A folder for recordings: everything that passes between a session and its worker goes into a file there, one for
+    /// each worker, which [`Recording`](crate::Recording) reads. The folder is made if it is not there, for this user
+    /// alone; nothing is ever removed from it. It holds whatever the code is given and prints, secrets too. Default:
+    /// `None`.
+    pub record: Option<PathBuf>,
     /// When dead workers are started again, and when that stops. See [`RestartPolicy`].
     pub restart: RestartPolicy,
     /// When workers that live are replaced. See [`RecyclePolicy`].
@@ -95,6 +100,7 @@ impl Default for PoolConfig {
             idle_timeout: Some(Duration::from_secs(300)),
             max_starting: processors.max(2),
             start_rate: 100,
+            record: None,
             soft_memory: None,
             hard_memory: None,
             restart: RestartPolicy::default(),

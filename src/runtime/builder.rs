@@ -1,6 +1,6 @@
 //! The settings of a pool, and its start.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use ractor::{Actor, ActorCell};
@@ -16,7 +16,7 @@ use crate::{
     protocol::{Execute, ExecutionId, ToWorker},
     request::Tenant,
     runtime::{Runtime, Shared, next_id},
-    worker::{ProcessSpawner, Spawner},
+    worker::{ProcessSpawner, Recorder, Spawner},
 };
 
 /// Settings of a pool. [`start`](Self::start) checks them.
@@ -138,6 +138,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// See [`PoolConfig::record`].
+    pub fn record(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config.record = Some(folder.into());
+        self
+    }
+
     /// See [`PoolConfig::soft_memory`].
     pub fn soft_memory(mut self, bytes: u64) -> Self {
         self.config.soft_memory = Some(bytes);
@@ -227,6 +233,14 @@ impl RuntimeBuilder {
         let spawner = match spawner {
             Some(spawner) => spawner,
             None => Arc::new(ProcessSpawner::new(spec)) as Arc<dyn Spawner>,
+        };
+        let spawner = match config.record.clone() {
+            None => spawner,
+            Some(folder) => {
+                let why = |error| format!("recordings cannot go to `{}`: {error}", folder.display());
+                let recorder = Recorder::new(spawner, folder.clone());
+                Arc::new(recorder.map_err(|error| ConfigError { key: "record", why: why(error) })?)
+            }
         };
         let ledger = Arc::new(Ledger::default());
         let (started, outcome) = oneshot::channel();

@@ -210,6 +210,12 @@ pub(super) static KEYS: &[Key] = &[
         "Resident memory of a worker beyond which what it runs is stopped."
     ),
     key!(
+        "pool.record",
+        Text,
+        pool.record,
+        "A folder for recordings of everything that passes between a session and its worker. Empty: none."
+    ),
+    key!(
         "pool.hard_memory",
         Size,
         pool.hard_memory,

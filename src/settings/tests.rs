@@ -50,6 +50,7 @@ fn every_field_has_a_key_and_every_key_a_field() {
         idle_timeout,
         max_starting,
         start_rate,
+        record,
         soft_memory,
         hard_memory,
         restart,
