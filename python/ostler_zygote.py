@@ -13,7 +13,7 @@ import sys
 
 POOLS = "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 TAG = b"OSTLER_TAG="
-PATIENCE = 2  # ms without an order, before a worker is forked ahead of its time
+PATIENCE = 1  # ms without an order, before a worker is forked ahead: one that was just ordered comes first
 EXIT_PROBE_FINE, EXIT_PROBE_UNMARKED = 77, 78
 
 children = set()  # forked and not collected yet

@@ -155,6 +155,8 @@ impl WorkerSpec {
     /// list is fine: then only the interpreter's own start is spared. Default: every worker is a process of its own from
     /// the start.
     ///
+    /// The zygote costs a process, and so does the worker that it keeps forked ahead of its time.
+    ///
     /// ```
     /// # use ostler::WorkerSpec;
     /// let spec = WorkerSpec::python().preload(["numpy", "pandas"]);
@@ -185,7 +187,7 @@ impl WorkerSpec {
         if let Program::Command { program, .. } = &self.program {
             let program = program.display();
             return wrong(format!(
-                "expected the shipped Python worker, got `{program}`: only that one can be forked; take it away"
+                "expected the shipped Python worker, got `{program}`: only that one can be forked; leave `preload` out"
             ));
         }
         let is_name =

@@ -141,6 +141,9 @@ pub(crate) struct PoolArgs {
     /// Code that each worker runs before it is used; `@FILE` reads it from a file
     #[arg(long, value_name = "CODE|@FILE")]
     pub(crate) warmup: Option<String>,
+    /// Modules that are imported once, in a process from which workers are then forked, such as numpy,pandas
+    #[arg(long, value_name = "MODULES", value_delimiter = ',')]
+    pub(crate) preload: Option<Vec<String>>,
     /// Time that stopped code has before its worker is killed [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) grace: Option<Duration>,

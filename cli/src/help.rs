@@ -44,6 +44,7 @@ Examples:
   ostler run hello.py
   ostler run primes.py -- 1000
   ostler run jobs/*.py --workers 4 --deadline 30s
+  ostler run jobs/*.py --preload numpy,pandas
   ostler run -c 'import sys; print(sys.version)'
   echo 'print(6 * 7)' | ostler run -
   ostler run report.py --json | jq -r 'select(.event == \"output\").text'";

@@ -228,7 +228,9 @@ impl fmt::Display for Exit {
                 None => write!(f, "signal {signal}"),
             },
             Self::OutOfMemory => f.write_str("killed by the kernel because memory ran out"),
-            Self::Unknown => f.write_str("exit status unknown: another part of this process collected it"),
+            Self::Unknown => {
+                f.write_str("exit status unknown: another process, or another part of this one, collected it")
+            }
         }
     }
 }

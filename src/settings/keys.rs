@@ -21,9 +21,10 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Whether an error of the pool's own validation means this one: there, what is of the pool has no section.
+    /// Whether an error of a validation means this one: there, what is of the pool and of the worker has no section.
     pub(super) fn is_called(&self, name: &str) -> bool {
-        self.path == name || self.path.strip_prefix("pool.") == Some(name)
+        let in_section = |section| self.path.strip_prefix(section) == Some(name);
+        self.path == name || in_section("pool.") || in_section("worker.")
     }
 }
 

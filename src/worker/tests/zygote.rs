@@ -264,5 +264,21 @@ async fn another_spec_has_another_zygote() {
     assert_eq!(run(&mut old, "6 * 7").await, "42");
     drop(old);
     is_gone(zygote).await;
+    soon("cleared", spawner.cleared()).await;
     assert_eq!(run(&mut new, "6 * 7").await, "42");
+    let next = worker(&spawner).await;
+    assert_eq!(zygote_of(&next), zygote_of(&new), "what was swept behind the old one was not the new one");
+}
+
+#[tokio::test]
+async fn starts_that_come_before_the_zygote_is_ready_wait_for_it() {
+    let spawner = Arc::new(preloading(&["decimal"]));
+    let mut starting = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let spawner = Arc::clone(&spawner);
+        starting.spawn(async move { worker(&spawner).await });
+    }
+    let workers = soon("all of them", starting.join_all()).await;
+    let zygote = zygote_of(&workers[0]);
+    assert!(workers.iter().all(|worker| zygote_of(worker) == zygote));
 }
