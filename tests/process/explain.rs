@@ -95,7 +95,7 @@ async fn a_kill_says_where_the_code_was_that_did_not_stop() {
         assert_eq!(cancelled.rung, Rung::Kill);
         let activity = outcome.activity().unwrap();
         assert!(place(activity).ends_with("sums.py:2 in sums"), "{activity}");
-        assert!(activity.load.unwrap().processors() > 0.1, "it computed: {activity}");
+        assert!(!activity.load.unwrap().used.is_zero(), "it computed: {activity}");
         println!("{outcome}");
     })
     .await;
