@@ -328,7 +328,8 @@ def checkpoint(message):
         "future": worker.state.future,
     }
     head = marshal.dumps(head, 2)
-    chunks.list.insert(0, STREAM + FORMAT.to_bytes(4, "big") + len(head).to_bytes(4, "big") + head)
+    chunks.write(STREAM + FORMAT.to_bytes(4, "big") + len(head).to_bytes(4, "big") + head)
+    chunks.list.insert(0, chunks.list.pop())
     last = send_parts(message["id"], chunks.list)
     functions, classes = definitions(names)
     last.update(names=list(names), skipped=skipped, function_sources=functions, class_sources=classes)

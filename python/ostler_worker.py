@@ -1,4 +1,5 @@
-"""The Python worker that Ostler ships: one file, standard library only, CPython 3.9 or newer.
+"""The Python worker that Ostler ships: standard library only, CPython 3.9 or newer. One file, and one that is loaded
+when it is needed: ostler_state.py, which saves the namespace and brings it back.
 
 A worker runs code for a host, keeps the namespace between executions, streams what the code prints, and stays
 reachable while the code runs. PROTOCOL.md says what host and worker tell each other; this file is one side of it.

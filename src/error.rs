@@ -4,6 +4,10 @@ use std::{io, path::PathBuf, time::Duration};
 
 use crate::{outcome::Death, request::Tenant};
 
+mod state;
+
+pub use state::{CheckpointError, StateError};
+
 /// A worker process could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -10,7 +10,8 @@ use crate::{
         messages::{Granted, Keep, SessionMsg, SupervisorMsg},
         sink::Fed,
     },
-    error::SubmitError,
+    checkpoint::{Checkpoint, Restored},
+    error::{StateError, SubmitError},
     execution::Execution,
     machine::supervisor::LeaseId,
     outcome::{Activity, Generation},
@@ -85,6 +86,27 @@ impl Session {
     /// As [`execute`](Self::execute). How the code ends is in the report.
     pub async fn run(&self, request: impl Into<Request>) -> Result<Report, SubmitError> {
         Ok(self.execute(request).await?.report().await)
+    }
+
+    /// Saves the names of the session and their values, as far as they can be saved: what cannot is named in the
+    /// checkpoint, with its reason. Waits in the session's line like an execution, at most `checkpoint_timeout`; then
+    /// the saving is cancelled, and a worker that does not stop is killed after the grace. Dropping the future does the
+    /// same.
+    ///
+    /// # Errors
+    /// Nothing was saved, and the session goes on; unless its worker died of it, as [`StateError::Lost`] says.
+    pub async fn checkpoint(&self) -> Result<Checkpoint, StateError> {
+        self.lease.keep.clone().save(self.lease.id).await
+    }
+
+    /// Brings saved names back into the session, beside those that it has; one of the same name is replaced. Functions
+    /// see the session's names as they are now. Waits as [`checkpoint`](Self::checkpoint) does.
+    ///
+    /// # Errors
+    /// Nothing was brought back, and the session goes on; unless its worker died of it, as [`StateError::Lost`] says.
+    /// That a part of the names did not come back is no error: see [`Restored::lost`].
+    pub async fn restore(&self, checkpoint: &Checkpoint) -> Result<Restored, StateError> {
+        self.lease.keep.clone().restore(self.lease.id, checkpoint).await
     }
 
     /// What happens in the session while nothing runs; `None` after it has ended. Waits for ever if nothing happens.

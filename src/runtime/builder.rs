@@ -132,6 +132,18 @@ impl RuntimeBuilder {
         self
     }
 
+    /// See [`PoolConfig::max_checkpoint_bytes`].
+    pub fn max_checkpoint_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_checkpoint_bytes = bytes;
+        self
+    }
+
+    /// See [`PoolConfig::checkpoint_timeout`].
+    pub fn checkpoint_timeout(mut self, after: Duration) -> Self {
+        self.config.checkpoint_timeout = after;
+        self
+    }
+
     /// See [`PoolConfig::max_report_bytes`].
     pub fn max_report_bytes(mut self, bytes: usize) -> Self {
         self.config.max_report_bytes = bytes;
@@ -223,6 +235,8 @@ impl RuntimeBuilder {
             .iter()
             .fold(lease_timeout, |all, part| all.saturating_add(*part));
         let (max_report_bytes, max_sessions) = (config.max_report_bytes, config.max_sessions);
+        let (max_checkpoint_bytes, checkpoint_timeout) =
+            (config.max_checkpoint_bytes, config.checkpoint_timeout);
         let seed = seed
             .unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), next_id()));
         let tag = format!("{}-{seed:016x}", std::process::id());
@@ -248,6 +262,8 @@ impl RuntimeBuilder {
             lease_timeout,
             reload_timeout,
             max_report_bytes,
+            max_checkpoint_bytes,
+            checkpoint_timeout,
             max_sessions,
             spawner,
         };

@@ -8,6 +8,7 @@ mod output;
 mod preload;
 mod reactor;
 mod runtimes;
+mod state;
 mod transports;
 mod values;
 mod warmup;
