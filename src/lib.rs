@@ -56,7 +56,8 @@
 //! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
 //! | [`Session::checkpoint`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
-//! | [`Runtime::session_from`] | both | [`StateError`] |
+//! | [`Runtime::session_from`], [`Runtime::session_named`], [`Runtime::resume`] | lease timeout, then as those, and the disk | [`StateError`] |
+//! | [`Session::save`], [`Session::end`] | checkpoint timeout + grace + 250 ms, and the disk | [`StateError::TimedOut`] |
 //! | [`Runtime::session`] | lease timeout | [`SubmitError::NoSession`] |
 //! | [`Session::next_event`] | session timeout | [`SessionEvent::Ended`] |
 //! | [`Runtime::reload`] | lease timeout + grace + ready timeout + warmup timeout | [`ReloadError::Pending`] |
@@ -92,6 +93,7 @@ mod session;
 #[cfg(feature = "config-file")]
 mod settings;
 mod status;
+mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "public through `testing`"))]
@@ -103,7 +105,8 @@ pub use crate::{
     checkpoint::{Checkpoint, Restored},
     config::{PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
     error::{
-        CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError, SubmitError,
+        CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError, StoreError,
+        SubmitError,
     },
     execution::{Canceller, Execution},
     outcome::{

@@ -1,6 +1,7 @@
 //! The runtime: what an embedder holds. It talks to the supervisor and decides nothing.
 
 mod builder;
+pub(crate) mod named;
 mod state;
 
 use std::{
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     max_report_bytes: usize,
     max_checkpoint_bytes: usize,
     checkpoint_timeout: Duration,
+    keeping: Option<named::Keeping>,
     max_sessions: usize,
     spawner: Arc<dyn Spawner>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::SubmitError;
+use super::{StoreError, SubmitError};
 use crate::outcome::Lost;
 
 /// The state of a session was not saved, or not brought back. The session goes on as it was, unless it is lost.
@@ -38,6 +38,21 @@ pub enum StateError {
     /// The worker ended before it answered; the session with it.
     #[error("{0}")]
     Lost(Lost),
+    /// It was not kept on disk, or is not there as it should be.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The runtime keeps no states.
+    #[error("this runtime keeps no states on disk; give its builder a `state_dir`")]
+    NotKept,
+    /// The session has no name to be kept under.
+    #[error("the session has no name; lease it with `session_named`, or keep the bytes of its `checkpoint`")]
+    Nameless,
+    /// No state of this name was ever saved.
+    #[error("no session `{name}` was saved; `saved_sessions` lists those that were")]
+    NotSaved {
+        /// The name.
+        name: String,
+    },
     /// What the worker sent is not what it said that it sent.
     #[error("the checkpoint was damaged on its way: expected {expected}, got {got}; try again")]
     Damaged {
