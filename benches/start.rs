@@ -1,5 +1,6 @@
 //! A new worker until its first result, started or forked from a zygote, beside the least that any host could do: a new
-//! interpreter with a minimal worker, and no host worth the name. With `import numpy` too, where it is installed.
+//! interpreter with a minimal worker, and no host worth the name; and what it takes to replace one that was killed. With
+//! `import numpy` too, where it is installed. What a worker costs comes last.
 //!
 //! All take turns, round by round; what counts is the ratio. Another interpreter is taken from `PATH`:
 //! `PATH=venv/bin:$PATH cargo bench --bench start`.
@@ -20,6 +21,7 @@ use std::{
 };
 
 use ostler::{Runtime, Session, WorkerSpec};
+use rustix::process::{Pid, Signal, kill_process};
 
 const ROUNDS: usize = 40;
 const ALIVE: usize = 8;
@@ -73,6 +75,21 @@ async fn first(runtime: &Runtime) -> Result<Duration, Box<dyn Error>> {
     Ok(start.elapsed())
 }
 
+/// From a SIGKILL until another worker has answered; the death is noticed by the execution that it costs.
+async fn replaced(runtime: &Runtime) -> Result<Duration, Box<dyn Error>> {
+    let session = runtime.session().await?;
+    answers(&session).await?;
+    let pid = session.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or("the worker is gone")?;
+    let start = Instant::now();
+    kill_process(pid, Signal::KILL)?;
+    if session.run("1+1").await?.outcome.is_completed() {
+        return Err("a dead worker answered".into());
+    }
+    drop(session);
+    answers(&runtime.session().await?).await?;
+    Ok(start.elapsed())
+}
+
 async fn answers(session: &Session) -> Result<(), Box<dyn Error>> {
     let report = session.run("1+1").await?;
     if report.outcome.is_completed() { Ok(()) } else { Err(report.outcome.to_string().into()) }
@@ -82,45 +99,56 @@ fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     sorted[(sorted.len() - 1) * percent / 100].as_secs_f64() * 1e3
 }
 
-/// The mean share of memory of each of several workers, in MiB.
-async fn memory(runtime: &Runtime) -> Result<f64, Box<dyn Error>> {
+fn descriptors(pid: &str) -> std::io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// What each of several workers costs: its share of memory, in MiB; its descriptors, and ours for it.
+async fn costs(runtime: &Runtime) -> Result<(f64, usize, usize), Box<dyn Error>> {
+    // Those that ended just now still close what they had.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = descriptors("self")?;
     let mut sessions = Vec::new();
     for _ in 0..ALIVE {
         let session = runtime.session().await?;
         answers(&session).await?;
         sessions.push(session);
     }
-    let mut total = 0;
+    let (mut total, mut theirs) = (0, 0);
     for session in &sessions {
         let pid = session.pid().ok_or("the worker is gone")?;
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         let share = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB"));
+        theirs += descriptors(&pid.to_string())?;
         total += share.ok_or("no share")?.trim().parse::<usize>()?;
     }
-    Ok(total as f64 / ALIVE as f64 / 1024.0)
+    let ours = descriptors("self")?.saturating_sub(before);
+    Ok((total as f64 / ALIVE as f64 / 1024.0, theirs / ALIVE, ours / ALIVE))
 }
 
 async fn compare(python: &Path, module: Option<&str>) -> Result<(), Box<dyn Error>> {
     let cold = pool(WorkerSpec::python_at(python), module).await?;
     let zygote = pool(WorkerSpec::python_at(python).preload(module), module).await?;
-    let mut times = [const { Vec::new() }; 3];
+    let mut times = [const { Vec::new() }; 5];
     for _ in 0..ROUNDS {
         times[0].push(limit(python, module)?);
         times[1].push(first(&cold).await?);
         times[2].push(first(&zygote).await?);
+        times[3].push(replaced(&cold).await?);
+        times[4].push(replaced(&zygote).await?);
     }
     times.iter_mut().for_each(|times| times.sort());
-    let least = percentile(&times[0], 50);
-    for (name, times) in ["limit", "started", "forked"].iter().zip(&times) {
+    let (least, of) = (percentile(&times[0], 50), module.unwrap_or("bare"));
+    for (name, times) in
+        ["limit", "started", "forked", "killed, started", "killed, forked"].iter().zip(&times)
+    {
         let [p10, p50, p90] = [10, 50, 90].map(|percent| percentile(times, percent));
-        let (ratio, of) = (p50 / least, module.unwrap_or("bare"));
-        println!("{of:6} {name:8} p10 {p10:6.2} p50 {p50:6.2} p90 {p90:6.2} ms   ratio {ratio:.3}");
+        println!("{of:6} {name:15} p10 {p10:6.2} p50 {p50:6.2} p90 {p90:6.2} ms   ratio {:.3}", p50 / least);
     }
-    let shares = (memory(&cold).await?, memory(&zygote).await?);
-    println!(
-        "       share of memory of each of {ALIVE}: started {:.1} MiB, forked {:.1} MiB",
-        shares.0, shares.1
-    );
+    for (name, runtime) in [("started", &cold), ("forked", &zygote)] {
+        let (memory, theirs, ours) = costs(runtime).await?;
+        println!("{of:6} each of {ALIVE} {name}: {memory:.1} MiB, {theirs} descriptors, {ours} of the host");
+    }
     for runtime in [cold, zygote] {
         runtime.shutdown(Duration::from_secs(1)).await;
     }

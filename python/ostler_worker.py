@@ -495,11 +495,21 @@ class SocketLink:
         self.socket = _socket.socket(fileno=fd)
         self.socket.setblocking(True)
         self.recv = self.socket.recv
+        self.limited = False
+
+    def limit_waits(self, limited):
+        """Lets `receive` wait for QUIET at most, or for ever. This costs nothing per wait, as a poll before each would;
+        and what arrives during a poll rings the doorbell, for which there is no need."""
+        self.limited = limited
+        micros = int(QUIET * 1e6) if limited else 0
+        self.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("ll", 0, micros))
 
     def receive(self, size):
-        """Waits for at most `size` bytes; b"" is the end."""
+        """Waits for at most `size` bytes; b"" is the end, and None that nothing came within the limit."""
         try:
             return self.recv(size)
+        except BlockingIOError:
+            return None
         except OSError:  # a reset, if the host closed it while our frames lay unread; or user code closed the descriptor
             return b""
 
@@ -531,8 +541,14 @@ class PipeLink:
         self.input, self.output = input, output
         self.readable = select.poll()
         self.readable.register(input, select.POLLIN)
+        self.limited = False
+
+    def limit_waits(self, limited):
+        self.limited = limited
 
     def receive(self, size):
+        if self.limited and not self.readable.poll(QUIET * 1e3):
+            return None
         try:
             return os.read(self.input, size)
         except OSError:
@@ -571,11 +587,11 @@ class Channel:
     def wait(self):
         """Waits until something arrives. Returns the message if that is just one, as it usually is; otherwise None, and
         `incoming` may still be empty."""
-        if self.buffer:
-            self._accept(self.link.receive(self._wanted()))
+        data = self.link.receive(self._wanted() if self.buffer else READ_SIZE)
+        if data is None:
+            do_idle_work()
             return None
-        data = self.link.receive(READ_SIZE)
-        if len(data) > 4 and read_length(data)[0] == len(data) - 4:
+        if not self.buffer and len(data) > 4 and read_length(data)[0] == len(data) - 4:
             return self._message(data[4:])
         self._accept(data)
         return None
@@ -729,6 +745,7 @@ class State:
         self.sequence = 0  # executions so far; names them `<exec:N>`
         self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
         self.loop = None  # the event loop of top-level await; lives on between executions
+        self.folder = None  # the working folder, as long as only executions ran that give it back
         self.module = None  # the user's __main__
         self.namespace = None
         self.baseline = 0  # names that every new module has
@@ -1542,10 +1559,9 @@ class Borrowed:
         self.path = sys.path
         self.entries = sys.path[:]
         self.added = message.get("sys_path") or []
-        try:
-            self.folder = os.getcwd()
-        except OSError:  # it has been deleted
-            self.folder = None
+        # Asked for at the end anyway; where nothing else ran since the last end, the answer still holds.
+        self.folder = current_folder() if state.folder is None else state.folder
+        state.folder = None
         self.loop = state.loop
         if self.fresh:
             use_new_module()
@@ -1587,6 +1603,8 @@ class Borrowed:
                 os.chdir(self.folder)
             except OSError as problem:
                 log("warn", f"the working folder could not be restored: {problem}")
+                return
+        state.folder = self.folder
 
 
 # Who holds the namespace of an execution that is over: the execution, `give_back`, and the call that counts. Newer
@@ -2240,11 +2258,15 @@ def execute(message):
                 if len(message) == 4:
                     execution.fresh = True
                     borrowed = Borrowed(message)
+                else:
+                    state.folder = None
             else:
                 check_fields(message)
                 configure(execution, message)
                 if not Borrowed.FIELDS.isdisjoint(message):
                     borrowed = Borrowed(message)
+                else:
+                    state.folder = None
             execution.namespace = namespace = state.namespace
             execution.newest = next(reversed(namespace), None)
             value = run_cell(execution, message)
@@ -2796,10 +2818,12 @@ def files_are_sound():
 
 def marked_files_are_sound():
     """The same, by their marks."""
-    return get_mark(1, F_GETSIG) == 61 and get_mark(2, F_GETSIG) == 62 and get_mark(0, F_GETSIG) >= 0
+    is_open(0)
+    return get_mark(1, F_GETSIG) == 61 and get_mark(2, F_GETSIG) == 62
 
 
 get_mark = fcntl.fcntl
+is_open = os.get_inheritable  # the cheapest question to a descriptor; an OSError if there is none
 
 
 def repair():
@@ -2884,13 +2908,14 @@ def chores():
         yield
 
 
+QUIET = 0.005  # seconds of silence after which there is time; a host that has more to say says it at once
+
+
 def do_idle_work():
     """Works off `idle_work` for as long as the channel is quiet."""
     quiet = select.poll()
     quiet.register(channel.link.input, select.POLLIN)
-    patience = 5  # ms; a host that has more to say says it at once
-    while not quiet.poll(patience):
-        patience = 0
+    while not quiet.poll(0):
         if state.untidy:
             state.untidy = False
             gc.collect()
@@ -2921,8 +2946,9 @@ def next_message():
         if state.loop is not None and has_background_work(state.loop):
             run_background_tasks()
         else:
-            if state.untidy or not state.idle:
-                do_idle_work()
+            restless = state.untidy or not state.idle
+            if restless != channel.link.limited:
+                channel.link.limit_waits(restless)
             message = channel.wait()
             if message is not None:
                 return message

@@ -13,7 +13,7 @@ import sys
 
 POOLS = "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 TAG = b"OSTLER_TAG="
-PATIENCE = 2  # ms without an order, before a worker is forked ahead of its time
+PATIENCE = 1  # ms without an order, before a worker is forked ahead: one that was just ordered comes first
 EXIT_PROBE_FINE, EXIT_PROBE_UNMARKED = 77, 78
 
 children = set()  # forked and not collected yet
@@ -181,8 +181,8 @@ def fork():
     problem = why_not()
     if problem is not None:
         return problem
-    ours, its = _socket.socketpair()
     try:
+        ours, its = _socket.socketpair()
         pid = os.fork()
     except OSError as error:
         return f"fork: {error}"
@@ -255,7 +255,6 @@ def start_ahead():
     worker.ring_on_arrival(worker.channel.link.input)
     worker.execute(worker.decode(worker.encode({"type": "execute", "id": "rehearsal", "code": "None"})))
     worker.is_sound()
-    worker.use_new_module()
     worker.state.sequence = 0
     peer.close()
 

@@ -372,6 +372,29 @@ class Conversation:
         self.assertEqual(self.host.value("'theirs' in globals()"), False)
         self.assertEqual(self.host.run("print('out')").text(), "out\n")
 
+    def test_a_fresh_execution_gives_back_the_folder_of_the_moment(self):
+        folder = "__import__('os').getcwd()"
+        for moved_to in "/", "/dev":
+            self.host.run(f"import os\nos.chdir('{moved_to}')")
+            self.assertEqual(self.host.value(folder, fresh=True), moved_to)
+            self.host.run("import os\nos.chdir('/proc')", fresh=True)
+            self.assertEqual(self.host.value(folder, fresh=True), moved_to)
+            self.assertEqual(self.host.value(folder, fresh=True, cwd="/proc"), "/proc")
+            self.assertEqual(self.host.value(folder), moved_to)
+
+    def test_a_fresh_namespace_is_freed_at_its_end_and_one_with_cycles_when_nothing_happens(self):
+        code = "import sys, types, weakref\nthing = types.ModuleType('thing')\nsys.modules['kept'] = weakref.ref(thing)\n"
+        gone = "__import__('sys').modules['kept']() is None"
+        for rest, at_once in ("", True), ("def cycle(): pass", False):
+            self.host.run("import gc\ngc.disable()")
+            self.host.run(code + rest, fresh=True)
+            self.assertEqual(self.host.value(gone), at_once)
+            self.host.run(code + rest, fresh=True)
+            limit = time.monotonic() + 30
+            while not self.host.value(gone):
+                self.assertLess(time.monotonic(), limit, "it was not collected")
+                time.sleep(0.05)
+
     def test_a_script_sees_what_a_script_sees(self):
         code = "import sys, os\nprint(__name__, __file__, sys.argv, sys.path[0], os.getcwd())"
         fields = dict(filename="/s/script.py", argv=["script.py", "-x"], sys_path=["/s"], cwd="/", fresh=True, silent=True)

@@ -129,6 +129,25 @@ class Workers(unittest.TestCase):
             self.assertFalse(second.value("import json; hasattr(json, 'mark')"))
             self.assertEqual(first.run("print('a'); import os; os.write(2, b'b')").text("stderr"), "b")
 
+    def test_a_forked_worker_is_as_new_as_any_other(self):
+        looks = [
+            "sorted(globals())",
+            "import sys; [sys.argv, sys.path, [type(finder).__name__ for finder in sys.meta_path]]",
+            "import sys; [sys.getswitchinterval(), sys.getrecursionlimit(), type(sys.stdin).__name__, repr(sys.stdout)]",
+            "import gc; [gc.isenabled(), gc.get_threshold()]",
+            "import linecache; sorted(linecache.cache)",
+            "import _signal as s; [str(s.getsignal(n)).split(' at ')[0] for n in range(1, 32) if n not in (9, 19)]",
+            "import os; mask = os.umask(0); os.umask(mask); mask",
+            "import os; sorted(os.path.basename(os.readlink(f'/proc/self/fd/{fd}').partition(':')[0])"
+            " for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}'))",
+            "print('text', end=''); import sys; print('more', file=sys.stderr)",
+        ]
+        with Host(env={"PYTHONPATH": ""}) as other, Zygote() as zygote, zygote.fork() as worker:
+            for look in looks:
+                self.assertEqual(worker.value(look), other.value(look), look)
+            said = [host.run("1 / 0").frame["exception"]["frames"] for host in (worker, other)]
+            self.assertEqual(*said)
+
     def test_exits_are_told_exactly_and_the_group_ends_with_its_leader(self):
         for code, expected in ("os._exit(3)", 3 << 8), ("os.kill(os.getpid(), 15)", 15), ("os.abort()", 6):
             with Zygote() as zygote:

@@ -23,6 +23,8 @@ pub const WINDOW: usize = 1 << 20;
 pub const STDERR_TAIL: usize = 64 << 10;
 /// Bytes of the end of each stream that a report keeps when it cannot keep all; at most an eighth of the report.
 pub const REPORT_TAIL: usize = 64 << 10;
+/// Bytes that may wait for the disk when workers are recorded, all of a pool together.
+pub const RECORD_PENDING_MAX: usize = 16 << 20;
 /// Bytes shown of what a worker printed before its first frame.
 pub const PRINTED_BEFORE_READY: usize = 4 << 10;
 /// Bytes that may wait to be written to one worker that does not read.
@@ -33,12 +35,15 @@ pub const LATE_IDS_MAX: usize = 1024;
 pub const FIELD_ERRORS_MAX: u32 = 2;
 /// How long a frame may stay incomplete before its worker is given up.
 pub const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// After a first interrupt that was not obeyed: when the forced one follows.
+/// After a first interrupt that was not obeyed: when the forced one follows, at the earliest; a twentieth of a longer
+/// grace.
 pub const FORCE_AFTER: Duration = Duration::from_millis(50);
 /// How often a forced interrupt is repeated until the grace ends.
 pub const FORCE_EVERY: Duration = Duration::from_millis(200);
 /// How often workers are looked at: their memory, their processor time, and whether they are stopped.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the memory of a worker is looked at while it runs code and has a memory limit.
+pub const MEMORY_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looks in a row that find a worker stopped, as by SIGSTOP, after which it is killed.
 pub const STOPPED_LOOKS: u32 = 3;
 /// How long a worker that closed its channel may take to be seen dead, before it counts as one that lives on.
@@ -152,6 +157,8 @@ impl WorkerSpec {
     /// list is fine: then only the interpreter's own start is spared. Default: every worker is a process of its own from
     /// the start.
     ///
+    /// The zygote costs a process, and so does the worker that it keeps forked ahead of its time.
+    ///
     /// ```
     /// # use ostler::WorkerSpec;
     /// let spec = WorkerSpec::python().preload(["numpy", "pandas"]);
@@ -182,7 +189,7 @@ impl WorkerSpec {
         if let Program::Command { program, .. } = &self.program {
             let program = program.display();
             return wrong(format!(
-                "expected the shipped Python worker, got `{program}`: only that one can be forked; take it away"
+                "expected the shipped Python worker, got `{program}`: only that one can be forked; leave `preload` out"
             ));
         }
         let is_name =

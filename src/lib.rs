@@ -86,6 +86,7 @@ mod machine;
 pub mod monitor;
 mod outcome;
 pub mod protocol;
+mod recording;
 mod report;
 mod request;
 mod runtime;
@@ -114,6 +115,7 @@ pub use crate::{
         Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Rung, Stack, TimedOut, Usage,
     },
     protocol::{Codec, Exception, ExecutionId, NameFailure, SkippedName, Stream, Value},
+    recording::{Entry, Passed, Recording, RecordingError},
     report::Report,
     request::{Affinity, Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},

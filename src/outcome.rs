@@ -222,6 +222,14 @@ pub enum Failure {
         /// What it had used when that was seen.
         used: Duration,
     },
+    /// Its worker held more memory than [`PoolConfig::soft_memory`](crate::PoolConfig::soft_memory) allows, and it was
+    /// stopped.
+    MemoryLimit {
+        /// The limit, in bytes.
+        limit: u64,
+        /// What the worker held when that was seen, in bytes.
+        used: u64,
+    },
     /// Its value has more bytes than [`Request::max_result`](crate::Request::max_result) allows. The code ran to its
     /// end.
     ResultLimit {
@@ -256,6 +264,10 @@ impl fmt::Display for Failure {
             Self::CpuLimit { limit, used } => write!(
                 f,
                 "the code was stopped: it used {used:?} of processor time, more than its limit of {limit:?}; do less, or raise `max_cpu`"
+            ),
+            Self::MemoryLimit { limit, used } => write!(
+                f,
+                "the code was stopped: its worker held {used} bytes of memory, more than its limit of {limit}; hold less, or raise `soft_memory`"
             ),
             Self::ResultLimit { limit, size } => write!(
                 f,

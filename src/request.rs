@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::protocol::Value;
+use crate::protocol::{Execute, Value};
 
 /// A name that a caller gives to a request: it reaches spans, lists and reports.
 pub type Label = Arc<str>;
@@ -232,6 +232,24 @@ impl Request {
     pub fn detached(mut self) -> Self {
         self.detached = true;
         self
+    }
+}
+
+/// What a recorded [`Execute`] asked for: the code and all that the worker was given with it, but for a deadline and limits,
+/// which a worker is not told.
+impl From<&Execute> for Request {
+    fn from(execute: &Execute) -> Self {
+        Self {
+            args: execute.args.clone(),
+            argv: execute.argv.clone(),
+            sys_path: execute.sys_path.clone(),
+            filename: execute.filename.clone(),
+            cwd: execute.cwd.clone().map(PathBuf::from),
+            allow_input: execute.allow_stdin,
+            silent: execute.silent,
+            mime: execute.mime,
+            ..Self::python(execute.code.clone())
+        }
     }
 }
 

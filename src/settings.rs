@@ -213,7 +213,8 @@ impl Settings {
     /// # Errors
     /// Names the first setting that cannot, and where it was given.
     pub fn check(&self) -> Result<(), SettingsError> {
-        self.pool.validate().map_err(|error| {
+        let checked = self.pool.validate().and_then(|()| self.worker.spec().validate());
+        checked.map_err(|error| {
             let place =
                 KEYS.iter().find(|key| key.is_called(error.key)).and_then(|key| self.places.get(key.path));
             SettingsError::Unworkable { place: place.cloned(), error }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::help::{CONFIG_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, RUN_HELP, TOP_HELP};
+use crate::help::{CONFIG_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, REPLAY_HELP, RUN_HELP, TOP_HELP};
 
 /// Run Python code on a supervised pool of worker processes.
 #[derive(Debug, Parser)]
@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Print the settings, or check a file of them
     #[command(after_help = CONFIG_HELP)]
     Config(ConfigArgs),
+    /// Show a recording of a worker, or run its code again
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
     /// Show a pool that runs in another process, live
     #[command(after_help = TOP_HELP)]
     Top(TopArgs),
@@ -110,6 +113,20 @@ pub(crate) struct ConfigArgs {
     pub(crate) check: Option<PathBuf>,
 }
 
+/// `ostler replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The recording: a file that a pool with the setting `pool.record` wrote
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Run the code again on a new worker, with the same input, and say what ends differently
+    #[arg(long)]
+    pub(crate) run: bool,
+    /// The workers.
+    #[command(flatten)]
+    pub(crate) pool: PoolArgs,
+}
+
 /// `ostler top`.
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
@@ -141,6 +158,9 @@ pub(crate) struct PoolArgs {
     /// Code that each worker runs before it is used; `@FILE` reads it from a file
     #[arg(long, value_name = "CODE|@FILE")]
     pub(crate) warmup: Option<String>,
+    /// Modules that are imported once, in a process from which workers are then forked, such as numpy,pandas
+    #[arg(long, value_name = "MODULES", value_delimiter = ',')]
+    pub(crate) preload: Option<Vec<String>>,
     /// Time that stopped code has before its worker is killed [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) grace: Option<Duration>,

@@ -44,6 +44,7 @@ Examples:
   ostler run hello.py
   ostler run primes.py -- 1000
   ostler run jobs/*.py --workers 4 --deadline 30s
+  ostler run jobs/*.py --preload numpy,pandas
   ostler run -c 'import sys; print(sys.version)'
   echo 'print(6 * 7)' | ostler run -
   ostler run report.py --json | jq -r 'select(.event == \"output\").text'";
@@ -81,6 +82,17 @@ Examples:
   ostler config --print-default > ostler.toml
   ostler config --check ostler.toml
   ostler run job.py --config ostler.toml";
+
+pub(crate) const REPLAY_HELP: &str = "\
+A pool writes recordings, one for each worker, into the folder that its setting `pool.record` names. They hold all that
+the code was given and printed.
+
+Exit code 0 when it was shown, or every ending is the same; 1 when one differs; 2 when the file is no recording.
+
+Examples:
+  OSTLER_POOL_RECORD=recordings ostler run job.py
+  ostler replay recordings/*.ostlog
+  ostler replay recordings/4242-0123456789abcdef.0.1.ostlog --run";
 
 pub(crate) const TOP_HELP: &str = "\
 It shows the pool, its sessions and what happened, once a second; q quits. A program that embeds Ostler shows its pool

@@ -13,6 +13,7 @@ mod monitor;
 mod output;
 mod pool;
 mod repl;
+mod replay;
 mod run;
 mod signals;
 mod top;
@@ -56,6 +57,7 @@ async fn command(cli: Cli) -> Exit {
             Command::Repl(args) => repl::run(args, console).await,
             Command::Doctor(args) => doctor::run(args, console).await,
             Command::Top(args) => top::run(args, console).await,
+            Command::Replay(args) => replay::run(args, console).await,
             Command::Config(args) => config::run(args, console).await,
         },
     };

@@ -43,6 +43,9 @@ pub(crate) fn settings(args: &PoolArgs, cwd: &Path) -> Result<Settings, Fatal> {
     if let Some(warmup) = &args.warmup {
         settings.pool.warmup = Some(warmup_code(warmup).map_err(Fatal::usage)?);
     }
+    if let Some(modules) = &args.preload {
+        settings.worker.preload = Some(modules.clone());
+    }
     if let Some(grace) = args.grace {
         settings.pool.grace = grace;
     }

@@ -140,9 +140,16 @@ impl<T> fmt::Debug for Mailbox<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
-    #[tokio::test]
+    /// Paused time: it passes at once when nobody is woken.
+    const HANG: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_sent_is_read_in_order_and_then_the_end() {
         let (sender, mut mailbox) = mailbox();
         let other = sender.clone();
@@ -153,16 +160,18 @@ mod tests {
         let reader = tokio::spawn(async move { mailbox.recv().await });
         tokio::task::yield_now().await;
         drop(other);
-        assert_eq!(reader.await.unwrap(), None, "the last sender wakes the reader");
+        let read = timeout(HANG, reader).await.expect("the last sender wakes the reader");
+        assert_eq!(read.unwrap(), None);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_reader_that_waits_is_woken_by_a_message() {
         let (sender, mut mailbox) = mailbox();
         let reader = tokio::spawn(async move { mailbox.recv().await });
         tokio::task::yield_now().await;
         sender.cast("message").unwrap();
-        assert_eq!(reader.await.unwrap(), Some("message"));
+        let read = timeout(HANG, reader).await.expect("the message wakes the reader");
+        assert_eq!(read.unwrap(), Some("message"));
     }
 
     /// A message may hold a sender of its own mailbox, and use it when it is dropped.

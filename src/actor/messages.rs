@@ -110,6 +110,7 @@ pub(crate) struct Submission {
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) execution: Sender<ExecutionMsg>,
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "tests kill it"))]
     pub(crate) task: AbortHandle,
 }
 

@@ -1,6 +1,6 @@
 //! How a pool behaves.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     config::{RecyclePolicy, RestartPolicy},
@@ -61,6 +61,19 @@ pub struct PoolConfig {
     pub max_starting: usize,
     /// Most workers that are started within one second. Default: 100.
     pub start_rate: u32,
+    /// Resident memory of a worker, in bytes, beyond which what it runs is stopped and has
+    /// [failed](crate::Failure::MemoryLimit). It is looked at every
+    /// [`MEMORY_LOOK_EVERY`](crate::config::MEMORY_LOOK_EVERY) while code runs. Code that begins beyond it, in a session
+    /// that holds that much already, may free it, and is stopped when it takes a sixteenth more. Default: `None`.
+    pub soft_memory: Option<u64>,
+    /// Resident memory of a worker, in bytes, beyond which it is [killed](crate::DeathCause::MemoryLimit), before the
+    /// kernel chooses somebody. Default: `None`.
+    pub hard_memory: Option<u64>,
+    /// A folder for recordings: everything that passes between a session and its worker goes into a file there, one for
+    /// each worker, which [`Recording`](crate::Recording) reads. The folder is made if it is not there, for this user
+    /// alone; nothing is ever removed from it. It holds whatever the code is given and prints, secrets too. Default:
+    /// `None`.
+    pub record: Option<PathBuf>,
     /// When dead workers are started again, and when that stops. See [`RestartPolicy`].
     pub restart: RestartPolicy,
     /// When workers that live are replaced. See [`RecyclePolicy`].
@@ -94,6 +107,9 @@ impl Default for PoolConfig {
             idle_timeout: Some(Duration::from_secs(300)),
             max_starting: processors.max(2),
             start_rate: 100,
+            record: None,
+            soft_memory: None,
+            hard_memory: None,
             restart: RestartPolicy::default(),
             recycle: RecyclePolicy::default(),
         }
@@ -122,6 +138,11 @@ impl PoolConfig {
         if let Some((tenant, _)) = self.tenant_weights.iter().find(|(_, weight)| **weight == 0) {
             let why = format!("that of `{tenant}` is 0, so it would never be served; give at least 1");
             return refuse("tenant_weights", why);
+        }
+        if let (Some(soft), Some(hard)) = (self.soft_memory, self.hard_memory)
+            && soft > hard
+        {
+            return refuse("soft_memory", format!("it is {soft}, more than `hard_memory`, {hard}"));
         }
         if self.recycle.max_executions == Some(0) {
             return refuse(

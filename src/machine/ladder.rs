@@ -4,6 +4,7 @@
 //! 0          50 ms       250 ms  …           grace
 //! interrupt  force       force again         kill
 //! ```
+//! Whoever grants a long grace lets code take its time: the first force comes after a twentieth of it.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub(crate) enum Step {
 impl Ladder {
     /// A ladder that ends in a kill after `grace`.
     pub(crate) fn new(grace: Duration) -> (Self, Step) {
-        let wait = FORCE_AFTER.min(grace);
+        let wait = FORCE_AFTER.max(grace / 20).min(grace);
         let step = Step::Interrupt { force: false, again_after: wait };
         (Self { rung: Rung::Interrupt, left: grace - wait }, step)
     }
@@ -69,6 +70,15 @@ mod tests {
             assert_eq!(waited, grace, "grace of {grace_ms} ms");
             assert_eq!(ladder.rung(), Rung::Kill);
         }
+    }
+
+    #[test]
+    fn a_long_grace_is_a_long_time_to_obey() {
+        let first = |grace| match Ladder::new(Duration::from_secs(grace)).1 {
+            Step::Interrupt { again_after, .. } => again_after,
+            Step::Kill => unreachable!("a kill is never the first step"),
+        };
+        assert_eq!((first(1), first(20)), (FORCE_AFTER, Duration::from_secs(1)));
     }
 
     #[test]

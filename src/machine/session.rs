@@ -11,11 +11,11 @@ use std::collections::VecDeque;
 use crate::{
     config::{EXAMINE_LIMIT, LATE_IDS_MAX},
     machine::{
-        budget::{Budget, Finding},
+        budget::Meter,
         health::{Health, Sign},
         ladder::{Ladder, Step},
     },
-    outcome::{Activity, DeathCause, Event, Failure},
+    outcome::{Activity, DeathCause, Event},
     protocol::{self, ExecutionId, Ping, ToWorker},
     status::{SessionState, Vitals},
 };
@@ -68,8 +68,8 @@ struct Run {
     ladder: Option<Ladder>,
     /// Its grace is over, and somebody looks what its worker is doing.
     examined: bool,
-    /// Processor time that it may use, until it has used it up.
-    budget: Option<Budget>,
+    /// What it may use, if that is limited.
+    meter: Option<Meter>,
     /// It runs no code of its own, but is a question about the state of the session.
     asked: Option<question::Asked>,
     told: Told,
@@ -92,7 +92,7 @@ impl Run {
             next_seq: 0,
             ladder: None,
             examined: false,
-            budget: None,
+            meter: None,
             asked: None,
             told: Told::Running,
         }
@@ -156,7 +156,7 @@ impl Session {
             Input::Ask(id, question) => self.ask(id, question, effects),
             Input::Meter(limit) => {
                 if let Phase::Busy(run) = &mut self.phase {
-                    run.budget = Some(Budget::new(limit));
+                    run.meter = Some(Meter::with_cpu(run.meter.take(), limit));
                     effects.push(Effect::Measure);
                 }
             }
@@ -201,8 +201,10 @@ impl Session {
     fn assign(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::Ready | Phase::Idle => {
-                self.phase = Phase::Busy(Run::new(id));
+                let meter = Meter::new(self.limits.memory);
                 effects.push(Effect::Execute(id));
+                effects.extend(meter.is_some().then_some(Effect::Measure));
+                self.phase = Phase::Busy(Run { meter, ..Run::new(id) });
             }
             Phase::Creating
             | Phase::Warming(_)
@@ -294,14 +296,12 @@ impl Session {
     /// A worker of which nothing is known any more is about to be found dead.
     fn measured(&mut self, vitals: Option<Vitals>, effects: &mut Vec<Effect>) {
         let Some(run) = self.run().filter(|run| run.told == Told::Running) else { return };
-        let (Some(budget), Some(vitals)) = (&mut run.budget, vitals) else { return };
-        match budget.measured(vitals.cpu_time) {
-            Finding::Within(wait) => effects.push(Effect::Arm(Timer::Budget, wait)),
-            Finding::Exceeded(used) => {
-                let excess = Failure::CpuLimit { limit: budget.limit(), used };
-                run.budget = None;
-                effects.push(Effect::Exceeded(run.id, excess));
-            }
+        let (Some(meter), Some(vitals)) = (&mut run.meter, vitals) else { return };
+        let reading = meter.measured(&vitals);
+        effects.extend(reading.excess.map(|excess| Effect::Exceeded(run.id, excess)));
+        effects.extend(reading.again.map(|wait| Effect::Arm(Timer::Budget, wait)));
+        if let Some(cause) = reading.fatal {
+            self.die(cause, effects);
         }
     }
 
@@ -310,6 +310,9 @@ impl Session {
     fn look(&mut self, vitals: Option<Vitals>, effects: &mut Vec<Effect>) {
         let free = matches!(self.phase, Phase::Ready | Phase::Idle);
         let asked = free || matches!(self.phase, Phase::Busy(_));
+        if let Some(cause) = vitals.and_then(|vitals| self.limits.memory.broken(&vitals)) {
+            return self.die(cause, effects);
+        }
         match self.health.look(vitals, free, self.limits.heartbeat_timeout) {
             Sign::Quiet if asked => {
                 self.probes += 1;
@@ -328,7 +331,7 @@ impl Session {
 
     /// The worker has answered for `run` and is proven idle.
     fn conclude(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
-        if self.run().is_some_and(|run| run.budget.is_some()) {
+        if self.run().is_some_and(|run| run.meter.is_some()) {
             effects.push(Effect::Disarm(Timer::Budget));
         }
         if self.ended.len() == LATE_IDS_MAX {

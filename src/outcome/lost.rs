@@ -68,7 +68,7 @@ pub struct Death {
     pub cause: DeathCause,
     /// How the process ended.
     pub exit: Exit,
-    /// The end of what it wrote to stderr outside executions, decoded lossily.
+    /// The end of what it wrote to stderr in its life, also what was streamed while code ran, decoded lossily.
     pub stderr: String,
     /// What it was doing when it was killed, if we looked.
     pub activity: Option<Box<Activity>>,
@@ -128,6 +128,13 @@ pub enum DeathCause {
         /// How long.
         after: Duration,
     },
+    /// It held more memory than [`PoolConfig::hard_memory`](crate::PoolConfig::hard_memory) allows.
+    MemoryLimit {
+        /// The limit, in bytes.
+        limit: u64,
+        /// What it held, in bytes.
+        used: u64,
+    },
     /// It was killed because its code did not obey a cancel or a deadline within the grace.
     Disobeyed,
     /// It was asked to end: shutdown, end of a lease, or replacement.
@@ -151,6 +158,7 @@ impl DeathCause {
             Self::NotReading => "not_reading",
             Self::Stopped => "stopped",
             Self::Unresponsive { .. } => "unresponsive",
+            Self::MemoryLimit { .. } => "memory_limit",
             Self::Disobeyed => "disobeyed",
             Self::Retired => "retired",
             Self::ShuttingDown => "shutting_down",
@@ -187,6 +195,10 @@ impl fmt::Display for DeathCause {
                 f,
                 "the worker was killed: it ran nothing, answered nothing and did nothing for {after:?}"
             ),
+            Self::MemoryLimit { limit, used } => write!(
+                f,
+                "the worker was killed: it held {used} bytes of memory, more than its limit of {limit}; raise `hard_memory` if it needs more"
+            ),
             Self::Disobeyed => f.write_str("the worker was killed: its code did not stop within the grace"),
             Self::Retired => f.write_str("the worker was asked to end"),
             Self::ShuttingDown => f.write_str("the runtime was shut down"),
@@ -216,7 +228,9 @@ impl fmt::Display for Exit {
                 None => write!(f, "signal {signal}"),
             },
             Self::OutOfMemory => f.write_str("killed by the kernel because memory ran out"),
-            Self::Unknown => f.write_str("exit status unknown: another part of this process collected it"),
+            Self::Unknown => {
+                f.write_str("exit status unknown: another process, or another part of this one, collected it")
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     request::Tenant,
     runtime::{Runtime, Shared, named::Keeping, next_id},
     store::Store,
-    worker::{ProcessSpawner, Spawner},
+    worker::{ProcessSpawner, Recorder, Spawner},
 };
 
 /// Settings of a pool. [`start`](Self::start) checks them.
@@ -161,6 +161,24 @@ impl RuntimeBuilder {
         self
     }
 
+    /// See [`PoolConfig::record`].
+    pub fn record(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config.record = Some(folder.into());
+        self
+    }
+
+    /// See [`PoolConfig::soft_memory`].
+    pub fn soft_memory(mut self, bytes: u64) -> Self {
+        self.config.soft_memory = Some(bytes);
+        self
+    }
+
+    /// See [`PoolConfig::hard_memory`].
+    pub fn hard_memory(mut self, bytes: u64) -> Self {
+        self.config.hard_memory = Some(bytes);
+        self
+    }
+
     /// See [`PoolConfig::heartbeat_timeout`].
     pub fn heartbeat_timeout(mut self, after: Duration) -> Self {
         self.config.heartbeat_timeout = after;
@@ -248,14 +266,19 @@ impl RuntimeBuilder {
         self.spec.validate()?;
         let warmup = self.warmup_frame()?;
         let Self { spec, config, spawner, supervisor, seed, state_dir, save_every } = self;
-        let keeping = match state_dir {
-            Some(folder) => Some(keeping(folder, save_every).await?),
-            None => None,
-        };
+        let keeping = keeping(state_dir, save_every).await?;
         let codec = spec.codec;
         let spawner = match spawner {
             Some(spawner) => spawner,
             None => Arc::new(ProcessSpawner::new(spec)) as Arc<dyn Spawner>,
+        };
+        let spawner = match config.record.clone() {
+            None => spawner,
+            Some(folder) => {
+                let why = |error| format!("recordings cannot go to `{}`: {error}", folder.display());
+                let recorder = Recorder::new(spawner, folder.clone());
+                Arc::new(recorder.map_err(|error| ConfigError { key: "record", why: why(error) })?)
+            }
         };
         let ledger = Arc::new(Ledger::default());
         let (started, outcome) = oneshot::channel();
@@ -324,8 +347,9 @@ impl RuntimeBuilder {
     }
 }
 
-async fn keeping(folder: PathBuf, every: Option<u32>) -> Result<Keeping, StartError> {
+async fn keeping(folder: Option<PathBuf>, every: Option<u32>) -> Result<Option<Keeping>, StartError> {
+    let Some(folder) = folder else { return Ok(None) };
     let opened = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
     let store = opened.map_err(|error| StartError::Supervisor(error.to_string()))??;
-    Ok(Keeping { store: Arc::new(store), every })
+    Ok(Some(Keeping { store: Arc::new(store), every }))
 }

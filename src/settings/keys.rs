@@ -21,9 +21,10 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Whether an error of the pool's own validation means this one: there, what is of the pool has no section.
+    /// Whether an error of a validation means this one: there, what is of the pool and of the worker has no section.
     pub(super) fn is_called(&self, name: &str) -> bool {
-        self.path == name || self.path.strip_prefix("pool.") == Some(name)
+        let in_section = |section| self.path.strip_prefix(section) == Some(name);
+        self.path == name || in_section("pool.") || in_section("worker.")
     }
 }
 
@@ -208,6 +209,24 @@ pub(super) static KEYS: &[Key] = &[
         Time,
         pool.restart.probe_after,
         "How long a failed pool waits before it tries one worker; if that becomes ready, the pool serves again."
+    ),
+    key!(
+        "pool.soft_memory",
+        Size,
+        pool.soft_memory,
+        "Resident memory of a worker beyond which what it runs is stopped."
+    ),
+    key!(
+        "pool.record",
+        Text,
+        pool.record,
+        "A folder for recordings of everything that passes between a session and its worker. Empty: none."
+    ),
+    key!(
+        "pool.hard_memory",
+        Size,
+        pool.hard_memory,
+        "Resident memory of a worker beyond which it is killed."
     ),
     key!("recycle.max_executions", Count, pool.recycle.max_executions, "Executions that a worker may serve."),
     key!("recycle.max_age", Time, pool.recycle.max_age, "How old a worker may become."),

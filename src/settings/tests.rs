@@ -52,6 +52,9 @@ fn every_field_has_a_key_and_every_key_a_field() {
         idle_timeout,
         max_starting,
         start_rate,
+        record,
+        soft_memory,
+        hard_memory,
         restart,
         recycle,
     });
@@ -219,6 +222,9 @@ fn settings_that_do_not_work_together_are_said_with_their_place() {
     let expected =
         "line 3, column 1: invalid setting `min_idle`: it is 3, more than `max_sessions`, 2".to_owned();
     assert_eq!(settings.check().unwrap_err().to_string(), expected);
+    let settings = Settings::from_toml("[worker]\ncommand = 'w'\npreload = ['numpy']").unwrap();
+    let told = settings.check().unwrap_err().to_string();
+    assert!(told.starts_with("line 3, column 1: invalid setting `preload`: expected the shipped"), "{told}");
     let settings = Settings::from_toml("[restart]\nwindow = '0s'").unwrap();
     assert!(
         settings

@@ -13,6 +13,7 @@ mod pipes;
 mod process;
 mod program;
 mod python;
+mod record;
 mod scratch;
 mod shortage;
 mod spawner;
@@ -39,6 +40,7 @@ use crate::{
 };
 
 pub use python::{PythonInfo, python_info};
+pub(crate) use record::Recorder;
 pub(crate) use spawner::ProcessSpawner;
 
 /// Starts workers.

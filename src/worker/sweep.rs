@@ -87,10 +87,8 @@ impl Scan<'_> {
     fn look(&mut self, found: &mut Vec<Stray>) -> io::Result<()> {
         let mut undecided = Vec::new();
         for pid in pids()? {
-            match self.is_tagged(pid)? {
-                Some(true) => found.extend(self.hold(pid)?),
-                Some(false) => {}
-                None => undecided.push(pid),
+            if !self.decide(pid, found)? {
+                undecided.push(pid);
             }
         }
         for _ in 0..UNDECIDED_MAX {
@@ -100,10 +98,8 @@ impl Scan<'_> {
             thread::sleep(UNDECIDED_AFTER);
             let mut still = Vec::new();
             for pid in undecided {
-                match self.is_tagged(pid)? {
-                    Some(true) => found.extend(self.hold(pid)?),
-                    Some(false) => {}
-                    None => still.push(pid),
+                if !self.decide(pid, found)? {
+                    still.push(pid);
                 }
             }
             undecided = still;
@@ -111,10 +107,17 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Holds a process that was seen to be tagged, if it still is: its id could have become a stranger's.
-    fn hold(&mut self, pid: u32) -> io::Result<Option<Stray>> {
-        let Some(stray) = Stray::hold(pid)? else { return Ok(None) };
-        Ok((self.is_tagged(pid)? == Some(true)).then_some(stray))
+    /// Holds a process that is tagged. It is looked at again when it is held: its id could have become a stranger's.
+    /// False if it has to be asked later, for it is just being replaced by another program.
+    fn decide(&mut self, pid: u32, found: &mut Vec<Stray>) -> io::Result<bool> {
+        let is_tagged = self.is_tagged(pid)?;
+        if is_tagged != Some(true) {
+            return Ok(is_tagged.is_some());
+        }
+        let Some(stray) = Stray::hold(pid)? else { return Ok(true) };
+        let is_tagged = self.is_tagged(pid)?;
+        found.extend((is_tagged == Some(true)).then_some(stray));
+        Ok(is_tagged.is_some())
     }
 
     /// `None`: it is just being replaced by another program. An error is only that this process may open nothing.

@@ -18,6 +18,9 @@
 //! (closed)                                             ->   kills and collects all its children, and ends
 //! ```
 //!
+//! One child is forked ahead of its order and has started the worker already, on descriptors that lead nowhere; the zygote
+//! passes the order on to it. It is that, or one that is forked when the order comes.
+//!
 //! A forked worker is no child of ours, so three things need care:
 //!
 //! - *How it ended.* The zygote collects nobody until it is told to, and the kernel tells everybody of the same user how

@@ -239,6 +239,43 @@ fn the_tests_that_the_acceptance_table_names_exist() {
     }
 }
 
+/// The last text in each call of this macro: what the event is called.
+fn events<'a>(code: &'a str, macro_name: &'a str) -> impl Iterator<Item = &'a str> {
+    code.split(macro_name).skip(1).map(|call| {
+        let (mut depth, mut quoted, mut from, mut last) = (1, false, 0, "");
+        for (at, letter) in call.char_indices() {
+            match letter {
+                '"' if quoted => (quoted, last) = (false, &call[from..at]),
+                '"' => (quoted, from) = (true, at + 1),
+                '(' if !quoted => depth += 1,
+                ')' if !quoted => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        last
+    })
+}
+
+/// E12: what is logged has the names that the README lists, and no others.
+#[test]
+fn the_list_of_events_is_complete() {
+    const LEVELS: [&str; 5] = ["any", "trace", "debug", "info", "warn"];
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let cells = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows = cells.filter(|(level, _)| LEVELS.contains(level));
+    let listed: BTreeSet<_> =
+        rows.flat_map(|(_, rest)| rest.split('|').next().unwrap().split('`').skip(1).step_by(2)).collect();
+    let sources: Vec<_> = sources("src").into_iter().filter(|(file, _)| file != "src/log.rs").collect();
+    let code: String = sources.iter().map(|(_, text)| code(text)).collect();
+    let logged: BTreeSet<_> =
+        ["trace!(", "debug!(", "info!(", "warn!("].iter().flat_map(|name| events(&code, name)).collect();
+    assert!(logged.len() > 20, "{logged:?}");
+    assert_eq!(logged, listed);
+}
+
 /// The code map of the architecture page names every file of the library, and no other.
 #[test]
 fn the_code_map_is_complete() {

@@ -95,7 +95,7 @@ async fn a_kill_says_where_the_code_was_that_did_not_stop() {
         assert_eq!(cancelled.rung, Rung::Kill);
         let activity = outcome.activity().unwrap();
         assert!(place(activity).ends_with("sums.py:2 in sums"), "{activity}");
-        assert!(activity.load.unwrap().processors() > 0.1, "it computed: {activity}");
+        assert!(!activity.load.unwrap().used.is_zero(), "it computed: {activity}");
         println!("{outcome}");
     })
     .await;
@@ -188,6 +188,39 @@ async fn a_value_that_is_too_large_is_named_with_its_size() {
         };
         assert!(size >= 10_000, "{size}");
         completed(&runtime.run(Request::python("'x' * 1_000").max_result(9_999)).await.unwrap());
+    })
+    .await;
+}
+
+/// Memory guard: at the soft limit the code is stopped and the worker serves on, at the hard one the worker is killed, and
+/// both say the figures.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f17_code_that_takes_too_much_memory_is_stopped_and_its_worker_is_killed_if_that_does_not_help() {
+    const MIB: u64 = 1 << 20;
+    guarded(async {
+        let runtime = one().soft_memory(64 * MIB).hard_memory(256 * MIB).start().await.unwrap();
+        let session = runtime.session().await.unwrap();
+        completed(&session.run("kept = 41").await.unwrap());
+        let grows =
+            "taken = []\nimport time\nwhile True:\n    taken.append(bytearray(1 << 20)); time.sleep(0.005)";
+        let report = session.run(grows).await.unwrap();
+        let Outcome::Failed(Failure::MemoryLimit { limit, used }) = &report.outcome else {
+            panic!("{}", report.outcome)
+        };
+        assert!(*limit == 64 * MIB && *used > *limit && *used < 256 * MIB, "{used}");
+        completed(&session.run("taken.clear()").await.unwrap());
+        assert_eq!(prints(&session, "print(kept + 1)").await, "42\n", "its state is there");
+
+        // At once, and without looking at signals.
+        let report = session.run("b = bytearray(300 << 20)\nimport time\ntime.sleep(60)").await.unwrap();
+        match &report.outcome {
+            Outcome::Lost(lost) => {
+                let text = lost.to_string();
+                assert!(text.contains("more than its limit of 268435456"), "{text}");
+            }
+            outcome => panic!("{outcome}"),
+        }
+        assert_eq!(runtime.status().await.deaths.get("memory_limit"), Some(&1));
     })
     .await;
 }

@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod program;
 mod repl;
+mod replay;
 mod run;
 mod stop;
 mod top;

@@ -326,6 +326,18 @@ fn a_warmup_runs_before_the_code() {
 }
 
 #[test]
+fn preloaded_modules_are_there_and_a_missing_one_ends_with_5() {
+    let scratch = Scratch::new();
+    scratch.file("a.py", "import sys; print('decimal' in sys.modules, sys.argv)");
+    let ended = scratch.ostler(&["run", "a.py", "--preload", "json,decimal"]).run("").expect(0);
+    assert_eq!(ended.out(), "True ['a.py']\n");
+    let ended = scratch.ostler(&["run", "a.py", "--preload", "json,no_such_module"]).run("").expect(5);
+    assert!(ended.err().contains("failed to preload module `no_such_module`"), "{}", ended.err());
+    let ended = scratch.ostler(&["run", "a.py", "--preload", "json,"]).run("").expect(2);
+    assert!(ended.err().contains("`preload`: expected the name of a module"), "{}", ended.err());
+}
+
+#[test]
 fn the_trace_goes_to_stderr() {
     let ended = Scratch::new().ostler(&["run", "-v", "-c", "print(1)"]).run("").expect(0);
     assert_eq!(ended.out(), "1\n");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    machine::session::Question,
+    machine::{budget::MemoryLimits, session::Question},
     outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, Lost, Rung},
     protocol::{DecodeError, ExecutionId, FromWorker, Level, ToWorker},
     status::Vitals,
@@ -18,6 +18,7 @@ pub(crate) struct Limits {
     pub(crate) warmup_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) heartbeat_timeout: Duration,
+    pub(crate) memory: MemoryLimits,
 }
 
 /// Everything that can happen to a session.

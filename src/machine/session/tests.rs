@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Broken, Effect, Ending, Input, Limits, Noted, Session, Timer};
 use crate::{
+    machine::budget::MemoryLimits,
     outcome::{DeathCause, Event, Exit, Failure, LostCause},
     protocol::{
         Codec, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker, Heartbeat,
@@ -33,6 +34,7 @@ impl Bench {
             warmup_timeout: Duration::from_secs(60),
             grace: GRACE,
             heartbeat_timeout: Duration::from_secs(30),
+            memory: MemoryLimits::default(),
         };
         let mut effects = Vec::new();
         let session = Session::new(limits, Init::new(VERSION), warmup.then_some(WARMUP), &mut effects);

@@ -161,6 +161,27 @@ async fn a_killed_zygote_costs_no_worker_and_no_start() {
     assert_eq!(run(&mut first, "6 * 7").await, "42");
 }
 
+/// f74: a host that inherits orphans, as the first process of a container does, learns their exits, too.
+#[tokio::test]
+async fn f74_a_host_that_inherits_the_workers_of_a_killed_zygote_collects_them() {
+    if !is_alone("zygote::f74_a_host_that_inherits_the_workers_of_a_killed_zygote_collects_them", &[]).await {
+        return;
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let spawner = preloading(&[]);
+    let [one, other] = [worker(&spawner).await, worker(&spawner).await];
+    let zygote = zygote_of(&one);
+    send(zygote, Signal::KILL);
+    eventually("they are ours", || parent(one.pid.unwrap()).0 == std::process::id()).await;
+    start_code(&one, "import os; os._exit(3)").await;
+    assert_eq!(soon("exit", one.exit).await, Exit::Code(3));
+    other.control.kill();
+    assert_eq!(soon("exit", other.exit).await, Exit::Signal(9));
+    for pid in [one.pid.unwrap(), other.pid.unwrap(), zygote] {
+        is_gone(pid).await;
+    }
+}
+
 /// One that does not answer is killed, and does not take its workers with it.
 #[tokio::test]
 async fn a_zygote_that_hangs_is_replaced() {
@@ -243,5 +264,21 @@ async fn another_spec_has_another_zygote() {
     assert_eq!(run(&mut old, "6 * 7").await, "42");
     drop(old);
     is_gone(zygote).await;
+    soon("cleared", spawner.cleared()).await;
     assert_eq!(run(&mut new, "6 * 7").await, "42");
+    let next = worker(&spawner).await;
+    assert_eq!(zygote_of(&next), zygote_of(&new), "what was swept behind the old one was not the new one");
+}
+
+#[tokio::test]
+async fn starts_that_come_before_the_zygote_is_ready_wait_for_it() {
+    let spawner = Arc::new(preloading(&["decimal"]));
+    let mut starting = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let spawner = Arc::clone(&spawner);
+        starting.spawn(async move { worker(&spawner).await });
+    }
+    let workers = soon("all of them", starting.join_all()).await;
+    let zygote = zygote_of(&workers[0]);
+    assert!(workers.iter().all(|worker| zygote_of(worker) == zygote));
 }

@@ -7,6 +7,7 @@ mod numbers;
 mod output;
 mod preload;
 mod reactor;
+mod recordings;
 mod runtimes;
 mod state;
 mod transports;

@@ -181,5 +181,6 @@ async fn warmup_of_simple_code_takes_next_to_nothing() {
     let most = *times.last().unwrap();
     println!("{STARTS} warmups: median {:?}, most {most:?}", times[STARTS / 2]);
     assert_eq!(times.len(), STARTS);
-    assert!(most < Duration::from_secs(2), "{most:?}");
+    // A guard, for a machine that does much else; the figure is the one that is printed.
+    assert!(most < Duration::from_secs(10), "{most:?}");
 }
