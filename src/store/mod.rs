@@ -11,8 +11,6 @@
 //! dropped what it could not write: the next save writes all of it anew. Blocks; call it off the runtime's threads.
 
 mod disk;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::BTreeSet,
@@ -235,3 +233,6 @@ fn check_name(name: &str) -> Result<(), StoreError> {
         false => Err(StoreError::Name { name: name.chars().take(NAME_MAX).collect() }),
     }
 }
+
+#[cfg(test)]
+mod tests;
