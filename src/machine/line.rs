@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    machine::supervisor::LeaseId,
+    machine::slot::LeaseId,
     protocol::ExecutionId,
     request::{Affinity, Tenant},
 };

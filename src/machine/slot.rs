@@ -2,7 +2,11 @@
 
 use std::time::Instant;
 
-use crate::{machine::supervisor::LeaseId, outcome::Generation, protocol::ExecutionId, request::Affinity};
+use crate::{outcome::Generation, protocol::ExecutionId, request::Affinity};
+
+/// Names a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LeaseId(pub(crate) u64);
 
 /// A place, its worker, and how many it has had.
 #[derive(Debug)]

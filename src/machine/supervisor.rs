@@ -36,7 +36,8 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use io::{Effect, Input, LeaseId, Want, Wear};
+pub(crate) use crate::machine::slot::LeaseId;
+pub(crate) use io::{Effect, Input, Want, Wear};
 
 /// The machine. `step` is total.
 #[derive(Debug)]

@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use crate::{
     error::SubmitError,
+    machine::slot::LeaseId,
     outcome::{Death, DeathCause, Generation, LostCause},
     protocol::ExecutionId,
     request::{Affinity, Tenant},
 };
-
-/// Names a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct LeaseId(pub(crate) u64);
 
 /// What an execution wants.
 #[derive(Clone, Debug, Default)]
