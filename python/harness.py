@@ -46,11 +46,16 @@ def read(name):
         return file.read()
 
 
+def sources():
+    """What the probe is given, and the bootstrap as kind S."""
+    return read("ostler_worker.py") + b"\0" + read("ostler_state.py")
+
+
 @functools.lru_cache(None)
 def compiled_worker():
     """What the probe says: the worker, marshalled for this interpreter."""
     command = [sys.executable, "-I", "-c", read("probe.py").decode()]
-    told = subprocess.run(command, input=read("ostler_worker.py"), stdout=subprocess.PIPE, check=True, timeout=LIMIT)
+    told = subprocess.run(command, input=sources(), stdout=subprocess.PIPE, check=True, timeout=LIMIT)
     return told.stdout.partition(b"\n")[2]
 
 
@@ -94,7 +99,7 @@ class Host:
             theirs.close()
             self.output = self.input = self.socket.fileno()
             self.pipes = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
-            payload = compiled_worker() if delivery == "M" else read("ostler_worker.py")
+            payload = compiled_worker() if delivery == "M" else sources()
             self.write(delivery.encode() + len(payload).to_bytes(4, "big") + payload)
         else:
             script = [sys.executable, SOURCE]

@@ -1,4 +1,5 @@
-"""The Python worker that Ostler ships: one file, standard library only, CPython 3.9 or newer.
+"""The Python worker that Ostler ships: standard library only, CPython 3.9 or newer. One file, and one that is loaded
+when it is needed: ostler_state.py, which saves the namespace and brings it back.
 
 A worker runs code for a host, keeps the namespace between executions, streams what the code prints, and stays
 reachable while the code runs. PROTOCOL.md says what host and worker tell each other; this file is one side of it.
@@ -2208,9 +2209,12 @@ FIELDS = {
     "reset": {"keep": list},
     "vars": {"max": int},
     "complete": {"code": str, "pos": int},
+    "checkpoint": {"include": list, "exclude": list, "mode": str, "max_bytes": int},
+    "restore": {"part": int, "last": bool, "names": list},
 }
 REQUIRED = {"execute": ("code",), "complete": ("code", "pos")}
-HOLD_TEXT = frozenset(("argv", "sys_path", "args", "env", "keep"))  # lists, and keys of maps
+# lists, and keys of maps
+HOLD_TEXT = frozenset(("argv", "sys_path", "args", "env", "keep", "include", "exclude", "names"))
 
 
 class RequestError(Exception):
@@ -2522,7 +2526,7 @@ def leave_child(ending, reply):
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Smaller requests: init, reset, vars, complete
+# Smaller requests: init, reset, vars, complete, checkpoint, restore
 # ---------------------------------------------------------------------------------------------------------------
 
 
@@ -2662,6 +2666,62 @@ def attributes_of(path):
         return dir(value)
     except Exception:
         return []
+
+
+saving = None  # the module of ostler_state.py, once it was needed
+state_code = None  # that file, from the host: marshalled, or as text; None if this file was started as a script
+
+
+def load_saving():
+    """The part of the worker that saves and restores. Few sessions need it, so it does not delay the others' start."""
+    global saving
+    if saving is None:
+        theirs = sys.path
+        sys.path = list(state.clean_path)  # its imports are ours: see `load`
+        try:
+            module = type(sys)("_ostler_state")
+            module.__dict__.update(worker=sys.modules["_ostler_worker"], __builtins__=__builtins__)
+            exec(code_of_saving(), module.__dict__)
+            saving = module
+        finally:
+            sys.path = theirs
+    sys.modules["_ostler_state"] = saving  # pickle looks there, and user code may have removed it
+    return saving
+
+
+def code_of_saving():
+    if type(state_code) is bytes:
+        return load("marshal").loads(state_code)
+    source = state_code
+    if source is None:
+        with io.open(file_of_saving(), encoding="utf-8") as file:
+            source = file.read()
+    return compile(source, "<ostler_state>", "exec", dont_inherit=True, optimize=2)
+
+
+def file_of_saving():
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "ostler_state.py")
+
+
+def can_save():
+    return state_code is not None or os.path.exists(file_of_saving())
+
+
+def set_names(namespace, names):
+    """Here, where no cancel comes between: either all of it happens, or nothing."""
+    namespace.update(names)
+    for name in namespace.keys() - names.keys():
+        del namespace[name]
+
+
+def checkpoint(message):
+    return load_saving().checkpoint(message)
+
+
+def restore(message):
+    """One part; the last is answered. Only then the id is looked at, and all else that can be wrong."""
+    if load_saving().take_part(message):
+        answer(message, saving.restore)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -2953,6 +3013,8 @@ HANDLERS = {
     "reset": lambda message: answer(message, reset),
     "vars": lambda message: answer(message, list_variables),
     "complete": lambda message: answer(message, complete),
+    "checkpoint": lambda message: answer(message, checkpoint),
+    "restore": restore,
     "protocol_error": lambda message: None,  # never answered, or two peers could complain at each other for ever
 }
 
@@ -3089,6 +3151,8 @@ def ring_on_arrival(fd):
 
 def announce(doorbell):
     capabilities = ["input", "cancel", "interrupt", "await", "display", "reset", "vars", "complete"]
+    if can_save():
+        capabilities.append("checkpoint")
     channel.send(
         {
             "type": "ready",

@@ -4,6 +4,12 @@ use std::{io, path::PathBuf, time::Duration};
 
 use crate::{outcome::Death, request::Tenant};
 
+mod state;
+mod store;
+
+pub use state::{CheckpointError, StateError};
+pub use store::StoreError;
+
 /// A worker process could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -93,6 +99,9 @@ pub enum StartError {
     /// The first worker started and ended before it was ready.
     #[error("no worker became ready: {0}")]
     Worker(Box<Death>),
+    /// The `state_dir` cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The supervisor ended while it started.
     #[error("the supervisor actor ended while it started: {0}")]
     Supervisor(String),

@@ -55,6 +55,9 @@
 //! | [`Runtime::run`], [`Runtime::run_all`], [`Session::run`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
+//! | [`Session::checkpoint`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
+//! | [`Runtime::session_from`], [`Runtime::session_named`], [`Runtime::resume`] | lease timeout, then as those, and the disk | [`StateError`] |
+//! | [`Session::save`], [`Session::end`] | checkpoint timeout + grace + 250 ms, and the disk | [`StateError::TimedOut`] |
 //! | [`Runtime::session`] | lease timeout | [`SubmitError::NoSession`] |
 //! | [`Session::next_event`] | session timeout | [`SessionEvent::Ended`] |
 //! | [`Runtime::reload`] | lease timeout + grace + ready timeout + warmup timeout | [`ReloadError::Pending`] |
@@ -73,6 +76,7 @@
 //! Linux only: the end of a worker is seen through its pidfd.
 
 pub mod actor;
+mod checkpoint;
 pub mod config;
 mod error;
 mod execution;
@@ -90,6 +94,7 @@ mod session;
 #[cfg(feature = "config-file")]
 mod settings;
 mod status;
+mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "public through `testing`"))]
@@ -98,14 +103,18 @@ mod worker;
 #[cfg(feature = "config-file")]
 pub use crate::settings::{Place, Settings, SettingsError, Source, WorkerSettings};
 pub use crate::{
+    checkpoint::{Checkpoint, Restored},
     config::{PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
-    error::{ConfigError, NotFound, ReloadError, SpawnError, StartError, SubmitError},
+    error::{
+        CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError, StoreError,
+        SubmitError,
+    },
     execution::{Canceller, Execution},
     outcome::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
         Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Rung, Stack, TimedOut, Usage,
     },
-    protocol::{Codec, Exception, ExecutionId, Stream, Value},
+    protocol::{Codec, Exception, ExecutionId, NameFailure, SkippedName, Stream, Value},
     recording::{Entry, Passed, Recording, RecordingError},
     report::Report,
     request::{Affinity, Label, Request, Tenant},

@@ -1,6 +1,8 @@
 //! The runtime: what an embedder holds. It talks to the supervisor and decides nothing.
 
 mod builder;
+pub(crate) mod named;
+mod state;
 
 use std::{
     fmt,
@@ -54,6 +56,9 @@ pub(crate) struct Shared {
     lease_timeout: Duration,
     reload_timeout: Duration,
     max_report_bytes: usize,
+    max_checkpoint_bytes: usize,
+    checkpoint_timeout: Duration,
+    keeping: Option<named::Keeping>,
     max_sessions: usize,
     spawner: Arc<dyn Spawner>,
 }
@@ -298,7 +303,17 @@ impl Shared {
         lease: Option<LeaseId>,
     ) -> Result<Execution, SubmitError> {
         let job = self.job(&request, lease.is_none())?;
-        let (id, label, detached, spill) = (job.id, job.label.clone(), request.detached, request.spill);
+        self.dispatch(job, lease, request.detached, request.spill).await
+    }
+
+    async fn dispatch(
+        self: Arc<Self>,
+        job: Job,
+        lease: Option<LeaseId>,
+        detached: bool,
+        spill: u64,
+    ) -> Result<Execution, SubmitError> {
+        let (id, label) = (job.id, job.label.clone());
         let (events, stream) = mailbox();
         let (reply, outcome) = oneshot::channel();
         let obligation = Obligation::new(id, Reply::Handle(reply), Arc::clone(&self.ledger));
@@ -339,6 +354,7 @@ impl Shared {
             frame: frame.freeze(),
             deadline,
             limits: request.limits,
+            question: None,
         })
     }
 

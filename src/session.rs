@@ -1,6 +1,6 @@
 //! The exclusive lease on one stateful session.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -10,13 +10,15 @@ use crate::{
         messages::{Granted, Keep, SessionMsg, SupervisorMsg},
         sink::Fed,
     },
-    error::SubmitError,
+    checkpoint::{Checkpoint, Restored},
+    error::{StateError, SubmitError},
     execution::Execution,
     machine::supervisor::LeaseId,
     outcome::{Activity, Generation},
     protocol::Stream,
     report::Report,
     request::Request,
+    runtime::named::Kept,
 };
 
 /// Something that happens in a leased session while no execution of its holder runs.
@@ -45,6 +47,8 @@ pub struct Session {
     granted: Granted,
     events: mpsc::Receiver<Fed>,
     lease: Lease,
+    /// Its name, and how its state is kept under it.
+    kept: Option<Arc<Kept>>,
 }
 
 /// Releases when it is dropped.
@@ -68,7 +72,12 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(id: LeaseId, granted: Granted, events: mpsc::Receiver<Fed>, keep: Keep) -> Self {
-        Self { granted, events, lease: Lease { id, keep } }
+        Self { granted, events, lease: Lease { id, keep }, kept: None }
+    }
+
+    pub(crate) fn keep(mut self, kept: Kept) -> Self {
+        self.kept = Some(Arc::new(kept));
+        self
     }
 
     /// Submits a request to this session. It answers at once; the code runs when those before it have ended.
@@ -76,7 +85,11 @@ impl Session {
     /// # Errors
     /// No code ran: the session has ended, its line is full, or the request is too large.
     pub async fn execute(&self, request: impl Into<Request>) -> Result<Execution, SubmitError> {
-        self.lease.keep.clone().submit(request.into(), Some(self.lease.id)).await
+        let execution = self.lease.keep.clone().submit(request.into(), Some(self.lease.id)).await?;
+        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.counted()) {
+            Arc::clone(kept).save_behind(self.lease.keep.clone(), self.lease.id);
+        }
+        Ok(execution)
     }
 
     /// Runs a request and collects what it prints. Waits until its outcome; dropping the future cancels it.
@@ -85,6 +98,57 @@ impl Session {
     /// As [`execute`](Self::execute). How the code ends is in the report.
     pub async fn run(&self, request: impl Into<Request>) -> Result<Report, SubmitError> {
         Ok(self.execute(request).await?.report().await)
+    }
+
+    /// Saves the names of the session and their values, as far as they can be saved: what cannot is named in the
+    /// checkpoint, with its reason. Waits in the session's line like an execution, at most `checkpoint_timeout`; then
+    /// the saving is cancelled, and a worker that does not stop is killed after the grace. Dropping the future does the
+    /// same.
+    ///
+    /// # Errors
+    /// Nothing was saved, and the session goes on; unless its worker died of it, as [`StateError::Lost`] says.
+    pub async fn checkpoint(&self) -> Result<Checkpoint, StateError> {
+        self.lease.keep.clone().save(self.lease.id).await
+    }
+
+    /// Brings saved names back into the session, beside those that it has; one of the same name is replaced. Functions
+    /// see the session's names as they are now. Waits as [`checkpoint`](Self::checkpoint) does.
+    ///
+    /// # Errors
+    /// Nothing was brought back, and the session goes on; unless its worker died of it, as [`StateError::Lost`] says.
+    /// That a part of the names did not come back is no error: see [`Restored::lost`].
+    pub async fn restore(&self, checkpoint: &Checkpoint) -> Result<Restored, StateError> {
+        self.lease.keep.clone().restore(self.lease.id, checkpoint).await
+    }
+
+    /// The name that its state is kept under, if it was leased with [`Runtime::session_named`](crate::Runtime::session_named).
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.kept.as_ref().map(|kept| kept.name())
+    }
+
+    /// Saves the state of a named session on disk, and returns its generation, which counts the saves. When it returns,
+    /// the state survives the host and the machine. Waits as [`checkpoint`](Self::checkpoint) does, and for the disk.
+    ///
+    /// # Errors
+    /// What was saved before is as it was. See [`checkpoint`](Self::checkpoint).
+    pub async fn save(&self) -> Result<u64, StateError> {
+        let kept = self.kept.as_ref().ok_or(StateError::Nameless)?;
+        kept.save(self.lease.keep.clone(), self.lease.id).await
+    }
+
+    /// What came of the last save, also of one that nobody waited for; `None` before the first.
+    #[must_use]
+    pub fn last_save(&self) -> Option<Result<u64, StateError>> {
+        self.kept.as_ref()?.last()
+    }
+
+    /// Saves a named session, and gives it back. Dropping it instead gives it back as it was last saved.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save); it is given back all the same.
+    pub async fn end(self) -> Result<u64, StateError> {
+        self.save().await
     }
 
     /// What happens in the session while nothing runs; `None` after it has ended. Waits for ever if nothing happens.

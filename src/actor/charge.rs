@@ -12,6 +12,7 @@ use crate::{
     actor::{
         mailbox::Sender,
         messages::{ExecutionMsg, Job, Progress, SessionNotice, SupervisorMsg},
+        question::Question,
     },
     machine::session::Ending,
     outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause},
@@ -26,6 +27,8 @@ pub(crate) struct Charge {
     pub(crate) frame: Bytes,
     /// Processor time that it may use.
     pub(crate) cpu: Option<Duration>,
+    /// It is a question, and no code.
+    pub(crate) question: Option<Question>,
     execution: Sender<ExecutionMsg>,
     started: bool,
     discharged: bool,
@@ -34,7 +37,8 @@ pub(crate) struct Charge {
 impl Charge {
     pub(crate) fn new(job: &Job, execution: Sender<ExecutionMsg>) -> Self {
         let (frame, cpu) = (job.frame.clone(), job.limits.cpu);
-        Self { id: job.id, frame, cpu, execution, started: false, discharged: false }
+        let question = job.question.clone();
+        Self { id: job.id, frame, cpu, question, execution, started: false, discharged: false }
     }
 
     /// From here on its code may have run.

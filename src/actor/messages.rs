@@ -21,6 +21,7 @@ use crate::{
         credit::Credit,
         mailbox::Sender,
         obligation::Obligation,
+        question::Question,
         sink::{Feed, Sink},
     },
     error::{ReloadError, SpawnError, SubmitError},
@@ -123,6 +124,8 @@ pub(crate) struct Job {
     pub(crate) frame: Bytes,
     pub(crate) deadline: Option<std::time::Duration>,
     pub(crate) limits: Limits,
+    /// It is a question, and no code.
+    pub(crate) question: Option<Question>,
 }
 
 /// A caller that waits for a session of its own.

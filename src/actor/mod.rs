@@ -30,6 +30,7 @@ pub(crate) mod messages;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
 pub(crate) mod obligation;
+pub(crate) mod question;
 pub(crate) mod reader;
 pub(crate) mod session;
 pub(crate) mod sink;

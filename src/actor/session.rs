@@ -199,8 +199,12 @@ impl State {
             return drop(charge);
         }
         let (id, cpu) = (charge.id, charge.cpu);
+        let input = match &charge.question {
+            Some(question) => Input::Ask(id, question.asked),
+            None => Input::Assign(id),
+        };
         self.current = Some(charge);
-        self.step(myself, Input::Assign(id), Credit::free());
+        self.step(myself, input, Credit::free());
         if let Some(limit) = cpu {
             self.step(myself, Input::Meter(limit), Credit::free());
         }
@@ -243,6 +247,7 @@ impl State {
             Effect::Disarm(timer) => self.timers.disarm(&timer),
             Effect::Shed => self.window.shed(),
             Effect::Started(id) => self.started(myself, id),
+            Effect::Answer(id, message) => self.answered(id, *message),
             Effect::Event(_, event) => self.event(event, std::mem::take(credit)),
             Effect::Background(event) => self.background(event),
             Effect::Ended(id, ending) => self.ended(id, ending),

@@ -28,6 +28,9 @@ pub(crate) struct Writer {
     outbox: Arc<dyn Outbox>,
     waiting: Arc<AtomicUsize>,
     overflow: Option<Overflow>,
+    /// By how much what was written last into an empty outbox is longer than that may be: a restore, whose bytes its
+    /// caller holds anyway.
+    excess: usize,
     /// Called once, when the rest of a frame that was taken cannot be written.
     closed: Arc<dyn Fn() + Send + Sync>,
 }
@@ -41,13 +44,14 @@ struct Overflow {
 
 impl Writer {
     pub(crate) fn new(outbox: Arc<dyn Outbox>, closed: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { outbox, waiting: Arc::default(), overflow: None, closed: Arc::new(closed) }
+        Self { outbox, waiting: Arc::default(), overflow: None, excess: 0, closed: Arc::new(closed) }
     }
 
     /// Takes a whole frame or nothing. Returns whether all of it was written at once.
     pub(crate) fn write(&mut self, mut frame: Bytes) -> Result<bool, Refusal> {
         let waiting = self.waiting.load(std::sync::atomic::Ordering::Acquire);
         if waiting == 0 {
+            self.excess = frame.len().saturating_sub(OUTBOX_MAX);
             match self.outbox.try_write(&frame) {
                 Ok(written) => frame.advance(written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -56,7 +60,7 @@ impl Writer {
             if frame.is_empty() {
                 return Ok(true);
             }
-        } else if waiting + frame.len() > OUTBOX_MAX {
+        } else if waiting + frame.len() > OUTBOX_MAX + self.excess {
             return Err(Refusal::Full);
         }
         self.waiting.fetch_add(frame.len(), AcqRel);

@@ -44,6 +44,11 @@ pub struct PoolConfig {
     pub session_timeout: Option<Duration>,
     /// Most bytes of output kept in one [`Report`](crate::Report). Default: 16 MiB.
     pub max_report_bytes: usize,
+    /// Most bytes of one [`Checkpoint`](crate::Checkpoint). Default: 256 MiB.
+    pub max_checkpoint_bytes: usize,
+    /// Time that saving or restoring the state of a session may take, with its wait in the session's line. Then it is
+    /// cancelled, as an execution at its deadline. Default: 60 s.
+    pub checkpoint_timeout: Duration,
     /// How long a worker that runs nothing may leave a question unanswered, and do nothing, before it is killed.
     /// Default: 30 s. One that runs code is only shown as unresponsive: its deadline or a cancel ends it.
     pub heartbeat_timeout: Duration,
@@ -95,6 +100,8 @@ impl Default for PoolConfig {
             lease_timeout: Duration::from_secs(30),
             session_timeout: None,
             max_report_bytes: 16 << 20,
+            max_checkpoint_bytes: 256 << 20,
+            checkpoint_timeout: Duration::from_secs(60),
             heartbeat_timeout: Duration::from_secs(30),
             surge: 0,
             idle_timeout: Some(Duration::from_secs(300)),
@@ -151,6 +158,7 @@ impl PoolConfig {
             ("grace", self.grace),
             ("ready_timeout", self.ready_timeout),
             ("warmup_timeout", self.warmup_timeout),
+            ("checkpoint_timeout", self.checkpoint_timeout),
             ("heartbeat_timeout", self.heartbeat_timeout),
             ("restart.window", self.restart.window),
             ("restart.probe_after", self.restart.probe_after),

@@ -23,10 +23,12 @@ use crate::{
 mod answer;
 mod end;
 mod io;
+mod question;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use io::{Broken, Effect, Ending, Input, Limits, Noted, Timer};
+pub(crate) use question::{Question, Speaker};
 
 /// The machine. `step` is total: every input is legal to give in every state.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub(crate) struct Session {
     warmup: Option<ExecutionId>,
     init: Box<protocol::Init>,
     pid: Option<u32>,
+    speaker: Speaker,
     field_errors: u32,
     ended: VecDeque<ExecutionId>,
     probes: u64,
@@ -67,6 +70,8 @@ struct Run {
     examined: bool,
     /// What it may use, if that is limited.
     meter: Option<Meter>,
+    /// It runs no code of its own, but is a question about the state of the session.
+    asked: Option<question::Asked>,
     told: Told,
 }
 
@@ -88,6 +93,7 @@ impl Run {
             ladder: None,
             examined: false,
             meter: None,
+            asked: None,
             told: Told::Running,
         }
     }
@@ -108,6 +114,7 @@ impl Session {
             warmup,
             init: Box::new(init),
             pid: None,
+            speaker: Speaker::default(),
             field_errors: 0,
             ended: VecDeque::new(),
             probes: 0,
@@ -146,6 +153,7 @@ impl Session {
             Input::Broken(broken) => self.broken(broken, effects),
             Input::Exited { exit, stderr } => self.exited(exit, stderr, effects),
             Input::Assign(id) => self.assign(id, effects),
+            Input::Ask(id, question) => self.ask(id, question, effects),
             Input::Meter(limit) => {
                 if let Phase::Busy(run) = &mut self.phase {
                     run.meter = Some(Meter::with_cpu(run.meter.take(), limit));

@@ -1,6 +1,6 @@
 //! The settings of a pool, and its start.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use ractor::{Actor, ActorCell};
@@ -15,7 +15,8 @@ use crate::{
     error::{ConfigError, StartError},
     protocol::{Execute, ExecutionId, ToWorker},
     request::Tenant,
-    runtime::{Runtime, Shared, next_id},
+    runtime::{Runtime, Shared, named::Keeping, next_id},
+    store::Store,
     worker::{ProcessSpawner, Recorder, Spawner},
 };
 
@@ -28,11 +29,21 @@ pub struct RuntimeBuilder {
     spawner: Option<Arc<dyn Spawner>>,
     supervisor: Option<ActorCell>,
     seed: Option<u64>,
+    state_dir: Option<PathBuf>,
+    save_every: Option<u32>,
 }
 
 impl RuntimeBuilder {
     pub(super) fn new(spec: WorkerSpec) -> Self {
-        Self { spec, config: PoolConfig::default(), spawner: None, supervisor: None, seed: None }
+        Self {
+            spec,
+            config: PoolConfig::default(),
+            spawner: None,
+            supervisor: None,
+            seed: None,
+            state_dir: None,
+            save_every: None,
+        }
     }
 
     /// Takes all settings at once.
@@ -132,6 +143,18 @@ impl RuntimeBuilder {
         self
     }
 
+    /// See [`PoolConfig::max_checkpoint_bytes`].
+    pub fn max_checkpoint_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_checkpoint_bytes = bytes;
+        self
+    }
+
+    /// See [`PoolConfig::checkpoint_timeout`].
+    pub fn checkpoint_timeout(mut self, after: Duration) -> Self {
+        self.config.checkpoint_timeout = after;
+        self
+    }
+
     /// See [`PoolConfig::max_report_bytes`].
     pub fn max_report_bytes(mut self, bytes: usize) -> Self {
         self.config.max_report_bytes = bytes;
@@ -219,6 +242,20 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Where the states of [named sessions](Runtime::session_named) are kept. Made if it is not there, readable by this
+    /// user only, and this runtime's alone until its last handle is gone. Default: none.
+    pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(folder.into());
+        self
+    }
+
+    /// Has a named session saved behind each so many of its executions, without anybody who waits for it; see
+    /// [`Session::last_save`](crate::Session::last_save). Default: only when it is asked for.
+    pub fn save_every(mut self, executions: NonZeroU32) -> Self {
+        self.save_every = Some(executions.get());
+        self
+    }
+
     /// Starts the pool and waits until its first session is ready (with `min_idle` 0: at once). Waits at most the
     /// ready timeout plus the warmup timeout. Dropping the future ends what was started.
     ///
@@ -228,7 +265,8 @@ impl RuntimeBuilder {
         self.config.validate()?;
         self.spec.validate()?;
         let warmup = self.warmup_frame()?;
-        let Self { spec, config, spawner, supervisor, seed } = self;
+        let Self { spec, config, spawner, supervisor, seed, state_dir, save_every } = self;
+        let keeping = keeping(state_dir, save_every).await?;
         let codec = spec.codec;
         let spawner = match spawner {
             Some(spawner) => spawner,
@@ -249,6 +287,8 @@ impl RuntimeBuilder {
             .iter()
             .fold(lease_timeout, |all, part| all.saturating_add(*part));
         let (max_report_bytes, max_sessions) = (config.max_report_bytes, config.max_sessions);
+        let (max_checkpoint_bytes, checkpoint_timeout) =
+            (config.max_checkpoint_bytes, config.checkpoint_timeout);
         let seed = seed
             .unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), next_id()));
         let tag = format!("{}-{seed:016x}", std::process::id());
@@ -274,6 +314,9 @@ impl RuntimeBuilder {
             lease_timeout,
             reload_timeout,
             max_report_bytes,
+            max_checkpoint_bytes,
+            checkpoint_timeout,
+            keeping,
             max_sessions,
             spawner,
         };
@@ -302,4 +345,11 @@ impl RuntimeBuilder {
             .map_err(|error| ConfigError { key: "warmup", why: error.to_string() })?;
         Ok(Some((id, frame.freeze())))
     }
+}
+
+async fn keeping(folder: Option<PathBuf>, every: Option<u32>) -> Result<Option<Keeping>, StartError> {
+    let Some(folder) = folder else { return Ok(None) };
+    let opened = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
+    let store = opened.map_err(|error| StartError::Supervisor(error.to_string()))??;
+    Ok(Some(Keeping { store: Arc::new(store), every }))
 }

@@ -157,6 +157,13 @@ pub(super) static KEYS: &[Key] = &[
         "A leased session that runs nothing for this long is ended."
     ),
     key!("pool.max_report_bytes", Size, pool.max_report_bytes, "Most output that is kept in one report."),
+    key!("pool.max_checkpoint_bytes", Size, pool.max_checkpoint_bytes, "Most bytes of one saved state."),
+    key!(
+        "pool.checkpoint_timeout",
+        Time,
+        pool.checkpoint_timeout,
+        "Time that saving or restoring a session may take."
+    ),
     key!(
         "pool.heartbeat_timeout",
         Time,

@@ -45,6 +45,8 @@ fn every_field_has_a_key_and_every_key_a_field() {
         lease_timeout,
         session_timeout,
         max_report_bytes,
+        max_checkpoint_bytes,
+        checkpoint_timeout,
         heartbeat_timeout,
         surge,
         idle_timeout,

@@ -25,7 +25,12 @@ use super::{
 };
 use crate::{config::WorkerSpec, error::SpawnError};
 
-const WORKER: &str = include_str!("../../python/ostler_worker.py");
+/// The worker and, after a zero, the part of it that is loaded when it is needed.
+const WORKER: &str = concat!(
+    include_str!("../../python/ostler_worker.py"),
+    "\0",
+    include_str!("../../python/ostler_state.py")
+);
 const ZYGOTE: &str = include_str!("../../python/ostler_zygote.py");
 const BOOTSTRAP: &str = include_str!("../../python/bootstrap.py");
 

@@ -23,6 +23,7 @@ mod shutdown;
 mod simulation;
 mod sinks;
 mod start_faults;
+mod state;
 mod support;
 mod tidy;
 mod traces;

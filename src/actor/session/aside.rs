@@ -1,4 +1,4 @@
-//! What a session does beside its executions: output that belongs to none, and notes for the log.
+//! What a session does beside its executions: output that belongs to none, answers to questions, and notes for the log.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -7,7 +7,7 @@ use crate::{
     log::{debug, info, warn},
     machine::session::Noted,
     outcome::Event,
-    protocol::{Level, Stream},
+    protocol::{ExecutionId, FromWorker, Level, Stream},
     session::SessionEvent,
     status::SessionState,
 };
@@ -29,6 +29,14 @@ impl State {
         let (bytes, event) = (data.len() as u64, SessionEvent::Background { stream, data });
         if !self.background.as_ref().is_some_and(|feed| feed.offer(event)) {
             self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// A part of the answer to the question that runs goes to who asked.
+    pub(super) fn answered(&mut self, id: ExecutionId, message: FromWorker) {
+        let charge = self.current.as_ref().filter(|charge| charge.id == id);
+        if let Some(question) = charge.and_then(|charge| charge.question.as_ref()) {
+            question.gather(message, self.machine.speaker());
         }
     }
 

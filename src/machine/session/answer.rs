@@ -2,7 +2,7 @@
 
 use crate::{
     config::FIELD_ERRORS_MAX,
-    machine::session::{Effect, Ending, Noted, Phase, Run, Session, Timer, Told},
+    machine::session::{Effect, Ending, Noted, Phase, Run, Session, Speaker, Timer, Told},
     outcome::{Completion, DeathCause, Event, Failure, InputRequest, Rung, Usage},
     protocol::{
         self, Cancel, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker,
@@ -54,11 +54,14 @@ impl Session {
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "answers to questions that are not asked yet")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "answers to questions that are never asked")]
     fn current(&mut self, id: ExecutionId, frame: FromWorker, effects: &mut Vec<Effect>) {
         let told = self.run().is_some_and(|run| run.told != Told::Running);
         match frame {
             FromWorker::Started(_) => self.started(id, effects),
+            FromWorker::Result(_) if self.asks() => self.wrong_answer(id, "result", effects),
+            FromWorker::CheckpointData(part) if self.asks() => self.part(id, part, effects),
+            FromWorker::Restored(_) if self.asks() => self.restored(id, frame, effects),
             FromWorker::Result(result) => self.completed(id, result, effects),
             FromWorker::Error(error) => self.failed(id, error, effects),
             _late if told => effects.push(Effect::Noted(Noted::Late(id))),
@@ -93,6 +96,7 @@ impl Session {
             return self.die(DeathCause::Version { expected, got }, effects);
         }
         self.pid = Some(ready.pid);
+        self.speaker = Speaker::from(&ready);
         effects.push(Effect::Write(ToWorker::Init((*self.init).clone())));
         match self.warmup {
             None => self.warmed(effects),
@@ -189,7 +193,7 @@ impl Session {
     }
 
     /// The terminal message of what runs. The worker is idle behind it.
-    fn over(&mut self, id: ExecutionId, ending: Ending, effects: &mut Vec<Effect>) {
+    pub(super) fn over(&mut self, id: ExecutionId, ending: Ending, effects: &mut Vec<Effect>) {
         if self.is_warming() {
             return match ending {
                 Ending::Completed(_) => {

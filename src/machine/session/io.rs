@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    machine::budget::MemoryLimits,
+    machine::{budget::MemoryLimits, session::Question},
     outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, Lost, Rung},
     protocol::{DecodeError, ExecutionId, FromWorker, Level, ToWorker},
     status::Vitals,
@@ -36,6 +36,8 @@ pub(crate) enum Input {
     Exited { exit: Exit, stderr: String },
     /// The supervisor hands over an execution.
     Assign(ExecutionId),
+    /// The supervisor hands over a question. It takes the place of an execution.
+    Ask(ExecutionId, Question),
     /// What was assigned may use this much processor time.
     Meter(Duration),
     /// What the operating system says of the worker, as it was asked with [`Effect::Measure`].
@@ -68,6 +70,7 @@ impl Input {
             Self::Broken(_) => "broken channel",
             Self::Exited { .. } => "exit",
             Self::Assign(_) => "assignment",
+            Self::Ask(..) => "question",
             Self::Meter(_) | Self::Measured(_) | Self::Elapsed(Timer::Budget) => "processor time",
             Self::Cancel(_) => "cancel",
             Self::Interrupt(_) => "interrupt",
@@ -133,6 +136,8 @@ pub(crate) enum Effect {
     Shed,
     /// The execution's code is about to run.
     Started(ExecutionId),
+    /// A part of the answer to the question that runs.
+    Answer(ExecutionId, Box<FromWorker>),
     /// Something for the caller of the execution that runs.
     Event(ExecutionId, Event),
     /// Output while nothing runs.

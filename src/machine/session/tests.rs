@@ -14,6 +14,7 @@ use crate::{
     status::SessionState,
 };
 
+mod question;
 mod story;
 
 const WARMUP: ExecutionId = ExecutionId(1);
@@ -66,7 +67,9 @@ impl Bench {
 }
 
 fn ready() -> Input {
-    Input::Frame(FromWorker::Ready(Ready::new(VERSION, 7_u32, Codec::MessagePack, "test")))
+    let mut ready = Ready::new(VERSION, 7_u32, Codec::MessagePack, "test");
+    ready.capabilities.push("checkpoint".into());
+    Input::Frame(FromWorker::Ready(ready))
 }
 
 fn started(id: ExecutionId) -> Input {
@@ -139,6 +142,7 @@ fn inputs(id: ExecutionId) -> Vec<Input> {
         );
         inputs.extend([Input::Assign(id), Input::Cancel(id), Input::Interrupt(id), wrong_field(Some(id))]);
         inputs.push(Input::Send(id, ToWorker::Interrupt));
+        inputs.extend([Input::Ask(id, question::SAVE), question::part(id, 0, true), question::restored(id)]);
     }
     inputs.extend([Timer::Start, Timer::Ladder, Timer::Proof, Timer::Exit].map(Input::Elapsed));
     inputs.extend(

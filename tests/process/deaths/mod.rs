@@ -6,6 +6,7 @@ mod hosts;
 mod kills;
 mod mischief;
 mod moments;
+mod named;
 mod starts;
 pub(crate) mod subhost;
 mod zygotes;

@@ -90,6 +90,9 @@ fn a_host() {
         if role == "reaps" {
             reap_everybody();
         }
+        if role == "saves" {
+            return super::named::saves(code.as_ref()).await;
+        }
         let (role, spec) = match role.strip_prefix("forked ") {
             Some(role) => (role, WorkerSpec::python().preload(["json"])),
             None => (&*role, WorkerSpec::python()),

@@ -9,6 +9,7 @@ mod preload;
 mod reactor;
 mod recordings;
 mod runtimes;
+mod state;
 mod transports;
 mod values;
 mod warmup;

@@ -12,8 +12,9 @@ use crate::status::Vitals;
 
 use super::{
     Bench, Broken, DeathCause, Effect, Ending, ErrorKind, ExecutionId, GRACE, Input, SessionState, Timer,
-    ToWorker, WARMUP, error, exited, heartbeat, is_legal, output, printed, ready, result, started,
-    wrong_field,
+    ToWorker, WARMUP, error, exited, heartbeat, is_legal, output, printed,
+    question::{SAVE, part},
+    ready, result, started, wrong_field,
 };
 
 /// What happens next; about what runs now, or about something that is over.
@@ -21,6 +22,8 @@ use super::{
 enum Beat {
     Ready,
     Assign,
+    Ask,
+    Part,
     Started,
     Output,
     WrongOutput,
@@ -54,6 +57,8 @@ fn beat() -> impl Strategy<Value = Beat> {
     prop_oneof![
         6 => Just(Beat::Ready),
         8 => Just(Beat::Assign),
+        3 => Just(Beat::Ask),
+        2 => Just(Beat::Part),
         8 => Just(Beat::Started),
         4 => Just(Beat::Output),
         8 => Just(Beat::Result),
@@ -95,6 +100,8 @@ struct Story {
     /// What the worker was last given, and the number of its next output.
     current: ExecutionId,
     seq: u64,
+    /// Whether that is a question, and the number of the next part of its answer.
+    part: Option<u64>,
     probe: u64,
     armed: BTreeSet<String>,
     killed: bool,
@@ -108,7 +115,8 @@ impl Story {
         let bench = Bench::new(warmup);
         let armed = BTreeSet::from([format!("{:?}", Timer::Start)]);
         let current = if warmup { WARMUP } else { ExecutionId(2) };
-        Self { bench, fates: BTreeMap::new(), current, seq: 0, probe: 0, armed, killed: false, deaths: 0 }
+        let fates = BTreeMap::new();
+        Self { bench, fates, current, seq: 0, part: None, probe: 0, armed, killed: false, deaths: 0 }
     }
 
     /// Something that ended before what runs now.
@@ -124,12 +132,23 @@ impl Story {
         let runs = matches!(state, SessionState::Busy | SessionState::Warming);
         Some(match beat {
             Beat::Ready => (state == SessionState::Creating).then(ready)?,
-            Beat::Assign => {
+            Beat::Assign | Beat::Ask => {
                 let last = self.fates.keys().next_back().map_or(9, |id| id.get());
                 let id = ExecutionId(last + 1);
                 self.fates.insert(id, Fate::default());
-                Input::Assign(id)
+                let free = matches!(state, SessionState::Ready | SessionState::Idle);
+                if free {
+                    self.part = matches!(beat, Beat::Ask).then_some(0);
+                }
+                if matches!(beat, Beat::Ask) { Input::Ask(id, SAVE) } else { Input::Assign(id) }
             }
+            Beat::Part => {
+                let number = self.part.filter(|_| runs)?;
+                self.part = Some(number + 1);
+                part(id, number, false)
+            }
+            Beat::Result if runs && self.part.is_some() => part(id, self.part?, true),
+            Beat::Started if self.part.is_some() => return None,
             Beat::Started => started(id),
             Beat::Output if runs => output(id, self.seq),
             Beat::WrongOutput if runs => output(id, self.seq + 2),
@@ -211,6 +230,7 @@ impl Story {
                 prop_assert!(fate.sent && !fate.started && fate.told == 0, "{id} started: {fate:?}");
                 fate.started = true;
             }
+            Effect::Answer(id, _) => prop_assert_eq!(id, self.current),
             Effect::Event(id, _) | Effect::Exceeded(id, _) => {
                 let fate = self.fates.get(&id).copied().unwrap_or_default();
                 prop_assert!(id == self.current && fate.sent && fate.told == 0, "an event of {id}: {fate:?}");

@@ -1,0 +1,266 @@
+"""Saving a namespace and bringing it back (row C7): each test saves in one worker and restores in another."""
+
+import binascii
+import os
+import tempfile
+import unittest
+
+from harness import HERE, Host
+
+RICH = open(os.path.join(HERE, "state_sample.py"), encoding="utf-8").read()
+SAVED, _, CHECKS = RICH.partition("# -- afterwards --\n")
+
+
+def save(host, id="c1", **fields):
+    """Returns the parts, and the last of them without its data."""
+    host.send("checkpoint", id=id, **fields)
+    parts = []
+    while not parts or not parts[-1]["last"]:
+        frame = host.next_frame()
+        if frame["type"] != "checkpoint_data":
+            return [], frame
+        assert (frame["id"], frame["part"]) == (id, len(parts)), frame
+        parts.append(frame)
+    data = [part.get("data", b"") for part in parts]
+    last = parts[-1]
+    assert last["bytes"] == sum(map(len, data))
+    assert last["checksum"] == f"crc32:{binascii.crc32(b''.join(data)):08x}"
+    return data, last
+
+
+def restore(host, parts, id="r1", **fields):
+    for number, data in enumerate(parts):
+        host.send("restore", id=id, part=number, last=number == len(parts) - 1, data=data, **fields)
+    return host.next_frame(nudge=True)
+
+
+def carry(code, *more, env=None):
+    """The parts that hold what `code` made."""
+    with Host(init={}, env=env) as host:
+        outcome = host.run(code)
+        assert outcome.kind == "ok", outcome
+        return save(host, *more)
+
+
+def reasons(skipped):
+    return {name["name"]: (name["type"], name["reason"]) for name in skipped}
+
+
+class Saved(unittest.TestCase):
+    def holds(self, host, code):
+        outcome = host.run(code)
+        self.assertEqual(outcome.kind, "ok", outcome.frame.get("exception", {}).get("text"))
+
+    def test_a_namespace_comes_back_over_each_transport_and_codec(self):
+        for transport, codec in (("socket", "msgpack"), ("stdio", "msgpack"), ("socket", "json"), ("stdio", "json")):
+            with self.subTest(transport=transport, codec=codec):
+                with Host(transport, codec, init={}) as host:
+                    self.holds(host, SAVED)
+                    self.assertIn("checkpoint", host.ready["capabilities"])
+                    parts, last = save(host)
+                    self.holds(host, CHECKS)  # and the session goes on
+                with Host(transport, codec, init={}) as host:
+                    restored = restore(host, parts)
+                    self.assertEqual((restored["names"], restored["failed"]), (last["names"], []))
+                    self.holds(host, CHECKS)
+                    again, last = save(host)
+                with Host(transport, codec, init={}) as host:  # what was restored can be saved
+                    self.assertEqual(restore(host, again)["names"], last["names"])
+                    self.holds(host, CHECKS)
+
+    def test_the_worker_as_source_restores_too(self):
+        parts, _ = carry("x = 41")
+        with Host(delivery="S", init={}) as host:
+            self.assertEqual(restore(host, parts)["names"], ["x"])
+            self.assertEqual(host.value("x + 1"), 42)
+
+    def test_what_cannot_be_saved_is_told_and_costs_the_rest_nothing(self):
+        code = """
+import threading, io
+fine = 1
+lock = threading.Lock()
+file = open('/dev/null')
+generator = (i for i in range(3))
+inside = {'deep': [lock]}
+class Rude:
+    def __reduce__(self): raise ValueError('no, never')
+rude = Rude()
+deep = []
+for _ in range(100000): deep = [deep]
+globals()[7] = 'a number'
+"""
+        with Host(init={}) as host:
+            self.holds(host, code)
+            parts, last = save(host)
+            skipped = reasons(last["skipped"])
+        self.assertEqual(set(skipped), {"lock", "file", "generator", "inside", "rude", "deep", "7"})
+        self.assertEqual(skipped["rude"], ("Rude", "ValueError: no, never"))
+        self.assertEqual(skipped["lock"][0], "lock")
+        self.assertIn("lock", skipped["inside"][1])
+        self.assertEqual(set(last["names"]), {"threading", "io", "fine", "Rude", "_"})
+        self.assertEqual(last["imports"], ["io", "threading"])
+
+    def test_names_are_chosen(self):
+        with Host(init={}) as host:
+            self.holds(host, "x = 1; y = 2; z = 3")
+            self.assertEqual(save(host, "1", include=["x", "y", "w"], exclude=["y"])[1]["names"], ["x"])
+            _, last = save(host, "2", include=["w"])
+            self.assertEqual(reasons(last["skipped"])["w"][1], "the session has no such name")
+            parts, _ = save(host, "3")
+        with Host(init={}) as host:
+            answer = restore(host, parts, names=["z", "w"])
+            self.assertEqual(answer["names"], ["z"])
+            self.assertEqual(answer["failed"], [{"name": "w", "reason": "it is not in the checkpoint"}])
+            self.assertEqual(host.value("[name for name in 'xyz' if name in globals()]"), ["z"])
+
+    def test_what_cannot_come_back_is_told_and_the_rest_does(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "vanishing.py"), "w") as file:
+                file.write("class Gone:\n    pass\ndef gone(): pass\n")
+            code = """
+import sys; sys.path.append(%r)
+import vanishing
+class Here:
+    pass
+thing = vanishing.Gone()
+held = {'thing': thing, 'number': 1}
+holder = Here(); holder.thing = thing
+borrowed = vanishing.gone
+class Child(vanishing.Gone):
+    def f(self): return 1
+child = Child()
+class Picky:
+    def __getstate__(self): return {'a': 1}
+    def __setstate__(self, state): raise OSError('not today')
+picky = Picky()
+around = [picky]
+def f(): return thing
+fine = [Here(), 1]; same = fine
+"""
+            parts, last = carry(code % folder)
+            self.assertEqual(last["skipped"], [])
+            self.assertIn("vanishing", last["imports"])
+        with Host(init={}) as host:
+            answer = restore(host, parts)
+            lost = {name["name"]: name["reason"] for name in answer["failed"]}
+            gone = {"vanishing", "thing", "held", "holder", "borrowed", "Child", "child"}
+            self.assertEqual(set(lost), gone | {"picky", "around"})
+            for name in gone:
+                self.assertIn("No module named 'vanishing'", lost[name])
+            self.assertEqual(lost["picky"], "OSError: not today")
+            self.assertEqual(set(answer["names"]), {"sys", "Here", "Picky", "f", "fine", "same"})
+            self.assertEqual(host.value("fine is same and type(fine[0]) is Here and f.__name__"), "f")
+            self.assertEqual(host.run("f()").frame["exception"]["type"], "NameError")
+
+    def test_a_size_limit_is_kept(self):
+        with Host(init={}) as host:
+            self.holds(host, "import threading; lock = threading.Lock(); big = bytes(10**6)")
+            _, error = save(host, "1", max_bytes=10**6)
+            self.assertEqual((error["type"], error["exception"]["type"]), ("error", "CheckpointTooLarge"))
+            self.assertIn("1000000 bytes", error["exception"]["message"])
+            self.assertEqual(save(host, "2", max_bytes=1100000)[1]["names"], ["threading", "big"])
+
+    def test_what_is_no_checkpoint_is_refused_and_changes_nothing(self):
+        parts, _ = carry("x = 1")
+        data = parts[0]
+        newer = data[:8] + (2).to_bytes(4, "big") + data[12:]
+        wrong = {
+            "no checkpoint of a Python session": b"garbage",
+            "saved in format 2, and this worker reads format 1": newer,
+            "its head cannot be read": data[:20],
+            "it cannot be read": data[:-3],
+        }
+        with Host(init={}) as host:
+            self.holds(host, "x = 'mine'")
+            for number, (why, data) in enumerate(wrong.items()):
+                error = restore(host, [data], f"r{number}")
+                self.assertEqual((error["type"], error["exception"]["type"]), ("error", "RestoreRefused"), error)
+                self.assertIn(why, error["exception"]["message"])
+            host.send("restore", id="p", part=1, data=b"second")
+            self.assertIn("part 1 came where part 0", host.next_frame()["exception"]["message"])
+            host.send("restore", id="q", part=0, last=False, data=7)
+            host.send("restore", id="q", part=1)
+            self.assertIn("`data` must be bytes", host.next_frame()["exception"]["message"])
+            host.send("checkpoint", id="m", mode="fork")
+            self.assertEqual(host.next_frame()["kind"], "request")
+            self.assertEqual(host.value("x"), "mine")
+
+    def test_both_can_be_cancelled_and_leave_the_session_as_it_was(self):
+        slow = """
+import time
+class Slow:
+    def __reduce__(self):
+        print('go', flush=True)
+        time.sleep(60)
+class Sleepy:
+    def __setstate__(self, state):
+        print('go', flush=True)
+        time.sleep(60)
+    def __getstate__(self): return 1
+x = 1
+"""
+        with Host(init={}) as host:
+            self.holds(host, slow + "slow = Slow()")
+            host.send("checkpoint", id="c")
+            host.wait_for_output("go")
+            host.send("cancel", id="c")
+            self.assertEqual(host.next_frame("error", nudge=True)["kind"], "cancelled")
+            self.holds(host, "del slow; sleepy = Sleepy()")
+            host.events.clear()
+            parts, _ = save(host, "again")
+        with Host(init={}) as host:
+            host.send("restore", id="r", data=b"".join(parts))
+            host.wait_for_output("go")
+            host.send("cancel", id="r")
+            self.assertEqual(host.next_frame("error", nudge=True)["kind"], "cancelled")
+            self.assertEqual(host.value("'x' in globals()"), False)
+
+    def test_what_values_need_while_they_come_back_is_there(self):
+        code = """
+import time
+SALT = 7
+def mix(n): return n * SALT
+class Key:
+    def __init__(self, n): self.n = n
+    def __hash__(self): return mix(self.n)
+    def __eq__(self, other): return isinstance(other, Key) and time and self.n == other.n
+table = {Key(1): 'one'}
+a_set = {Key(2)}
+"""
+        parts, _ = carry(code)
+        with Host(init={}) as host:
+            answer = restore(host, parts)
+            self.assertEqual(answer["failed"], [])
+            self.assertEqual(host.value("table[Key(1)], Key(2) in a_set"), ["one", True])
+
+    def test_code_of_another_interpreter_comes_from_its_source(self):
+        parts, _ = carry(SAVED)
+        nameless, _ = carry("exec('def f(): return 1')\nx = 1")
+        with Host(init={}) as host:
+            # As if this one were another: it reads no code but its own.
+            strange = "import sys; sys.modules['_ostler_worker'].load_saving().MAGIC = b'other'"
+            self.holds(host, strange)
+            answer = restore(host, parts)
+            # What dataclasses writes for a class has no source, so these need the interpreter that saved them.
+            self.assertEqual({name["name"] for name in answer["failed"]}, {"D", "d"})
+            self.holds(host, "\n".join(line for line in CHECKS.splitlines() if "D(" not in line))
+            answer = restore(host, nameless, "r2")
+            self.assertEqual(answer["names"], ["x"])
+            self.assertIn("its source is gone", answer["failed"][0]["reason"])
+
+    def test_texts_of_two_lives_have_different_names(self):
+        parts, _ = carry("def f(): raise ValueError('old text')")
+        with Host(init={}) as host:
+            restore(host, parts)
+            self.holds(host, "y = 2")
+            text = host.run("f()").frame["exception"]["text"]
+            self.assertIn("raise ValueError('old text')", text)
+
+    def test_a_session_that_never_saves_loads_nothing_for_it(self):
+        with Host(init={}) as host:
+            self.holds(host, "x = 1")
+            self.assertEqual(host.value("import sys\n[name in sys.modules for name in ('_ostler_state', 'pickle')]"), [False, False])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,108 @@
+//! What can go wrong with the state of a session: saving it, bringing it back, reading what was saved.
+
+use std::time::Duration;
+
+use super::{StoreError, SubmitError};
+use crate::outcome::Lost;
+
+/// The state of a session was not saved, or not brought back. The session goes on as it was, unless it is lost.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Its worker was not asked.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// What would be saved is larger than it may be.
+    #[error(
+        "the state of the session is larger than {limit} bytes; delete what is not needed, or raise `max_checkpoint_bytes`"
+    )]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The worker cannot, or will not.
+    #[error("the worker refused: {why}")]
+    Refused {
+        /// What it said.
+        why: String,
+    },
+    /// It took too long.
+    #[error("the session was not done within {after:?}; save less, or raise `checkpoint_timeout`")]
+    TimedOut {
+        /// The limit, with the wait in the session's line.
+        after: Duration,
+    },
+    /// Somebody cancelled it by its id.
+    #[error("it was cancelled")]
+    Cancelled,
+    /// The worker ended before it answered; the session with it.
+    #[error("{0}")]
+    Lost(Lost),
+    /// It was not kept on disk, or is not there as it should be.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The runtime keeps no states.
+    #[error("this runtime keeps no states on disk; give its builder a `state_dir`")]
+    NotKept,
+    /// The session has no name to be kept under.
+    #[error("the session has no name; lease it with `session_named`, or keep the bytes of its `checkpoint`")]
+    Nameless,
+    /// No state of this name was ever saved.
+    #[error("no session `{name}` was saved; `saved_sessions` lists those that were")]
+    NotSaved {
+        /// The name.
+        name: String,
+    },
+    /// What the worker sent is not what it said that it sent.
+    #[error("the checkpoint was damaged on its way: expected {expected}, got {got}; try again")]
+    Damaged {
+        /// Length and checksum by the worker.
+        expected: String,
+        /// Length and checksum of what came.
+        got: String,
+    },
+}
+
+/// These bytes are no checkpoint that this version can read. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// They begin like something else.
+    #[error("these bytes are no checkpoint: expected them to begin with `OSTLERCP`, got {got}")]
+    Foreign {
+        /// How they begin.
+        got: String,
+    },
+    /// They were written by another version, or the place of the version was damaged.
+    #[error(
+        "the checkpoint has format version {found}, this host reads version {supported}; use the host that wrote it"
+    )]
+    Version {
+        /// What it says.
+        found: u32,
+        /// What can be read.
+        supported: u32,
+    },
+    /// The end is missing, or there is more than the end.
+    #[error("the checkpoint is incomplete: expected {expected} bytes, got {got}; use an older one")]
+    Length {
+        /// By its header.
+        expected: u64,
+        /// What there is.
+        got: u64,
+    },
+    /// Something in it has changed since it was written.
+    #[error("the checkpoint is damaged: expected checksum {expected:08x}, got {got:08x}; use an older one")]
+    Checksum {
+        /// What was written.
+        expected: u32,
+        /// What it is now.
+        got: u32,
+    },
+    /// It is whole, and its manifest cannot be read all the same.
+    #[error("the manifest of the checkpoint cannot be read: {why}")]
+    Manifest {
+        /// What is wrong with it.
+        why: String,
+    },
+}

@@ -1,0 +1,123 @@
+//! Questions: what a session is asked between two executions, about its state.
+//!
+//! A question takes the place of an execution: it has an id, is Busy while it is under way, can be cancelled, and ends
+//! by its one answer. So nothing starts meanwhile, and a death answers it as it answers code.
+
+use crate::{
+    machine::session::{Effect, Ending, Phase, Run, Session},
+    outcome::{DeathCause, Failure},
+    protocol::{CheckpointData, ExecutionId, FromWorker, Ready},
+};
+
+/// The capability of a worker that answers these questions.
+const CAPABILITY: &str = "checkpoint";
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// To save the namespace, in at most so many bytes.
+    Save { max_bytes: u64 },
+    /// To bring a namespace back.
+    Restore,
+}
+
+/// A question under way.
+#[derive(Debug)]
+pub(super) struct Asked {
+    question: Question,
+    /// The number that the next part must have.
+    next_part: u64,
+    bytes: u64,
+}
+
+/// What a worker said of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Speaker {
+    pub(crate) language: String,
+    pub(crate) version: Option<String>,
+    saves: bool,
+}
+
+impl From<&Ready> for Speaker {
+    fn from(ready: &Ready) -> Self {
+        let saves = ready.capabilities.iter().any(|capability| capability == CAPABILITY);
+        Self { language: ready.language.clone(), version: ready.version.clone(), saves }
+    }
+}
+
+impl Session {
+    pub(super) fn ask(&mut self, id: ExecutionId, question: Question, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Ready | Phase::Idle if self.speaker.saves => {
+                let asked = Some(Asked { question, next_part: 0, bytes: 0 });
+                // It is not acknowledged, and the values' own code may run from here on.
+                self.phase = Phase::Busy(Run { started: true, asked, ..Run::new(id) });
+                effects.extend([Effect::Execute(id), Effect::Started(id)]);
+            }
+            Phase::Ready | Phase::Idle => {
+                let what = format!(
+                    "the worker does not offer `{CAPABILITY}`: its state cannot be saved or restored"
+                );
+                let ending = Ending::Failed(Failure::Protocol { what });
+                effects.extend([Effect::Idle(id), Effect::Ended(id, ending)]);
+            }
+            Phase::Creating
+            | Phase::Warming(_)
+            | Phase::Busy(_)
+            | Phase::ShuttingDown { .. }
+            | Phase::Terminated => effects.push(Effect::Returned(id)),
+        }
+    }
+
+    /// Whether a question runs.
+    pub(super) fn asks(&mut self) -> bool {
+        self.run().is_some_and(|run| run.asked.is_some())
+    }
+
+    /// Parts in order, no more than were asked for; the last is the answer.
+    pub(super) fn part(&mut self, id: ExecutionId, part: Box<CheckpointData>, effects: &mut Vec<Effect>) {
+        let asked = self.run().and_then(|run| run.asked.as_mut());
+        let Some(Asked { question: Question::Save { max_bytes }, next_part, bytes }) = asked else {
+            return self.wrong_answer(id, "checkpoint_data", effects);
+        };
+        let (expected, got, limit) = (*next_part, part.part, *max_bytes);
+        *next_part += 1;
+        *bytes = bytes.saturating_add(part.data.len() as u64);
+        let total = *bytes;
+        if got != expected {
+            let what = format!("checkpoint {id} out of sequence: expected part {expected}, got {got}");
+            return self.die(DeathCause::Protocol(what), effects);
+        }
+        if total > limit {
+            let what =
+                format!("checkpoint {id} is too long: at most {limit} bytes were asked for, {total} came");
+            return self.die(DeathCause::Protocol(what), effects);
+        }
+        let last = part.last;
+        self.answered(id, FromWorker::CheckpointData(part), last, effects);
+    }
+
+    pub(super) fn restored(&mut self, id: ExecutionId, answer: FromWorker, effects: &mut Vec<Effect>) {
+        match self.run().and_then(|run| run.asked.as_ref()) {
+            Some(Asked { question: Question::Restore, .. }) => self.answered(id, answer, true, effects),
+            Some(_) | None => self.wrong_answer(id, "restored", effects),
+        }
+    }
+
+    pub(super) fn wrong_answer(&mut self, id: ExecutionId, answer: &str, effects: &mut Vec<Effect>) {
+        let what = format!("it answered question {id} with `{answer}`, which was not asked for");
+        self.die(DeathCause::Protocol(what), effects);
+    }
+
+    fn answered(&mut self, id: ExecutionId, answer: FromWorker, last: bool, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Answer(id, Box::new(answer)));
+        if last {
+            self.over(id, Ending::Completed(Box::default()), effects);
+        }
+    }
+
+    /// What a worker said of itself when it was ready.
+    pub(crate) fn speaker(&self) -> &Speaker {
+        &self.speaker
+    }
+}

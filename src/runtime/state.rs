@@ -1,0 +1,121 @@
+//! Sessions whose state is saved and brought back.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Job, Runtime, Shared, next_id};
+use crate::{
+    actor::question::{Answer, Question},
+    checkpoint::{Checkpoint, Restored},
+    error::StateError,
+    machine::{session::Question as Asked, supervisor::LeaseId},
+    outcome::{Failure, Outcome},
+    protocol::{self, EncodeError, ExecutionId, FromWorker, ToWorker},
+    request::Limits,
+    session::Session,
+};
+
+/// Bytes of the data of one `restore`, well below the frame limit.
+const PART: usize = 4 << 20;
+/// The exception by which the shipped worker says that a namespace is too large.
+const TOO_LARGE: &str = "CheckpointTooLarge";
+
+impl Runtime {
+    /// Leases a session, as [`session`](Self::session) does, and brings a saved state back into it.
+    ///
+    /// # Errors
+    /// There is no session, or the state did not come back: see [`Session::restore`]. The session is given back then.
+    pub async fn session_from(&self, checkpoint: &Checkpoint) -> Result<(Session, Restored), StateError> {
+        let session = self.session().await?;
+        let restored = session.restore(checkpoint).await?;
+        Ok((session, restored))
+    }
+}
+
+impl Shared {
+    pub(crate) async fn save(self: Arc<Self>, lease: LeaseId) -> Result<Checkpoint, StateError> {
+        let limit = self.max_checkpoint_bytes;
+        let max_bytes = limit as u64;
+        let frames = |codec: protocol::Codec, id| {
+            let mut message = protocol::Checkpoint::new(id);
+            message.max_bytes = Some(max_bytes);
+            let mut frame = BytesMut::new();
+            codec.encode(&ToWorker::Checkpoint(message), &mut frame).map(|()| frame.freeze())
+        };
+        let answer = self.ask(lease, Asked::Save { max_bytes }, "checkpoint", frames).await?;
+        let Answer { messages, speaker } = answer;
+        let gather = move || Checkpoint::gathered(messages, speaker.language, speaker.version);
+        // Off the runtime's threads: a large one takes a while to copy.
+        tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))
+    }
+
+    pub(crate) async fn restore(
+        self: Arc<Self>,
+        lease: LeaseId,
+        checkpoint: &Checkpoint,
+    ) -> Result<Restored, StateError> {
+        let data = checkpoint.data();
+        let frames = |codec, id| encode_parts(codec, id, data);
+        let mut answer = self.ask(lease, Asked::Restore, "restore", frames).await?;
+        match answer.messages.pop() {
+            Some(FromWorker::Restored(protocol::Restored { names, failed, .. })) => {
+                Ok(checkpoint.restored(names, failed))
+            }
+            Some(_) | None => Err(StateError::Refused { why: "it sent no answer".into() }),
+        }
+    }
+
+    /// Asks a session about its state, when what was submitted to it before has ended.
+    async fn ask(
+        self: Arc<Self>,
+        lease: LeaseId,
+        asked: Asked,
+        label: &str,
+        frames: impl FnOnce(protocol::Codec, ExecutionId) -> Result<Bytes, EncodeError>,
+    ) -> Result<Answer, StateError> {
+        let id = ExecutionId(next_id());
+        let frame = frames(self.codec, id).map_err(|error| StateError::Refused { why: error.to_string() })?;
+        let question = Question::new(asked);
+        let (after, limit) = (self.checkpoint_timeout, self.max_checkpoint_bytes);
+        let job = Job {
+            id,
+            label: Some(label.into()),
+            tenant: None,
+            affinity: None,
+            frame,
+            deadline: Some(after),
+            limits: Limits::default(),
+            question: Some(question.clone()),
+        };
+        let execution = self.dispatch(job, Some(lease), false, 0).await?;
+        match execution.outcome().await {
+            Outcome::Completed(_) => Ok(question.take()),
+            Outcome::Failed(Failure::Exception(exception)) if exception.type_name == TOO_LARGE => {
+                Err(StateError::TooLarge { limit })
+            }
+            Outcome::Failed(Failure::Exception(exception)) => {
+                let why = format!("{}: {}", exception.type_name, exception.message);
+                Err(StateError::Refused { why })
+            }
+            Outcome::Failed(failure) => Err(StateError::Refused { why: failure.to_string() }),
+            Outcome::Cancelled(_) => Err(StateError::Cancelled),
+            Outcome::TimedOut(_) => Err(StateError::TimedOut { after }),
+            Outcome::Lost(lost) => Err(StateError::Lost(lost)),
+        }
+    }
+}
+
+fn encode_parts(codec: protocol::Codec, id: ExecutionId, data: &Bytes) -> Result<Bytes, EncodeError> {
+    let parts = data.len().div_ceil(PART).max(1);
+    let (mut frames, mut frame) = (BytesMut::with_capacity(data.len() + 256 * parts), BytesMut::new());
+    for part in 0..parts {
+        let mut message = protocol::Restore::new(id);
+        message.data = data.slice(part * PART..data.len().min((part + 1) * PART));
+        message.part = part as u64;
+        message.last = part + 1 == parts;
+        codec.encode(&ToWorker::Restore(message), &mut frame)?;
+        frames.extend_from_slice(&frame.split());
+    }
+    Ok(frames.freeze())
+}

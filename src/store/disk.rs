@@ -1,0 +1,130 @@
+//! What the store asks of a disk, and the disk of this machine.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use crate::error::StoreError;
+
+/// The file that says who uses a folder.
+pub(super) const LOCK: &str = "lock";
+/// A checkpoint is code that this user's workers run: nobody else may write it, or read what it holds.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// Files in folders below one root, whose own name is empty.
+pub(super) trait Disk {
+    fn has_folder(&self, folder: &str) -> io::Result<bool>;
+    fn make_folder(&self, folder: &str) -> io::Result<()>;
+    /// Removes a folder, if it is empty.
+    fn remove_folder(&self, folder: &str) -> io::Result<()>;
+    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
+    fn read(&self, folder: &str, file: &str) -> io::Result<Vec<u8>>;
+    /// Makes a file, or empties it, writes the pieces one behind the other, and returns when they are on the disk. One
+    /// step: only who wrote a file is told by the kernel that its sync has failed.
+    fn write_synced(&self, folder: &str, file: &str, pieces: &[Bytes]) -> io::Result<()>;
+    fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, folder: &str, file: &str) -> io::Result<()>;
+    /// Returns when the names in it are on the disk.
+    fn sync_folder(&self, folder: &str) -> io::Result<()>;
+}
+
+/// A folder of this machine, taken for this process until it is dropped.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Takes the folder. The kernel gives it back however this process ends.
+    pub(super) fn take(root: &Path) -> Result<Self, StoreError> {
+        let failed = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Disk { action, path, source: Arc::new(source) }
+        };
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(root).map_err(failed("make", root))?;
+        let path = root.join(LOCK);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        let mut lock = options.open(&path).map_err(failed("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut told = String::new();
+                // Who has it may be writing its number just now.
+                let _ = lock.read_to_string(&mut told);
+                return Err(StoreError::InUse { path: root.to_owned(), pid: told.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+        }
+        let told = lock
+            .set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()));
+        told.map_err(failed("write", &path))?;
+        Ok(Self { root: root.to_owned(), _lock: lock })
+    }
+
+    fn path(&self, folder: &str, file: &str) -> PathBuf {
+        self.root.join(folder).join(file)
+    }
+}
+
+impl Disk for Folder {
+    fn has_folder(&self, folder: &str) -> io::Result<bool> {
+        match fs::metadata(self.root.join(folder)) {
+            Ok(metadata) => Ok(metadata.is_dir()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn make_folder(&self, folder: &str) -> io::Result<()> {
+        DirBuilder::new().mode(FOLDER_MODE).create(self.root.join(folder))
+    }
+
+    fn remove_folder(&self, folder: &str) -> io::Result<()> {
+        fs::remove_dir(self.root.join(folder))
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let entries = fs::read_dir(self.root.join(folder))?;
+        // A name that is no text is none of ours.
+        entries
+            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+            .collect()
+    }
+
+    fn read(&self, folder: &str, file: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path(folder, file))
+    }
+
+    fn write_synced(&self, folder: &str, file: &str, pieces: &[Bytes]) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(FILE_MODE);
+        let mut file = options.open(self.path(folder, file))?;
+        for piece in pieces {
+            file.write_all(piece)?;
+        }
+        file.sync_all()
+    }
+
+    fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(folder, from), self.path(folder, to))
+    }
+
+    fn remove(&self, folder: &str, file: &str) -> io::Result<()> {
+        fs::remove_file(self.path(folder, file))
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        File::open(self.root.join(folder))?.sync_all()
+    }
+}

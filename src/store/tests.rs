@@ -1,0 +1,119 @@
+//! Real files, and a disk that is simulated.
+
+use std::{fs, path::Path};
+
+use super::*;
+use crate::checkpoint::tests::sample;
+
+mod crashes;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder can be made")
+}
+
+fn files(root: &Path, name: &str) -> Vec<String> {
+    let entries = fs::read_dir(root.join(name)).expect("it is there");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("it is there").file_name().into_string().expect("text")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_newest_state_is_found_again_and_two_are_kept() {
+    let root = folder();
+    let store = Store::open(root.path()).expect("nobody else has it");
+    assert!(store.load("work").expect("it can be read").is_none());
+    for (number, data) in ["one", "two", "three"].into_iter().enumerate() {
+        let saved = store.save("work", &sample(data)).expect("there is room");
+        assert_eq!(saved, number as u64 + 1);
+    }
+    store.save("other", &sample("else")).expect("there is room");
+    assert_eq!(files(root.path(), "work"), ["00000002", "00000003"]);
+    drop(store);
+    fs::write(root.path().join("work/00000004.new"), "half").expect("it can be written");
+    let store = Store::open(root.path()).expect("the first let go");
+    let saved = store.load("work").expect("it can be read").expect("it is there");
+    assert_eq!((saved.generation, saved.checkpoint), (3, sample("three")));
+    assert_eq!(files(root.path(), "work"), ["00000002", "00000003"], "what was left is swept");
+    assert_eq!(store.names().expect("it can be listed"), ["other", "work"]);
+}
+
+/// Fault 64: every byte of the newest generation, flipped.
+#[test]
+fn f64_the_generation_before_is_used_when_the_newest_is_damaged() {
+    let root = folder();
+    let store = Store::open(root.path()).expect("nobody else has it");
+    store.save("work", &sample("old")).expect("there is room");
+    store.save("work", &sample("new")).expect("there is room");
+    let newest = root.path().join("work/00000002");
+    let whole = fs::read(&newest).expect("it is there");
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&newest, damaged).expect("it can be written");
+        let saved = store.load("work").expect("one is whole").expect("it is there");
+        assert_eq!((saved.generation, saved.checkpoint), (1, sample("old")), "byte {at}");
+        fs::write(&newest, &whole[..at]).expect("it can be written");
+        assert_eq!(store.load("work").expect("one is whole").expect("it is there").generation, 1);
+    }
+    fs::write(root.path().join("work/00000001"), "nothing").expect("it can be written");
+    let error = store.load("work").expect_err("none is whole");
+    assert!(
+        matches!(error, StoreError::Unusable { source: CheckpointError::Length { .. }, .. }),
+        "{error:?}"
+    );
+    assert_eq!(store.save("work", &sample("newer")).expect("there is room"), 3, "and it goes on");
+}
+
+/// Going back would throw away what a newer host has saved.
+#[test]
+fn f64_a_newer_version_is_refused_and_left_alone() {
+    let root = folder();
+    let store = Store::open(root.path()).expect("nobody else has it");
+    store.save("work", &sample("old")).expect("there is room");
+    store.save("work", &sample("new")).expect("there is room");
+    let newest = root.path().join("work/00000002");
+    let mut newer = fs::read(&newest).expect("it is there");
+    newer[11] = 2;
+    newer.push(0);
+    fs::write(&newest, &newer).expect("it can be written");
+    let error = store.load("work").expect_err("it is newer");
+    let version = CheckpointError::Version { found: 2, supported: 1 };
+    assert!(matches!(&error, StoreError::Unusable { source, .. } if *source == version), "{error:?}");
+    assert_eq!(fs::read(&newest).expect("it is there"), newer);
+}
+
+#[test]
+fn f66_a_second_host_is_refused_with_the_number_of_the_first() {
+    let root = folder();
+    let first = Store::open(root.path()).expect("nobody else has it");
+    let error = Store::open(root.path()).expect_err("it is taken");
+    let us = std::process::id();
+    assert!(matches!(&error, StoreError::InUse { pid: Some(pid), .. } if *pid == us), "{error}");
+    drop(first);
+    Store::open(root.path()).expect("the first let go");
+}
+
+#[test]
+fn a_name_is_a_plain_word() {
+    for name in ["a", "my-work_2.1", &"x".repeat(100)] {
+        check_name(name).expect("it is fine");
+    }
+    for name in ["", ".", "..", ".new", "a/b", "A", "ä", "a b", "a\n", "lock", &"x".repeat(101)] {
+        assert!(matches!(check_name(name), Err(StoreError::Name { .. })), "{name:?}");
+    }
+}
+
+/// Nobody else on the machine reads a state, or plants one.
+#[test]
+fn only_this_user_can_reach_what_is_saved() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = folder();
+    let own = root.path().join("states");
+    Store::open(&own).expect("nobody else has it").save("work", &sample("x")).expect("there is room");
+    for path in [own.clone(), own.join("work"), own.join("work/00000001"), own.join("lock")] {
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+    }
+}
