@@ -33,6 +33,8 @@ pub(crate) enum Command {
     /// Print the settings, or check a file of them
     #[command(after_help = CONFIG_HELP)]
     Config(ConfigArgs),
+    /// List the sessions whose state is kept, for `ostler repl --session NAME`
+    Sessions(SessionsArgs),
     /// Show a recording of a worker, or run its code again
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
@@ -82,12 +84,34 @@ pub(crate) struct ReplArgs {
     /// Run this file in the session before the first prompt, and again in every new session
     #[arg(long, value_name = "FILE")]
     pub(crate) startup: Option<PathBuf>,
+    /// Keep the state of the session under this name: it is saved after each statement, and there again the next time
+    #[arg(long, value_name = "NAME")]
+    pub(crate) session: Option<String>,
+    /// Where states are kept.
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
     /// Who may look.
     #[command(flatten)]
     pub(crate) monitor: MonitorArgs,
     /// The workers.
     #[command(flatten)]
     pub(crate) pool: PoolArgs,
+}
+
+/// `ostler sessions`.
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArgs {
+    /// Where states are kept.
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+}
+
+/// Where the states of named sessions are kept.
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    /// The folder with the states of named sessions [default: $XDG_STATE_HOME/ostler/sessions]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// `ostler doctor`.

@@ -55,6 +55,10 @@ TERM signal lets a statement that runs end within --grace; a second one kills it
 the worker dies, its cause is shown and a new session begins. The history is kept in $XDG_STATE_HOME/ostler/history
 (~/.local/state/ostler/history).
 
+With --session NAME the state is kept: it is saved after each statement, is there again the next time, and after the
+death of the worker; what could not be saved is said. `ostler sessions` lists the names. :vars shows the names of the
+session, :save saves it now, :help lists the commands.
+
 Standard input that is no terminal is read statement by statement, without prompts; the exit code is then 0 when all
 completed, 1 when some failed, 3 when the worker died.
 
@@ -62,6 +66,7 @@ Examples:
   ostler repl
   ostler repl --warmup 'import numpy as np'
   ostler repl --startup prelude.py
+  ostler repl --session analysis
   printf 'x = 41\\nx + 1\\n' | ostler repl";
 
 pub(crate) const DOCTOR_HELP: &str = "\

@@ -57,6 +57,7 @@ async fn command(cli: Cli) -> Exit {
             Command::Repl(args) => repl::run(args, console).await,
             Command::Doctor(args) => doctor::run(args, console).await,
             Command::Top(args) => top::run(args, console).await,
+            Command::Sessions(args) => repl::home::list(args, console).await,
             Command::Replay(args) => replay::run(args, console).await,
             Command::Config(args) => config::run(args, console).await,
         },

@@ -205,11 +205,16 @@ impl From<ReadlineError> for Typed {
     }
 }
 
-/// Where statements are remembered: the user's folder for such things.
+/// Where statements are remembered.
 pub(crate) fn history_file() -> Option<PathBuf> {
+    Some(state_folder()?.join("history"))
+}
+
+/// What the program remembers: in the user's folder for such things.
+pub(crate) fn state_folder() -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
     let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
-    Some(state.join("ostler/history"))
+    Some(state.join("ostler"))
 }
 
 /// How what is typed looks.

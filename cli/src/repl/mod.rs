@@ -1,7 +1,9 @@
 //! `ostler repl`: one stateful session, typed into line by line.
 
+mod command;
 mod complete;
 mod editor;
+pub(crate) mod home;
 mod screen;
 mod session;
 
@@ -12,6 +14,7 @@ use ostler::Request;
 use self::{
     complete::Statements,
     editor::{Keyboard, Typed},
+    home::Home,
     screen::Screen,
     session::{Flow, Repl},
 };
@@ -42,6 +45,7 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
     let mut signals = Signals::listen().map_err(Fatal::not_started)?;
     let settings = pool::settings(&args.pool, &cwd)?;
     let builder = settings.builder().max_sessions(1);
+    let builder = Home::prepare(builder, args.session.as_deref(), &args.state).map_err(Fatal::usage)?;
     let runtime = tokio::select! {
         runtime = builder.start() => runtime.map_err(Fatal::not_started)?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
@@ -54,10 +58,18 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
     } else {
         Reader::Pipe(Input::start().map_err(Fatal::not_started)?)
     };
-    let session = runtime.session().await.map_err(Fatal::not_started)?;
+    let home = Home::new(runtime.clone(), args.session);
+    let (session, restored) = home.lease().await.map_err(Fatal::not_started)?;
     let screen = Screen::new(console.clone());
-    let mut repl = Repl::new(runtime.clone(), session, reader, screen, signals, startup, settings.pool.grace);
+    // What the startup file made is in the state already.
+    let startup = startup.filter(|_| restored.is_none());
+    let grace = settings.pool.grace;
+    let mut repl = Repl::new(home, session, reader, screen, signals, startup, grace);
+    if let Some(restored) = restored {
+        repl.screen.say(&restored).await;
+    }
     let exit = serve(&mut repl, typed).await;
+    repl.end().await;
     console.flush().await;
     drop(repl);
     runtime.shutdown(settings.pool.grace).await;

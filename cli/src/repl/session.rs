@@ -4,14 +4,14 @@ use std::{future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use ostler::{
-    Cancelled, Event, Execution, Failure, InputRequest, Outcome, Request, Rung, Runtime, Session,
-    SessionEvent, Stream, SubmitError,
+    Cancelled, Event, Execution, Failure, InputRequest, Outcome, Request, Rung, Session, SessionEvent,
+    Stream, SubmitError,
 };
 use tokio::time::Instant;
 
 use crate::{
     exit::Exit,
-    repl::{Reader, editor::Typed, screen::Screen},
+    repl::{Reader, editor::Typed, home::Home, screen::Screen},
     signals::Signals,
     words,
 };
@@ -28,8 +28,9 @@ pub(crate) enum Flow {
 /// A stateful session and who types into it.
 #[derive(Debug)]
 pub(crate) struct Repl {
-    runtime: Runtime,
-    session: Session,
+    home: Home,
+    /// There is none only while one follows another.
+    session: Option<Session>,
     reader: Reader,
     pub(crate) screen: Screen,
     signals: Signals,
@@ -49,7 +50,7 @@ type Answer = Pin<Box<dyn Future<Output = Typed> + Send>>;
 
 impl Repl {
     pub(crate) fn new(
-        runtime: Runtime,
+        home: Home,
         session: Session,
         reader: Reader,
         screen: Screen,
@@ -58,8 +59,8 @@ impl Repl {
         grace: Duration,
     ) -> Self {
         Self {
-            runtime,
-            session,
+            home,
+            session: Some(session),
             reader,
             screen,
             signals,
@@ -75,7 +76,7 @@ impl Repl {
     pub(crate) async fn greet(&mut self) {
         let code =
             "'Python {1[0]}, {0.executable}'.format(__import__('sys'), __import__('sys').version.split())";
-        let python = match self.session.run(Request::python(code).label("greeting")).await {
+        let python = match self.session().run(Request::python(code).label("greeting")).await {
             Ok(report) => {
                 report.value().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
             }
@@ -105,7 +106,7 @@ impl Repl {
         let typed = loop {
             tokio::select! {
                 typed = &mut typed => break typed,
-                event = self.session.next_event() => self.between(event).await?,
+                event = next_event(&mut self.session) => self.between(event).await?,
                 exit = told_to_end(&mut self.signals) => return Err(exit),
             }
         };
@@ -121,7 +122,7 @@ impl Repl {
         loop {
             tokio::select! {
                 line = &mut line => return Ok(line),
-                event = self.session.next_event() => self.between(event).await?,
+                event = next_event(&mut self.session) => self.between(event).await?,
                 signal = self.signals.next() => return Err(Exit::Signal(signal)),
             }
         }
@@ -144,13 +145,30 @@ impl Repl {
         Ok(())
     }
 
-    /// Runs a statement.
+    pub(crate) fn session(&self) -> &Session {
+        self.session.as_ref().expect("one follows another before anything else happens")
+    }
+
+    /// Ends the session, and saves its state if it has a name.
+    pub(crate) async fn end(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        if self.home.name().is_some()
+            && let Err(error) = session.end().await
+        {
+            self.screen.say(&format!("the last state was not saved: {error}")).await;
+        }
+    }
+
+    /// Runs a statement, or performs a command.
     pub(crate) async fn run(&mut self, statement: &str) -> Flow {
+        if let Some(flow) = self.command(statement).await {
+            return flow;
+        }
         self.execute(Request::python(statement)).await
     }
 
     async fn execute(&mut self, request: Request) -> Flow {
-        match self.session.execute(request).await {
+        match self.session().execute(request).await {
             Ok(execution) => self.follow(execution).await,
             Err(SubmitError::SessionEnded { why }) => {
                 self.screen.say("the statement was not run").await;
@@ -220,7 +238,7 @@ impl Repl {
     /// Ends the pool at once, with the statement that still runs.
     async fn kill(&mut self, exit: Exit) -> Flow {
         self.tell("the statement did not end, so its worker is killed").await;
-        self.runtime.shutdown(Duration::ZERO).await;
+        self.home.shutdown().await;
         Flow::Leave(exit)
     }
 
@@ -296,18 +314,25 @@ impl Repl {
         if let Some(exit) = self.leaving {
             return Flow::Leave(exit);
         }
+        // A name is one session's at a time.
+        self.session = None;
         let session = tokio::select! {
-            session = self.runtime.session() => session,
+            session = self.home.lease() => session,
             signal = self.signals.next() => return Flow::Leave(Exit::Signal(signal)),
         };
         match session {
-            Ok(session) => {
-                self.session = session;
+            Ok((session, Some(restored))) => {
+                self.session = Some(session);
+                self.tell(&restored).await;
+                Flow::Go
+            }
+            Ok((session, None)) => {
+                self.session = Some(session);
                 self.tell("a new session begins; the names of the old one are gone").await;
                 self.start_up().await
             }
             Err(error) => {
-                self.tell(&format!("no new session could be had: {error}")).await;
+                self.tell(&format!("no new session could be had: {error:#}")).await;
                 Flow::Leave(Exit::Lost)
             }
         }
@@ -336,6 +361,14 @@ impl Repl {
             }
             Reader::Terminal(_) | Reader::Pipe(_) => self.screen.write(to, data).await,
         }
+    }
+}
+
+/// What happens in the session while nothing runs.
+async fn next_event(session: &mut Option<Session>) -> Option<SessionEvent> {
+    match session {
+        Some(session) => session.next_event().await,
+        None => None,
     }
 }
 

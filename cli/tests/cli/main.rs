@@ -8,5 +8,6 @@ mod program;
 mod repl;
 mod replay;
 mod run;
+mod sessions;
 mod stop;
 mod top;

@@ -1,0 +1,142 @@
+//! Where the session of a conversation comes from: a new one, or the one of a name with the state that it had.
+
+use std::{fs, io, num::NonZeroU32, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use ostler::{Restored, Runtime, RuntimeBuilder, Session, StateError, StoreError, Stream};
+use tokio::time::Instant;
+
+use crate::{
+    args::{SessionsArgs, StateArgs},
+    exit::{Exit, Fatal},
+    output::Console,
+    repl::editor::state_folder,
+};
+
+/// Statements after which the state of a named session is saved.
+const SAVE_EVERY: NonZeroU32 = NonZeroU32::MIN;
+/// How long a session that has died may hold on to its name.
+const LETTING_GO: Duration = Duration::from_secs(2);
+/// Names that are told one by one.
+const NAMES_TOLD: usize = 8;
+
+/// The folder with a folder for each named session: so that several programs may have one each, at the same time.
+fn states(args: &StateArgs) -> anyhow::Result<PathBuf> {
+    let folder = args.state_dir.clone().or_else(|| Some(state_folder()?.join("sessions")));
+    folder.context("there is no HOME to keep the states of sessions in; name a folder with --state-dir")
+}
+
+/// Lists the sessions whose state is kept.
+pub(crate) async fn list(args: SessionsArgs, console: Console) -> Result<Exit, Fatal> {
+    let folder = states(&args.state).map_err(Fatal::usage)?;
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Exit::Completed),
+        Err(error) => return Err(Fatal::usage(anyhow!("cannot list `{}`: {error}", folder.display()))),
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| folder.join(name).join(name).is_dir())
+        .collect();
+    names.sort_unstable();
+    console.write(Stream::Stdout, names.into_iter().map(|name| name + "\n").collect::<String>()).await;
+    console.flush().await;
+    Ok(Exit::Completed)
+}
+
+/// A name becomes a folder, here and in the library.
+fn is_plain(name: &str) -> bool {
+    let plain =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_.".contains(letter);
+    !name.starts_with('.') && !name.is_empty() && name.chars().all(plain)
+}
+
+/// Where sessions come from.
+#[derive(Debug)]
+pub(crate) struct Home {
+    runtime: Runtime,
+    name: Option<String>,
+}
+
+impl Home {
+    /// What a pool needs to have sessions of a name.
+    pub(crate) fn prepare(
+        builder: RuntimeBuilder,
+        name: Option<&str>,
+        args: &StateArgs,
+    ) -> anyhow::Result<RuntimeBuilder> {
+        match name {
+            None if args.state_dir.is_some() => Err(anyhow!("--state-dir is for a --session with a name")),
+            None => Ok(builder),
+            Some(name) if !is_plain(name) => Err(anyhow!(
+                "`{name}` cannot be the name of a session: use small letters, digits, `-`, `_` and `.`, and no `.` first"
+            )),
+            Some(name) => Ok(builder.state_dir(states(args)?.join(name)).save_every(SAVE_EVERY)),
+        }
+    }
+
+    pub(crate) fn new(runtime: Runtime, name: Option<String>) -> Self {
+        Self { runtime, name }
+    }
+
+    /// Ends the pool at once.
+    pub(crate) async fn shutdown(&self) {
+        self.runtime.shutdown(Duration::ZERO).await;
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// A session, and what came back into it, in words.
+    pub(crate) async fn lease(&self) -> anyhow::Result<(Session, Option<String>)> {
+        match &self.name {
+            None => Ok((self.runtime.session().await?, None)),
+            Some(name) => {
+                let begun = Instant::now();
+                let (session, restored) = loop {
+                    match self.runtime.session_named(name).await {
+                        // The one before it has died, and lets go of it any moment.
+                        Err(StateError::Store(StoreError::NameInUse { .. }))
+                            if begun.elapsed() < LETTING_GO =>
+                        {
+                            tokio::time::sleep(LETTING_GO / 40).await;
+                        }
+                        leased => break leased?,
+                    }
+                };
+                Ok((session, restored.map(|restored| told(name, &restored))))
+            }
+        }
+    }
+}
+
+fn told(name: &str, restored: &Restored) -> String {
+    let mut text = format!("session `{name}` is back: {}", some(&restored.names));
+    for lost in &restored.lost {
+        text.push_str(&format!("\n    lost `{}`: {}", lost.name, lost.reason));
+    }
+    text
+}
+
+fn some(names: &[String]) -> String {
+    match names {
+        [] => "no names".into(),
+        names if names.len() <= NAMES_TOLD => names.join(", "),
+        names => format!("{} and {} more", names[..NAMES_TOLD].join(", "), names.len() - NAMES_TOLD),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_names_are_counted() {
+        let names: Vec<String> = (0..10).map(|number| format!("n{number}")).collect();
+        assert_eq!(some(&names), "n0, n1, n2, n3, n4, n5, n6, n7 and 2 more");
+        assert_eq!(some(&names[..2]), "n0, n1");
+        assert_eq!(some(&[]), "no names");
+    }
+}
