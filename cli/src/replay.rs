@@ -117,19 +117,21 @@ impl<'a> Plan<'a> {
     fn of(recording: &'a Recording) -> Self {
         let mut plan = Self { executes: Vec::new(), inputs: BTreeMap::new(), endings: BTreeMap::new() };
         for entry in &recording.entries {
-            match &entry.what {
-                Passed::ToWorker(message) => match &**message {
-                    ToWorker::Execute(execute) => plan.executes.push(execute),
-                    ToWorker::InputResponse(answer) => {
-                        plan.inputs.entry(answer.id).or_default().push_back(answer.value.clone());
-                    }
-                    _ => {}
-                },
-                Passed::FromWorker(message) => plan.endings.extend(ending(message)),
-                _ => {}
+            if let Passed::ToWorker(message) = &entry.what {
+                plan.asked(message);
+            } else if let Passed::FromWorker(message) = &entry.what {
+                plan.endings.extend(ending(message));
             }
         }
         plan
+    }
+
+    fn asked(&mut self, message: &'a ToWorker) {
+        if let ToWorker::Execute(execute) = message {
+            self.executes.push(execute);
+        } else if let ToWorker::InputResponse(answer) = message {
+            self.inputs.entry(answer.id).or_default().push_back(answer.value.clone());
+        }
     }
 }
 
