@@ -249,10 +249,14 @@ a_set = {Key(2)}
             self.assertIn("its source is gone", answer["failed"][0]["reason"])
 
     def test_texts_of_two_lives_have_different_names(self):
-        parts, _ = carry("def f(): raise ValueError('old text')")
+        with Host(init={}) as host:
+            for code in "a = 1", "b = 2", "c = 3", "def f(): raise ValueError('old text')":
+                self.holds(host, code)
+            parts, _ = save(host)
         with Host(init={}) as host:
             restore(host, parts)
-            self.holds(host, "y = 2")
+            for number in range(6):
+                self.holds(host, f"def g(): return {number}")
             text = host.run("f()").frame["exception"]["text"]
             self.assertIn("raise ValueError('old text')", text)
 
