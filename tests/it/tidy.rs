@@ -89,7 +89,7 @@ fn allowed(file: &str) -> Option<Vec<&'static str>> {
     match file.split('/').nth(1)? {
         "protocol" => Some(vec!["protocol"]),
         "machine" => with(&["machine"]),
-        "worker" => with(&["worker", "log"]),
+        "worker" => with(&["worker", "recording", "log"]),
         "store" => with(&["store", "checkpoint", "log"]),
         "actor" => with(&["actor", "machine", "worker", "session", "runtime", "log"]),
         "config.rs" | "error.rs" | "outcome.rs" | "request.rs" | "status.rs" => with(&[]),
