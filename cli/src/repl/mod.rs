@@ -6,6 +6,7 @@ mod editor;
 pub(crate) mod home;
 mod screen;
 mod session;
+mod waits;
 
 use std::{io::IsTerminal as _, path::Path};
 

@@ -11,7 +11,13 @@ use tokio::time::Instant;
 
 use crate::{
     exit::Exit,
-    repl::{Reader, editor::Typed, home::Home, screen::Screen},
+    repl::{
+        Reader,
+        editor::Typed,
+        home::Home,
+        screen::Screen,
+        waits::{next_event, passed, told_to_end},
+    },
     signals::Signals,
     words,
 };
@@ -364,22 +370,6 @@ impl Repl {
     }
 }
 
-/// What happens in the session while nothing runs.
-async fn next_event(session: &mut Option<Session>) -> Option<SessionEvent> {
-    match session {
-        Some(session) => session.next_event().await,
-        None => None,
-    }
-}
-
-/// Resolves at this time; never, while there is none.
-async fn passed(limit: Option<Instant>) {
-    match limit {
-        Some(limit) => tokio::time::sleep_until(limit).await,
-        None => future::pending().await,
-    }
-}
-
 /// The answer to an open question; never, while none is open.
 async fn typed(asked: &mut Option<(InputRequest, Answer)>) -> Typed {
     match asked {
@@ -393,15 +383,5 @@ fn reply(execution: &Execution, input: &InputRequest, typed: Typed) {
         Typed::Text(line) => execution.input(input.request, line),
         Typed::Interrupted => execution.interrupt(),
         Typed::End | Typed::Broken(_) => execution.end_of_input(input.request),
-    }
-}
-
-/// A signal that ends the program; Ctrl-C at the prompt is the editor's.
-async fn told_to_end(signals: &mut Signals) -> Exit {
-    loop {
-        match signals.next().await {
-            Signals::INTERRUPT => {}
-            signal => return Exit::Signal(signal),
-        }
     }
 }
