@@ -33,7 +33,9 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 
 /// The part of a file before its unit tests, without comments.
 fn code(text: &str) -> String {
-    let body = text.split("#[cfg(test)]").next().unwrap_or(text);
+    // A module of its own file (`mod tests;`) ends nothing.
+    let inline = text.find("\nmod tests {").and_then(|at| text[..at].rfind("#[cfg(test)]"));
+    let body = &text[..inline.unwrap_or(text.len())];
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     body.lines().filter(is_code).collect::<Vec<_>>().join("\n")
 }
