@@ -15,6 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{environment::TAG, process::Stray, scratch::Scratch, shortage, unsettled::Pending};
 
+/// Scans in a row that must find nothing. A process that forks behind the scan and ends before it is reached is in neither
+/// of its places; its child is in the next scan.
+const EMPTY_SCANS: u32 = 2;
 /// Scans for one batch of dead workers. A process may fork while it is being looked for.
 const SCANS_MAX: u32 = 8;
 /// How long killed processes may take to be gone before the next scan.
@@ -53,15 +56,20 @@ pub(super) fn run(estates: &mpsc::Receiver<(Estate, Pending)>) {
 /// Kills every process that has one of `tags` in its environment.
 fn kill_tagged(tags: &[&[u8]]) {
     let mut scan = Scan { tags, environ: Vec::new() };
+    let mut empty = 0;
     for _ in 0..SCANS_MAX {
         let killed = shortage::outlast(|| scan.kill()).unwrap_or_else(|error| {
             crate::log::warn!(%error, "no /proc to sweep: processes of dead workers may be left");
             Vec::new()
         });
-        if killed.is_empty() {
+        if !killed.is_empty() {
+            wait(&killed);
+            empty = 0;
+        } else if empty + 1 == EMPTY_SCANS {
             return;
+        } else {
+            empty += 1;
         }
-        wait(&killed);
     }
     crate::log::warn!(scans = SCANS_MAX, "processes of dead workers are still being found");
 }
