@@ -69,6 +69,11 @@ pub struct PoolConfig {
     /// Resident memory of a worker, in bytes, beyond which it is [killed](crate::DeathCause::MemoryLimit), before the
     /// kernel chooses somebody. Default: `None`.
     pub hard_memory: Option<u64>,
+    /// The folder in which the states of [named sessions](crate::Runtime::session_named) are kept, this host's alone
+    /// while it runs. Default: `None`, there are no named sessions.
+    pub state_dir: Option<PathBuf>,
+    /// Executions of a named session behind which its state is saved. Default: `None`, only when it is asked for.
+    pub save_every: Option<u32>,
     /// A folder for recordings: everything that passes between a session and its worker goes into a file there, one for
     /// each worker, which [`Recording`](crate::Recording) reads. The folder is made if it is not there, for this user
     /// alone; nothing is ever removed from it. It holds whatever the code is given and prints, secrets too. Default:
@@ -107,6 +112,8 @@ impl Default for PoolConfig {
             idle_timeout: Some(Duration::from_secs(300)),
             max_starting: processors.max(2),
             start_rate: 100,
+            state_dir: None,
+            save_every: None,
             record: None,
             soft_memory: None,
             hard_memory: None,
@@ -143,6 +150,12 @@ impl PoolConfig {
             && soft > hard
         {
             return refuse("soft_memory", format!("it is {soft}, more than `hard_memory`, {hard}"));
+        }
+        if self.save_every == Some(0) {
+            return refuse(
+                "save_every",
+                "it is 0, and there is nothing to save behind no execution; give at least 1".into(),
+            );
         }
         if self.recycle.max_executions == Some(0) {
             return refuse(

@@ -29,21 +29,11 @@ pub struct RuntimeBuilder {
     spawner: Option<Arc<dyn Spawner>>,
     supervisor: Option<ActorCell>,
     seed: Option<u64>,
-    state_dir: Option<PathBuf>,
-    save_every: Option<u32>,
 }
 
 impl RuntimeBuilder {
     pub(super) fn new(spec: WorkerSpec) -> Self {
-        Self {
-            spec,
-            config: PoolConfig::default(),
-            spawner: None,
-            supervisor: None,
-            seed: None,
-            state_dir: None,
-            save_every: None,
-        }
+        Self { spec, config: PoolConfig::default(), spawner: None, supervisor: None, seed: None }
     }
 
     /// Takes all settings at once.
@@ -245,14 +235,14 @@ impl RuntimeBuilder {
     /// Where the states of [named sessions](Runtime::session_named) are kept. Made if it is not there, readable by this
     /// user only, and this runtime's alone until its last handle is gone. Default: none.
     pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.state_dir = Some(folder.into());
+        self.config.state_dir = Some(folder.into());
         self
     }
 
     /// Has a named session saved behind each so many of its executions, without anybody who waits for it; see
     /// [`Session::last_save`](crate::Session::last_save). Default: only when it is asked for.
     pub fn save_every(mut self, executions: NonZeroU32) -> Self {
-        self.save_every = Some(executions.get());
+        self.config.save_every = Some(executions.get());
         self
     }
 
@@ -265,8 +255,8 @@ impl RuntimeBuilder {
         self.config.validate()?;
         self.spec.validate()?;
         let warmup = self.warmup_frame()?;
-        let Self { spec, config, spawner, supervisor, seed, state_dir, save_every } = self;
-        let keeping = keeping(state_dir, save_every).await?;
+        let Self { spec, config, spawner, supervisor, seed } = self;
+        let keeping = keeping(config.state_dir.clone(), config.save_every).await?;
         let codec = spec.codec;
         let spawner = match spawner {
             Some(spawner) => spawner,

@@ -217,6 +217,18 @@ pub(super) static KEYS: &[Key] = &[
         "Resident memory of a worker beyond which what it runs is stopped."
     ),
     key!(
+        "pool.state_dir",
+        Text,
+        pool.state_dir,
+        "The folder in which the states of named sessions are kept. Empty: none."
+    ),
+    key!(
+        "pool.save_every",
+        Count,
+        pool.save_every,
+        "Executions of a named session behind which its state is saved."
+    ),
+    key!(
         "pool.record",
         Text,
         pool.record,

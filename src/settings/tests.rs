@@ -52,6 +52,8 @@ fn every_field_has_a_key_and_every_key_a_field() {
         idle_timeout,
         max_starting,
         start_rate,
+        state_dir,
+        save_every,
         record,
         soft_memory,
         hard_memory,
