@@ -98,7 +98,8 @@ pub(crate) fn start(arguments: Arguments) -> (Sender<ExecutionMsg>, AbortHandle)
     let state = State {
         id,
         label,
-        deadline: deadline.map(|after| (after, Instant::now() + after)),
+        // One beyond all that a clock can count is none.
+        deadline: deadline.and_then(|after| Some((after, Instant::now().checked_add(after)?))),
         max_output: limits.output,
         printed: 0,
         machine: Machine::new(may_requeue, limits.result),

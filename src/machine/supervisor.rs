@@ -10,7 +10,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -62,6 +62,14 @@ pub(crate) struct Pool {
     spawned: u64,
     crashed: u64,
     recycled: u64,
+}
+
+/// Longer than any pool lives.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+
+/// So long after `now`; what no clock can count is for ever.
+fn later(now: Instant, after: Duration) -> Instant {
+    now.checked_add(after).unwrap_or(now + FOR_EVER)
 }
 
 /// A lease that was granted.

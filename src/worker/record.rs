@@ -77,7 +77,11 @@ impl Spawner for Recorder {
         Box::pin(async move {
             let worker = started.await?;
             let tape = Tape { desk, path: Arc::from(path), since: Instant::now(), missing: Arc::default() };
-            tape.put(header(worker.codec, &tag));
+            if !tape.put(header(worker.codec, &tag)) {
+                // Without its beginning nobody could read the rest.
+                log::warn!(file = %tape.path.display(), error = "too much waits for the disk", "recording not written");
+                return Ok(worker);
+            }
             Ok(listen(worker, &tape))
         })
     }

@@ -253,3 +253,16 @@ fn every_async_function_has_its_row() {
         }
     }
 }
+
+/// The longest time there is means for ever, and ends nobody.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_beyond_all_time_is_none() {
+    guarded(async {
+        let pool = Pool::start_with(polite(), |it| it.deadline(Duration::MAX)).await;
+        assert!(pool.runtime.run("x").await.unwrap().outcome.is_completed());
+        let request = Request::python("sleep 1000").deadline(Duration::MAX);
+        assert!(pool.runtime.run(request).await.unwrap().outcome.is_completed());
+        pool.close().await;
+    })
+    .await;
+}

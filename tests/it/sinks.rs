@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What a host does with each event.
-struct Sink<F>(F);
+pub(crate) struct Sink<F>(pub(crate) F);
 
 impl<F: Fn() + Send + Sync + 'static> Subscriber for Sink<F> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {

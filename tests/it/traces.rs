@@ -19,6 +19,7 @@ use tracing::{
 };
 
 use crate::{
+    sinks::Sink,
     support::{Pool, guarded},
     workers::{first_does, polite, silent},
 };
@@ -55,26 +56,7 @@ impl Log {
 /// there were not always somebody who is interested.
 pub(crate) fn be_interested() {
     static ALWAYS: Once = Once::new();
-    ALWAYS.call_once(|| drop(tracing::subscriber::set_global_default(Interested)));
-}
-
-/// Wants to hear everything, and forgets it.
-struct Interested;
-
-impl Subscriber for Interested {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("ostler")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, _: &Event<'_>) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
+    ALWAYS.call_once(|| drop(tracing::subscriber::set_global_default(Sink(|| {}))));
 }
 
 impl Subscriber for Log {

@@ -6,7 +6,7 @@ use crate::{
     machine::{
         restart::{Verdict, Victim},
         slot::Place,
-        supervisor::{Effect, Life, Pool},
+        supervisor::{Effect, Life, Pool, later},
     },
     outcome::DeathCause,
 };
@@ -76,7 +76,7 @@ impl Pool {
         let victim = Victim { birth: worker.birth, births: self.spawned, lived };
         match self.restarts.died(&victim, now, jitter) {
             Verdict::Wait(wait) if wait.is_zero() => {}
-            Verdict::Wait(wait) => self.slots[slot].place = Place::BackingOff { until: now + wait },
+            Verdict::Wait(wait) => self.slots[slot].place = Place::BackingOff { until: later(now, wait) },
             Verdict::GiveUp => self.fail(why, now, effects),
         }
     }
@@ -84,7 +84,7 @@ impl Pool {
     fn fail(&mut self, why: String, now: Instant, effects: &mut Vec<Effect>) {
         let begun = matches!(self.life, Life::Beginning | Life::Serving);
         if begun || matches!(self.life, Life::HalfOpen { .. }) {
-            let probe_at = now + self.config.restart.probe_after;
+            let probe_at = later(now, self.config.restart.probe_after);
             self.life = Life::Failed { why: why.clone(), probe_at };
         }
         if begun {

@@ -5,16 +5,13 @@ use std::time::{Duration, Instant};
 use crate::{
     machine::{
         slot::Place,
-        supervisor::{Effect, Held, LeaseId, Life, Pool},
+        supervisor::{Effect, Held, LeaseId, Life, Pool, later},
     },
     outcome::{DeathCause, LostCause},
 };
 
 /// For a killed worker to be reaped, before the pool ends without it.
 const LAST_WAIT: Duration = Duration::from_millis(900);
-
-/// More than any clock can count further.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
 impl Pool {
     pub(super) fn stopping(&self) -> bool {
@@ -23,7 +20,7 @@ impl Pool {
 
     /// May be called again: a shorter grace then counts.
     pub(super) fn shutdown(&mut self, grace: Duration, now: Instant, effects: &mut Vec<Effect>) {
-        let ends = now.checked_add(grace).unwrap_or(now + FOR_EVER);
+        let ends = later(now, grace);
         match &mut self.life {
             Life::Stopped | Life::Stopping { killed: true, .. } => return,
             Life::Stopping { until, .. } if *until <= ends => return,

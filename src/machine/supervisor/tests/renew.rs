@@ -208,6 +208,18 @@ fn a_new_spec_that_does_not_live_leaves_the_old_workers_serving() {
     assert!(bench.effects.contains(&Effect::Accept(id(1))));
 }
 
+/// The longest time there is means never.
+#[test]
+fn a_failed_pool_that_never_tries_again_stays_failed() {
+    let mut config = config(1);
+    config.restart.intensity = 0;
+    config.restart.probe_after = Duration::MAX;
+    let mut bench = idle(config);
+    bench.step(dead(0, 1));
+    assert_eq!(bench.moves(), ["failed"]);
+    assert_eq!(bench.passes(3_600 * SECOND), [""; 0]);
+}
+
 #[test]
 fn a_failed_pool_tries_one_worker_after_a_while_or_when_it_is_told_to() {
     for told in ["by nobody", "by a reset", "by a reload"] {
