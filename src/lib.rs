@@ -78,6 +78,8 @@
 pub mod actor;
 mod checkpoint;
 pub mod config;
+#[cfg(feature = "conform")]
+pub mod conform;
 mod error;
 mod execution;
 mod log;
