@@ -69,6 +69,8 @@ pub struct PoolStatus {
     pub deaths: BTreeMap<&'static str, u64>,
     /// Workers that were replaced while they lived: worn, of an older spec, or not needed.
     pub recycled: u64,
+    /// Leased sessions whose worker died and whose state was brought back in another one.
+    pub restored: u64,
     /// Why the last worker that was started never became ready, until one does.
     pub trouble: Option<String>,
     /// Why the pool starts no more workers, if it gave up.

@@ -19,6 +19,7 @@ mod metrics;
 mod operations;
 mod races;
 mod restarts;
+mod restores;
 mod shutdown;
 mod simulation;
 mod sinks;

@@ -28,6 +28,7 @@ impl Pool {
             spawned: self.spawned,
             crashed: self.crashed,
             recycled: self.recycled,
+            restored: self.restored,
             trouble: self.trouble.clone(),
             failed: match &self.life {
                 Life::Failed { why, .. } | Life::HalfOpen { why } => Some(why.clone()),
