@@ -71,6 +71,10 @@ pub struct PoolStatus {
     pub recycled: u64,
     /// Leased sessions whose worker died and whose state was brought back in another one.
     pub restored: u64,
+    /// States of sessions that were saved without being asked for.
+    pub saved: u64,
+    /// States of sessions that should have been saved so, and were not.
+    pub not_saved: u64,
     /// Why the last worker that was started never became ready, until one does.
     pub trouble: Option<String>,
     /// Why the pool starts no more workers, if it gave up.

@@ -66,6 +66,8 @@ pub(crate) struct Pool {
     crashed: u64,
     recycled: u64,
     restored: u64,
+    saved: u64,
+    not_saved: u64,
 }
 
 /// Longer than any pool lives.
@@ -161,6 +163,8 @@ impl Pool {
             crashed: 0,
             recycled: 0,
             restored: 0,
+            saved: 0,
+            not_saved: 0,
         }
     }
 

@@ -20,6 +20,7 @@ mod operations;
 mod races;
 mod restarts;
 mod restores;
+mod saves;
 mod shutdown;
 mod simulation;
 mod sinks;

@@ -179,7 +179,7 @@ async fn saving_ends_at_its_limit() {
     .await;
 }
 
-fn part(question: &protocol::Checkpoint, number: u64, last: bool) -> FromWorker {
+pub(crate) fn part(question: &protocol::Checkpoint, number: u64, last: bool) -> FromWorker {
     let mut part = CheckpointData::new(question.id, number, last);
     part.data = Bytes::from_static(b"part");
     FromWorker::CheckpointData(Box::new(part))

@@ -156,6 +156,10 @@ impl Pool {
         if !chore {
             return;
         }
+        match covers {
+            Some(_) => self.saved += 1,
+            None => self.not_saved += 1,
+        }
         held.saves.under_way = UnderWay::No;
         held.saves.in_vain = covers.is_none() && held.saves.ending.is_some();
         let ending = held.saves.ending.take();
