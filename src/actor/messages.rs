@@ -33,7 +33,7 @@ use crate::{
     protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
     request::{Affinity, Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
-    worker::{Sighting, Worker},
+    worker::{Order, Sighting, Worker},
 };
 
 /// Told to the supervisor.
@@ -43,6 +43,8 @@ pub(crate) enum SupervisorMsg {
     Submit(Box<Submission>),
     /// Runtime: a session of my own, please.
     Lease(Box<LeaseRequest>),
+    /// Session handle: a copy of my session, please.
+    Fork(Box<ForkRequest>),
     /// Session handle: I am done with it.
     Release(LeaseId),
     /// Runtime: stop this execution. Answers whether there is one.
@@ -134,6 +136,15 @@ pub(crate) struct LeaseRequest {
     pub(crate) lease: LeaseId,
     pub(crate) events: Feed,
     pub(crate) granted: oneshot::Sender<Result<Granted, SubmitError>>,
+}
+
+/// The holder of a lease that wants a copy of its session.
+#[derive(Debug)]
+pub(crate) struct ForkRequest {
+    pub(crate) of: LeaseId,
+    pub(crate) request: LeaseRequest,
+    /// What the worker is to be told, once there is a slot for the copy.
+    pub(crate) order: oneshot::Sender<Order>,
 }
 
 /// A session, handed to a caller.

@@ -27,7 +27,7 @@ use crate::{
     outcome::{Generation, LostCause},
     protocol::ExecutionId,
     session::SessionEvent,
-    worker::Spawner,
+    worker::{Order, Spawner},
 };
 
 mod hand;
@@ -66,6 +66,8 @@ pub(crate) struct State {
     sessions: HashMap<usize, Live>,
     tickets: HashMap<ExecutionId, Ticket>,
     leases: HashMap<LeaseId, LeaseRequest>,
+    /// Who waits to hear what the worker is to be told that forks itself.
+    forks: HashMap<LeaseId, oneshot::Sender<Order>>,
     lease_events: HashMap<LeaseId, Feed>,
     timers: Timers<Wait>,
     deaths: BTreeMap<&'static str, u64>,
@@ -140,6 +142,7 @@ impl Actor for Supervisor {
             sessions: HashMap::new(),
             tickets: HashMap::new(),
             leases: HashMap::new(),
+            forks: HashMap::new(),
             lease_events: HashMap::new(),
             timers: Timers::new(),
             deaths: BTreeMap::new(),
@@ -168,8 +171,10 @@ impl Actor for Supervisor {
                 state.leases.insert(lease, *request);
                 state.step(&myself, Input::Lease(lease)).await;
             }
+            SupervisorMsg::Fork(fork) => state.fork(&myself, *fork).await,
             SupervisorMsg::Release(lease) => {
                 state.leases.remove(&lease);
+                state.forks.remove(&lease);
                 state.lease_events.remove(&lease);
                 state.step(&myself, Input::Release(lease)).await;
             }
@@ -296,6 +301,7 @@ impl State {
     fn perform(&mut self, myself: &ActorRef<SupervisorMsg>, effect: Effect) {
         match effect {
             Effect::Start { slot, generation } => self.start(myself, slot, generation),
+            Effect::Branch { slot, generation, lease } => self.branch(myself, slot, generation, lease),
             Effect::Assign { slot, execution } => self.assign(slot, execution),
             Effect::Withdrawn(id) => self.dismiss(id, ExecutionMsg::Withdrawn),
             Effect::AlreadyAssigned { slot, execution } => {
@@ -309,6 +315,7 @@ impl State {
             Effect::Cancel { slot, execution } => self.tell(slot, SessionMsg::Cancel(execution)),
             Effect::Grant { lease, slot } => self.grant(myself, lease, slot),
             Effect::Deny(lease, error) => {
+                self.forks.remove(&lease);
                 if let Some(request) = self.leases.remove(&lease) {
                     let _ = request.granted.send(Err(error));
                 }

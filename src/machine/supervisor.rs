@@ -27,6 +27,7 @@ use crate::{
 
 mod admit;
 mod death;
+mod fork;
 mod io;
 mod lease;
 mod look;
@@ -46,6 +47,8 @@ pub(crate) struct Pool {
     slots: Vec<Slot>,
     line: Line,
     leases: HashMap<LeaseId, Lease>,
+    /// Copies of sessions that have no slot yet.
+    forks: VecDeque<LeaseId>,
     placed: HashMap<ExecutionId, usize>,
     pace: Pace,
     restarts: Restarts,
@@ -123,6 +126,7 @@ impl Pool {
             slots,
             line,
             leases: HashMap::new(),
+            forks: VecDeque::new(),
             placed: HashMap::new(),
             pace: Pace::default(),
             restarts,
@@ -155,6 +159,7 @@ impl Pool {
             Input::Requeue(execution) => self.requeue(execution, effects),
             Input::Forget(execution) => self.forget(execution, effects),
             Input::Lease(lease) => self.lease(lease, now, effects),
+            Input::Fork { of, lease } => self.fork(of, lease, effects),
             Input::Release(lease) => self.release(lease, effects),
             Input::LeaseExpired(lease) => self.lease_expired(lease, effects),
             Input::NotSpawned { slot, generation, why } => {
@@ -186,6 +191,7 @@ impl Pool {
         }
         self.renew(now, effects);
         self.serve(now, effects);
+        self.branch(now, jitter, effects);
         self.replenish(now, jitter, effects);
         self.finish(effects);
         self.set_alarm(now, effects);
@@ -196,8 +202,11 @@ impl Pool {
     }
 
     fn ready(&mut self, slot: usize, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
-        if !self.is_current(slot, generation) || !matches!(self.slots[slot].place, Place::Starting) {
-            return;
+        match self.slots.get(slot).map(|slot| &slot.place) {
+            _ if !self.is_current(slot, generation) => return,
+            Some(Place::Starting) => {}
+            Some(Place::Branching { lease }) => return self.branched(slot, *lease, now, effects),
+            Some(_) | None => return,
         }
         self.slots[slot].place = Place::Idle { since: now };
         self.trouble = None;
@@ -248,6 +257,7 @@ impl Pool {
             }
             Place::Empty
             | Place::Starting
+            | Place::Branching { .. }
             | Place::Idle { .. }
             | Place::Retiring
             | Place::Doomed { .. }

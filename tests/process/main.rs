@@ -7,6 +7,7 @@
 mod cancel;
 mod deaths;
 mod explain;
+mod fork;
 mod python;
 mod scarce;
 mod upkeep;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     actor::{
         execution,
-        messages::{Accepted, Job, Submission, SupervisorMsg},
+        messages::{Accepted, ForkRequest, Job, Submission, SupervisorMsg},
         supervisor::{State, Ticket},
     },
     machine::supervisor::{Effect, Input, Want},
@@ -52,6 +52,14 @@ impl State {
         let ticket = Ticket { job, execution: execution.clone(), accepted: Instant::now(), waits: true };
         self.tickets.insert(ticket.job.id, ticket);
         let _ = accepted.send(Ok(Accepted { execution, task }));
+    }
+
+    pub(super) async fn fork(&mut self, myself: &ActorRef<SupervisorMsg>, fork: ForkRequest) {
+        let ForkRequest { of, request, order } = fork;
+        let lease = request.lease;
+        self.leases.insert(lease, request);
+        self.forks.insert(lease, order);
+        self.step(myself, Input::Fork { of, lease }).await;
     }
 
     pub(super) fn forget(&mut self, id: ExecutionId) {

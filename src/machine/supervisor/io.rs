@@ -35,6 +35,8 @@ pub(crate) enum Input {
     Forget(ExecutionId),
     /// A caller wants a session of its own.
     Lease(LeaseId),
+    /// The holder of a lease wants a copy of its session, as another lease.
+    Fork { of: LeaseId, lease: LeaseId },
     /// A lease is over, or the one who waited for it left.
     Release(LeaseId),
     /// A leased session ran nothing for as long as it may.
@@ -70,6 +72,12 @@ pub(crate) enum Effect {
     Start {
         slot: usize,
         generation: Generation,
+    },
+    /// Await a copy of another session in this slot, for this lease.
+    Branch {
+        slot: usize,
+        generation: Generation,
+        lease: LeaseId,
     },
     /// Give this execution to the session in this slot.
     Assign {

@@ -110,7 +110,7 @@ impl Pool {
     }
 
     pub(super) fn release(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
-        if self.line.remove(Waiter::Lease(lease)) {
+        if self.line.remove(Waiter::Lease(lease)) || self.forget_fork(lease, effects) {
             return;
         }
         match self.leases.get_mut(&lease).map(|held| &mut held.place) {

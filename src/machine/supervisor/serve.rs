@@ -99,6 +99,13 @@ impl Pool {
         let limit = self.config.max_sessions + leaving.min(self.config.surge);
         let empty = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty));
         let Some(slot) = empty.filter(|_| alive < limit && self.throttle.pass(now)) else { return false };
+        let generation = self.occupy(slot, Place::Starting, now, jitter);
+        effects.push(Effect::Start { slot, generation });
+        true
+    }
+
+    /// Puts a worker that is to come into this slot.
+    pub(super) fn occupy(&mut self, slot: usize, place: Place, now: Instant, jitter: f64) -> Generation {
         let generation = Generation(self.slots[slot].generation.0 + 1);
         self.spawned += 1;
         // One draw serves all that start now: their births spread it (by the golden ratio, which spreads best).
@@ -106,8 +113,7 @@ impl Pool {
         let (birth, edition) = (self.spawned, self.edition);
         let worker = Record { since: now, birth, edition, served: 0, chance, heavy: false, affinity: None };
         let last_death = self.slots[slot].last_death.take();
-        self.slots[slot] = Slot { generation, place: Place::Starting, worker, last_death };
-        effects.push(Effect::Start { slot, generation });
-        true
+        self.slots[slot] = Slot { generation, place, worker, last_death };
+        generation
     }
 }

@@ -1,6 +1,7 @@
 //! Stories of a pool: callers, workers and time do what they do, some of it late; after each beat the promises hold.
 
 mod beat;
+mod forks;
 mod promises;
 
 use std::{
@@ -20,6 +21,8 @@ use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Does {
     Starts,
+    /// A copy is awaited, for this lease.
+    Branches(LeaseId),
     Idles,
     Runs(ExecutionId),
     IsLeased(LeaseId, Option<ExecutionId>),
@@ -106,6 +109,7 @@ impl Story {
                 self.leases.insert(lease, Holds::Waits);
                 self.play(Input::Lease(lease))
             }
+            Beat::Fork(number) => self.fork(number),
             Beat::Release(number) => match pick(number, self.leases.keys().copied()) {
                 Some(lease) => {
                     self.leases.remove(&lease);
@@ -128,14 +132,14 @@ impl Story {
     fn worker_beat(&mut self, beat: Beat) -> TestCaseResult {
         match beat {
             Beat::Ready(number) => {
-                let Some((slot, generation, _)) = self.worker(number, |does| *does == Does::Starts) else {
+                let Some((slot, generation, _)) = self.worker(number, Does::is_coming) else {
                     return Ok(());
                 };
                 self.workers.insert(slot, (generation, Does::Idles));
                 self.play(Input::Ready { slot, generation })
             }
             Beat::NotSpawned(number) => {
-                let Some((slot, generation, _)) = self.worker(number, |does| *does == Does::Starts) else {
+                let Some((slot, generation, _)) = self.worker(number, Does::is_coming) else {
                     return Ok(());
                 };
                 self.workers.remove(&slot);
@@ -207,7 +211,7 @@ impl Story {
                 self.fates.insert(id, Fate::Over);
                 None
             }
-            Does::Starts | Does::Idles | Does::IsLeased(_, None) | Does::Ends => None,
+            Does::Starts | Does::Branches(_) | Does::Idles | Does::IsLeased(_, None) | Does::Ends => None,
         }
     }
 
@@ -266,6 +270,7 @@ impl Story {
                 let before = self.workers.insert(*slot, (*generation, Does::Starts));
                 prop_assert_eq!(before, None, "a slot has one worker");
             }
+            Effect::Branch { slot, generation, lease } => self.branches(*slot, *generation, *lease)?,
             Effect::Assign { slot, execution } => self.assigned(*slot, *execution)?,
             Effect::Withdrawn(id) | Effect::Lose(id, _) => {
                 let before = self.fates.insert(*id, Fate::Over);
@@ -298,7 +303,7 @@ impl Story {
                     self.loses(does, true);
                 }
             }
-            Effect::Kill { .. } => prop_assert!(self.end.is_some(), "killed without a shutdown"),
+            Effect::Kill { slot, .. } => self.killed(*slot)?,
             Effect::Tick(wait) => self.tick = Some(self.bench.now + *wait),
             Effect::ArmShutdown(wait) => self.end = Some(self.bench.now + *wait),
             Effect::Stopped => self.stopped += 1,
