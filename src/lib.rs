@@ -91,6 +91,8 @@ mod recording;
 mod report;
 mod request;
 mod runtime;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod session;
 #[cfg(feature = "config-file")]
 mod settings;

@@ -143,7 +143,10 @@ fn read_map<M: Message>(payload: &Bytes) -> Result<M, DecodeError> {
             Err(fault) => fault,
         },
         Ok(None) => match check(payload) {
-            Ok(_id) => return Err(DecodeError::UnknownType { type_name: type_name.shortened() }),
+            Ok(id) => {
+                let id = id.and_then(|text| ExecutionId::from_decimal(text.0));
+                return Err(DecodeError::UnknownType { type_name: type_name.shortened(), id });
+            }
             Err(fault) => fault,
         },
         Err(fault) => fault,
