@@ -4,9 +4,11 @@ use std::{io, path::PathBuf, time::Duration};
 
 use crate::{outcome::Death, request::Tenant};
 
+mod call;
 mod state;
 mod store;
 
+pub use call::CallError;
 pub use state::{CheckpointError, StateError};
 pub use store::StoreError;
 
@@ -196,6 +198,12 @@ pub enum SubmitError {
         len: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The workers of this pool cannot carry it out.
+    #[error("the workers of this pool cannot carry the request out: {why}")]
+    Unfit {
+        /// Why, and what they can.
+        why: String,
     },
     /// The runtime is shutting down, or has.
     #[error("the runtime is shutting down; start a new one")]

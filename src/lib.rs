@@ -104,17 +104,18 @@ mod worker;
 pub use crate::settings::{Place, Settings, SettingsError, Source, WorkerSettings};
 pub use crate::{
     checkpoint::{Checkpoint, Restored},
-    config::{PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
+    config::{Dialect, JsonRpc, PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
     error::{
-        CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError, StoreError,
-        SubmitError,
+        CallError, CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError,
+        StoreError, SubmitError,
     },
     execution::{Canceller, Execution},
     outcome::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
-        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Rung, Stack, TimedOut, Usage,
+        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Question, Rung, Stack, TimedOut,
+        Usage,
     },
-    protocol::{Codec, Exception, ExecutionId, NameFailure, SkippedName, Stream, Value},
+    protocol::{Codec, Exception, ExecutionId, NameFailure, RpcError, SkippedName, Stream, Value},
     recording::{Entry, Passed, Recording, RecordingError},
     report::Report,
     request::{Affinity, Label, Request, Tenant},

@@ -2,15 +2,17 @@
 
 mod activity;
 mod lost;
+mod question;
 
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::protocol::{Exception, Mime, Stream, Value};
+use crate::protocol::{Exception, Mime, RpcError, Stream, Value};
 
 pub use activity::{Activity, Call, Child, Load, Stack};
 pub use lost::{Death, DeathCause, Exit, Lost, LostCause};
+pub use question::Question;
 
 /// Counts the workers that a slot has had: the first is 1. Every late fact carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +46,17 @@ pub enum Event {
     Display(Box<Display>),
     /// The code waits for a line of input; answer with `Execution::input`.
     Input(InputRequest),
+    /// A JSON-RPC server reported something: the progress of this execution, or what it tells its client while it has
+    /// no other request.
+    Notification {
+        /// What it is about.
+        method: String,
+        /// What it says.
+        params: Value,
+    },
+    /// A JSON-RPC server asks its client something; answer with `Execution::answer`. Only for requests that
+    /// [allow it](crate::Request::allow_input), and while the server has no other request.
+    Asked(Question),
     /// Output was discarded, because nobody took it in time after a cancel or a deadline.
     Dropped {
         /// How many bytes.
@@ -238,6 +251,8 @@ pub enum Failure {
         /// The bytes of the value, in all its formats.
         size: u64,
     },
+    /// The JSON-RPC server answered with an error.
+    Rpc(Box<RpcError>),
     /// The worker refused the request, or answered it with a message that breaks the protocol.
     Protocol {
         /// What was wrong, with expected and got.
@@ -273,6 +288,7 @@ impl fmt::Display for Failure {
                 f,
                 "the code ran to its end, but its value has {size} bytes, more than the limit of {limit}; give back less, or raise `max_result`"
             ),
+            Self::Rpc(error) => error.fmt(f),
             Self::Protocol { what } => write!(f, "the worker broke the protocol for this execution: {what}"),
         }
     }
@@ -287,6 +303,9 @@ pub enum Rung {
     Interrupt,
     /// The code swallowed the first interrupt and obeyed a forced one; `finally` blocks may have been cut short.
     Force,
+    /// The server was told, and did not answer within the grace. It goes on, because it answers others; what it may still
+    /// say of this request is dropped and counted.
+    Abandoned,
     /// The worker was killed at the end of the grace, and its state is gone.
     Kill,
 }
@@ -316,6 +335,7 @@ impl fmt::Display for Cancelled {
             Rung::Queued => "cancelled before it was given to a worker",
             Rung::Interrupt => "cancelled: the code stopped at an interrupt",
             Rung::Force => "cancelled: the code stopped at a forced interrupt",
+            Rung::Abandoned => "cancelled: the server was told, did not answer within the grace, and goes on",
             Rung::Kill => "cancelled: the code did not stop within the grace, so its worker was killed",
         })?;
         if let Some(reason) = &self.reason {

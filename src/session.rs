@@ -15,14 +15,14 @@ use crate::{
     execution::Execution,
     machine::supervisor::LeaseId,
     outcome::{Activity, Generation},
-    protocol::Stream,
+    protocol::{Stream, Value},
     report::Report,
     request::Request,
     runtime::named::Kept,
 };
 
 /// Something that happens in a leased session while no execution of its holder runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum SessionEvent {
     /// A thread or a background task printed.
@@ -31,6 +31,13 @@ pub enum SessionEvent {
         stream: Stream,
         /// What.
         data: Bytes,
+    },
+    /// A JSON-RPC server reported something.
+    Notification {
+        /// What it is about.
+        method: String,
+        /// What it says.
+        params: Value,
     },
     /// The session has ended; its state is gone. The last event.
     Ended {

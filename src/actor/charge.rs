@@ -14,7 +14,7 @@ use crate::{
         messages::{ExecutionMsg, Job, Progress, SessionNotice, SupervisorMsg},
         question::Question,
     },
-    machine::session::Ending,
+    machine::{rpc::Terms, session::Ending},
     outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause},
     protocol::ExecutionId,
 };
@@ -29,6 +29,7 @@ pub(crate) struct Charge {
     pub(crate) cpu: Option<Duration>,
     /// It is a question, and no code.
     pub(crate) question: Option<Question>,
+    pub(crate) terms: Terms,
     execution: Sender<ExecutionMsg>,
     started: bool,
     discharged: bool,
@@ -37,8 +38,8 @@ pub(crate) struct Charge {
 impl Charge {
     pub(crate) fn new(job: &Job, execution: Sender<ExecutionMsg>) -> Self {
         let (frame, cpu) = (job.frame.clone(), job.limits.cpu);
-        let question = job.question.clone();
-        Self { id: job.id, frame, cpu, question, execution, started: false, discharged: false }
+        let (question, terms) = (job.question.clone(), job.terms.clone());
+        Self { id: job.id, frame, cpu, question, terms, execution, started: false, discharged: false }
     }
 
     /// From here on its code may have run.

@@ -61,6 +61,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// See [`PoolConfig::in_flight`].
+    pub fn in_flight(mut self, requests: usize) -> Self {
+        self.config.in_flight = requests;
+        self
+    }
+
     /// See [`PoolConfig::queue`].
     pub fn queue(mut self, requests: usize) -> Self {
         self.config.queue = requests;
@@ -254,10 +260,11 @@ impl RuntimeBuilder {
     pub async fn start(self) -> Result<Runtime, StartError> {
         self.config.validate()?;
         self.spec.validate()?;
+        self.validate_together()?;
         let warmup = self.warmup_frame()?;
         let Self { spec, config, spawner, supervisor, seed } = self;
         let keeping = keeping(config.state_dir.clone(), config.save_every).await?;
-        let codec = spec.codec;
+        let (codec, server) = (spec.codec, spec.server.clone());
         let spawner = match spawner {
             Some(spawner) => spawner,
             None => Arc::new(ProcessSpawner::new(spec)) as Arc<dyn Spawner>,
@@ -273,9 +280,7 @@ impl RuntimeBuilder {
         let ledger = Arc::new(Ledger::default());
         let (started, outcome) = oneshot::channel();
         let (deadline, lease_timeout) = (config.deadline, config.lease_timeout);
-        let reload_timeout = [config.grace, config.ready_timeout, config.warmup_timeout]
-            .iter()
-            .fold(lease_timeout, |all, part| all.saturating_add(*part));
+        let reload_timeout = reload_timeout(&config);
         let (max_report_bytes, max_sessions) = (config.max_report_bytes, config.max_sessions);
         let (max_checkpoint_bytes, checkpoint_timeout) =
             (config.max_checkpoint_bytes, config.checkpoint_timeout);
@@ -284,6 +289,7 @@ impl RuntimeBuilder {
         let tag = format!("{}-{seed:016x}", std::process::id());
         let arguments = supervisor::Arguments {
             config,
+            shared: server.is_some(),
             spawner: Arc::clone(&spawner),
             ledger: Arc::clone(&ledger),
             warmup,
@@ -300,6 +306,7 @@ impl RuntimeBuilder {
             supervisor,
             ledger,
             codec,
+            server,
             deadline,
             lease_timeout,
             reload_timeout,
@@ -321,6 +328,27 @@ impl RuntimeBuilder {
         }
     }
 
+    /// What only workers that run code can do.
+    fn validate_together(&self) -> Result<(), ConfigError> {
+        let refuse = |key, why: &str| Err(ConfigError { key, why: why.into() });
+        match (&self.spec.server, &self.config) {
+            (None, _) => Ok(()),
+            (Some(_), PoolConfig { warmup: Some(_), .. }) => {
+                refuse("warmup", "it is code, and a JSON-RPC server runs none; give its spec a `first_ask`")
+            }
+            (Some(_), PoolConfig { record: Some(_), .. }) => {
+                refuse("record", "what a JSON-RPC server says cannot be recorded; leave it out")
+            }
+            (Some(_), PoolConfig { state_dir: Some(_), .. }) => {
+                refuse("state_dir", "a JSON-RPC server has no state that can be saved; leave it out")
+            }
+            (Some(_), PoolConfig { soft_memory: Some(_), .. }) => {
+                refuse("soft_memory", "requests share a JSON-RPC server; give it `hard_memory`")
+            }
+            (Some(_), _) => Ok(()),
+        }
+    }
+
     fn warmup_frame(&self) -> Result<Option<(ExecutionId, bytes::Bytes)>, StartError> {
         let Some(code) = &self.config.warmup else { return Ok(None) };
         let id = ExecutionId(next_id());
@@ -335,6 +363,12 @@ impl RuntimeBuilder {
             .map_err(|error| ConfigError { key: "warmup", why: error.to_string() })?;
         Ok(Some((id, frame.freeze())))
     }
+}
+
+/// How long the first worker of a new spec may take, with the wait for a place.
+fn reload_timeout(config: &PoolConfig) -> Duration {
+    let parts = [config.grace, config.ready_timeout, config.warmup_timeout];
+    parts.iter().fold(config.lease_timeout, |all, part| all.saturating_add(*part))
 }
 
 async fn keeping(folder: Option<PathBuf>, every: Option<u32>) -> Result<Option<Keeping>, StartError> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::given::Given;
 use crate::{
-    config::{PoolConfig, Transport},
+    config::{Dialect, PoolConfig, Transport},
     protocol::Codec,
     request::Tenant,
 };
@@ -301,6 +301,27 @@ impl Kind<Option<Transport>> for Word {
             None => "auto",
             Some(Transport::Socket) => "socket",
             Some(Transport::Stdio) => "stdio",
+        })
+    }
+}
+
+impl Kind<Dialect> for Word {
+    const EXPECTED: &'static str = "\"ostler\", \"json-rpc\", \"mcp\" or \"content-length\"";
+    fn read(given: &Given) -> Option<Dialect> {
+        match words(given)? {
+            "ostler" => Some(Dialect::Ostler),
+            "json-rpc" => Some(Dialect::JsonRpc),
+            "mcp" => Some(Dialect::Mcp),
+            "content-length" => Some(Dialect::ContentLength),
+            _ => None,
+        }
+    }
+    fn show(value: &Dialect) -> String {
+        quoted(match value {
+            Dialect::Ostler => "ostler",
+            Dialect::JsonRpc => "json-rpc",
+            Dialect::Mcp => "mcp",
+            Dialect::ContentLength => "content-length",
         })
     }
 }

@@ -34,7 +34,6 @@ use crate::{
     error::SpawnError,
     log,
     outcome::Exit,
-    protocol::Codec,
     status::Vitals,
 };
 
@@ -109,7 +108,7 @@ impl Spawner for ProcessSpawner {
 }
 
 async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Worker, SpawnError> {
-    let codec = spec.codec;
+    let made_from = Arc::clone(&spec);
     let (program, args, first) = match &spec.program {
         Program::Command { program, args } => (program.clone(), args.clone(), Bytes::new()),
         Program::Python { interpreter } => {
@@ -117,7 +116,7 @@ async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Wor
             if spec.preload.is_some()
                 && let Some(started) = fork(&spec, &python, &tag, &shared).await?
             {
-                return connect(started, codec, Bytes::new(), python.executable());
+                return connect(started, &made_from, Bytes::new(), python.executable());
             }
             (python.executable().to_owned(), python.args(), python.bootstrap())
         }
@@ -136,7 +135,7 @@ async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Wor
         worker
     };
     let started = on_spawn_thread(&asked, start).await??;
-    connect(started, codec, first, &asked)
+    connect(started, &made_from, first, &asked)
 }
 
 /// Has the zygote fork a worker. `None`: not now.
@@ -167,14 +166,15 @@ fn pool_of(tag: &str) -> String {
 }
 
 /// A worker, once its descriptors are those of the runtime. `first` is what it is sent before any frame.
-fn connect(started: Started, codec: Codec, first: Bytes, program: &Path) -> Result<Worker, SpawnError> {
+fn connect(started: Started, spec: &WorkerSpec, first: Bytes, program: &Path) -> Result<Worker, SpawnError> {
     let Started { ends, exit, power, starting: _starting } = started;
     let connect = |error| program::system("connect to a process", program, error);
     let frames = pipes::connect(ends.stdin, ends.stdout, first).map_err(connect)?;
     let stderr = pipes::OutputPipe::new(ends.stderr).map_err(connect)?;
     Ok(Worker {
         pid: Some(power.0.id()),
-        codec,
+        codec: spec.codec,
+        server: spec.server.clone(),
         frames: frames.reader,
         outbox: frames.outbox,
         stdout: frames.stdout.map(|pipe| Box::new(pipe) as _),

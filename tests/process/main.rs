@@ -8,6 +8,7 @@ mod cancel;
 mod deaths;
 mod explain;
 mod python;
+mod rpc;
 mod scarce;
 mod upkeep;
 
