@@ -1,6 +1,10 @@
 //! JSON-RPC servers as workers: many requests on one process, and every way in which a server can be bad.
 
+mod bad;
 mod calls;
+mod cancel;
+mod events;
+mod pool;
 
 use std::path::Path;
 

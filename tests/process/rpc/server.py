@@ -36,7 +36,7 @@ def hear():
 
 def do(id, method, params):
     if method == "echo":
-        return params
+        return {key: value for key, value in params.items() if key != "_meta"}
     if method == "pid":
         return os.getpid()
     if method == "id":
