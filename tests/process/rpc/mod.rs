@@ -5,6 +5,7 @@ mod calls;
 mod cancel;
 mod events;
 mod pool;
+mod real;
 
 use std::path::Path;
 
