@@ -78,6 +78,8 @@
 pub mod actor;
 mod checkpoint;
 pub mod config;
+#[cfg(feature = "conform")]
+pub mod conform;
 mod error;
 mod execution;
 mod log;
@@ -90,6 +92,8 @@ mod recording;
 mod report;
 mod request;
 mod runtime;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod session;
 #[cfg(feature = "config-file")]
 mod settings;

@@ -71,6 +71,11 @@ pub(crate) enum Deadline {
 impl Request {
     /// A request to run `code`. The value of its last expression is the value of the execution.
     pub fn python(code: impl Into<String>) -> Self {
+        Self::new(code)
+    }
+
+    /// A request to run `code`, in whatever language the workers run.
+    pub fn new(code: impl Into<String>) -> Self {
         Self {
             code: code.into(),
             label: None,
