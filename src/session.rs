@@ -158,6 +158,25 @@ impl Session {
         Ok(self.lease.keep.clone().restore(self.lease.id, checkpoint, None).await?.0)
     }
 
+    /// Forks the session: a session of its own with the same state, which shares memory with this one until either writes to
+    /// it. The fork takes milliseconds, whatever the session holds, and objects that no checkpoint could save are there
+    /// too. From then on neither sees what the other does, and one may die without the other.
+    ///
+    /// The copy has a worker, a lease and a place in the pool of its own, and a scratch folder of its own, which is empty;
+    /// it has no name. Random numbers go on in both as they would have gone on in one. Files that are open are shared, as
+    /// after `os.fork`: what is not written yet is written first, and both read and write at one position. Sockets are
+    /// shared, too.
+    ///
+    /// Waits in the session's line as [`checkpoint`](Self::checkpoint) does. Cancel safe: a copy that nobody waits for ends.
+    ///
+    /// # Errors
+    /// There is no copy, and the session goes on: the pool has no room, the worker is none that can be forked, or
+    /// [`StateError::NotForked`] says why it must not be forked now: threads run in it, or tasks of asyncio; it has child
+    /// processes, subinterpreters, or a GPU.
+    pub async fn fork(&self) -> Result<Self, StateError> {
+        self.lease.keep.clone().fork(self.lease.id).await
+    }
+
     /// The name that its state is kept under, if it was leased with [`Runtime::session_named`](crate::Runtime::session_named).
     #[must_use]
     pub fn name(&self) -> Option<&str> {

@@ -45,6 +45,12 @@ pub(crate) enum Place {
     Empty,
     /// Its worker is being started or warmed.
     Starting,
+    /// A copy of a leased session is on its way, for this lease.
+    Branching {
+        lease: LeaseId,
+        /// How many executions made what it holds.
+        ran: u64,
+    },
     Idle {
         since: Instant,
     },
@@ -67,6 +73,13 @@ pub(crate) enum Place {
     },
 }
 
+impl Place {
+    /// Whether its worker has no session yet.
+    pub(crate) fn is_coming(&self) -> bool {
+        matches!(self, Self::Starting | Self::Branching { .. })
+    }
+}
+
 impl Slot {
     /// An empty place, of a pool that begins now.
     pub(crate) fn new(now: Instant) -> Self {
@@ -79,6 +92,7 @@ impl Slot {
     pub(crate) fn has_worker(&self) -> bool {
         match self.place {
             Place::Starting
+            | Place::Branching { .. }
             | Place::Idle { .. }
             | Place::Busy { .. }
             | Place::Leased { .. }

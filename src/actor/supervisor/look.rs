@@ -51,9 +51,11 @@ impl State {
             Place::Busy { execution, .. } => (Some(*execution), false, None),
             Place::Leased { lease } => (self.pool.running_in(*lease), true, None),
             Place::BackingOff { until } => (None, false, Some(until.saturating_duration_since(now))),
-            Place::Starting | Place::Idle { .. } | Place::Retiring | Place::Doomed { .. } => {
-                (None, false, None)
-            }
+            Place::Starting
+            | Place::Branching { .. }
+            | Place::Idle { .. }
+            | Place::Retiring
+            | Place::Doomed { .. } => (None, false, None),
             Place::Empty => return None,
         };
         let shown = match retry_in {

@@ -20,7 +20,7 @@ impl Pool {
             idle: count(|place| matches!(place, Place::Idle { .. })),
             busy: count(|place| matches!(place, Place::Busy { .. })),
             leased: self.slots.iter().filter(|slot| slot.is_leased()).count(),
-            starting: count(|place| matches!(place, Place::Starting)),
+            starting: count(|place| matches!(place, Place::Starting | Place::Branching { .. })),
             retiring: count(|place| matches!(place, Place::Retiring | Place::Doomed { .. })),
             backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
             max_sessions: self.config.max_sessions,
