@@ -51,7 +51,11 @@ pub enum SessionEvent {
 /// A worker of one's own, whose namespace persists from one execution to the next.
 ///
 /// Executions run one after another; up to the pool's `line` of them may wait. Dropping the lease lets what was
-/// submitted run to its end and then replaces the worker: it never serves another caller.
+/// submitted run to its end and then replaces the worker: it never serves another caller. What a session with a name has
+/// not saved by then is saved first, without anybody who waits for it.
+///
+/// When its worker dies, it ends; or it goes on in another one, if the pool says so: see
+/// [`OnDeath`](crate::OnDeath).
 pub struct Session {
     granted: watch::Receiver<Granted>,
     events: mpsc::Receiver<Fed>,

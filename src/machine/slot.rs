@@ -127,6 +127,11 @@ impl Slot {
         }
     }
 
+    /// Whether it is somebody's, also while his worker is replaced.
+    pub(crate) fn is_leased(&self) -> bool {
+        self.heir.is_some() || matches!(self.place, Place::Leased { .. })
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.place, Place::Idle { .. })
     }

@@ -24,6 +24,8 @@ use crate::{
 
 /// Bytes of the data of one `restore`, well below the frame limit.
 const PART: usize = 4 << 20;
+/// Bytes that are copied and checked in no time.
+const INLINE: usize = 64 << 10;
 /// The exception by which the shipped worker says that a namespace is too large.
 const TOO_LARGE: &str = "CheckpointTooLarge";
 /// The exception by which the shipped worker says that it must not be forked.
@@ -69,9 +71,13 @@ impl Shared {
         let purpose = Purpose { asked: Asked::Save { max_bytes }, chore, expects: None };
         let answer = self.ask(lease, purpose, "checkpoint", frames).await?;
         let Answer { messages, speaker, ran } = answer;
+        let size: usize = messages.iter().map(part_len).sum();
         let gather = move || Checkpoint::gathered(messages, speaker.language, speaker.version);
-        // Off the runtime's threads: a large one takes a while to copy.
-        let gathered = tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?;
+        // Off the runtime's threads if it takes a while to copy.
+        let gathered = match size > INLINE {
+            true => tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?,
+            false => gather()?,
+        };
         Ok((gathered, ran))
     }
 
@@ -180,6 +186,10 @@ impl Shared {
             Outcome::Lost(lost) => Err(StateError::Lost(lost)),
         }
     }
+}
+
+fn part_len(message: &FromWorker) -> usize {
+    if let FromWorker::CheckpointData(part) = message { part.data.len() } else { 0 }
 }
 
 fn encode_parts(codec: protocol::Codec, id: ExecutionId, data: &Bytes) -> Result<Bytes, EncodeError> {

@@ -67,7 +67,7 @@ impl State {
             generation: slot.generation,
             pid: shown.pid,
             state: shown.state,
-            leased,
+            leased: leased || slot.heir.is_some(),
             execution,
             age: now.saturating_duration_since(slot.worker.since),
             executions: slot.worker.served,
