@@ -14,7 +14,7 @@ mod policy;
 mod pool;
 mod server;
 
-pub use policy::{RecyclePolicy, RestartPolicy};
+pub use policy::{OnDeath, RecyclePolicy, RestartPolicy};
 pub use pool::PoolConfig;
 pub(crate) use server::Opening;
 pub use server::{Dialect, JsonRpc, MCP_VERSIONS};

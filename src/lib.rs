@@ -78,6 +78,8 @@
 pub mod actor;
 mod checkpoint;
 pub mod config;
+#[cfg(feature = "conform")]
+pub mod conform;
 mod error;
 mod execution;
 mod log;
@@ -90,6 +92,8 @@ mod recording;
 mod report;
 mod request;
 mod runtime;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod session;
 #[cfg(feature = "config-file")]
 mod settings;
@@ -104,7 +108,7 @@ mod worker;
 pub use crate::settings::{Place, Settings, SettingsError, Source, WorkerSettings};
 pub use crate::{
     checkpoint::{Checkpoint, Restored},
-    config::{Dialect, JsonRpc, PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
+    config::{Dialect, JsonRpc, OnDeath, PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
     error::{
         CallError, CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError,
         StoreError, SubmitError,
@@ -112,8 +116,8 @@ pub use crate::{
     execution::{Canceller, Execution},
     outcome::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
-        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Question, Rung, Stack, TimedOut,
-        Usage,
+        Generation, InputRequest, Load, Lost, LostCause, LostName, Outcome, Phase, Question, Rung,
+        SessionRestored, Stack, TimedOut, Usage,
     },
     protocol::{Codec, Exception, ExecutionId, NameFailure, RpcError, SkippedName, Stream, Value},
     recording::{Entry, Passed, Recording, RecordingError},

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::protocol::{Execute, Value};
+use crate::{
+    outcome::Generation,
+    protocol::{Execute, Value},
+};
 
 /// A name that a caller gives to a request: it reaches spans, lists and reports.
 pub type Label = Arc<str>;
@@ -46,6 +49,7 @@ pub struct Request {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) affinity: Option<Affinity>,
     pub(crate) limits: Limits,
+    pub(crate) expects: Option<Generation>,
 }
 
 /// What a JSON-RPC server is asked.
@@ -78,6 +82,11 @@ pub(crate) enum Deadline {
 impl Request {
     /// A request to run `code`. The value of its last expression is the value of the execution.
     pub fn python(code: impl Into<String>) -> Self {
+        Self::new(code)
+    }
+
+    /// A request to run `code`, in whatever language the workers run.
+    pub fn new(code: impl Into<String>) -> Self {
         Self {
             code: code.into(),
             rpc: None,
@@ -96,6 +105,7 @@ impl Request {
             tenant: None,
             affinity: None,
             limits: Limits::default(),
+            expects: None,
         }
     }
 
@@ -257,6 +267,15 @@ impl Request {
     #[must_use]
     pub fn mime(mut self, mime: bool) -> Self {
         self.mime = mime;
+        self
+    }
+
+    /// Runs the code only in this generation of its session: if the worker of the session died meanwhile, and its state was
+    /// brought back in another one, the request is refused, or lost without having started, with both numbers. Outside of a
+    /// session it means nothing. Default: any.
+    #[must_use]
+    pub fn expect_generation(mut self, generation: Generation) -> Self {
+        self.expects = Some(generation);
         self
     }
 

@@ -6,6 +6,7 @@ mod args;
 mod bar;
 mod call;
 mod config;
+mod conform;
 mod doctor;
 mod exit;
 mod help;
@@ -61,6 +62,7 @@ async fn command(cli: Cli) -> Exit {
             Command::Top(args) => top::run(args, console).await,
             Command::Sessions(args) => repl::home::list(args, console).await,
             Command::Replay(args) => replay::run(args, console).await,
+            Command::Conform(args) => conform::run(args, console).await,
             Command::Config(args) => config::run(args, console).await,
         },
     };

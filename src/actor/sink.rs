@@ -147,7 +147,7 @@ impl Feed {
             SessionEvent::Notification { method, params } => {
                 u32::try_from(method.len() + params.weight()).unwrap_or(u32::MAX)
             }
-            SessionEvent::Ended { .. } => 0,
+            SessionEvent::Restored(_) | SessionEvent::Ended { .. } => 0,
         };
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
         room.is_ok_and(|room| self.events.try_send(Fed { event, _room: room }).is_ok())

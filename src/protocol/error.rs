@@ -16,6 +16,8 @@ pub enum DecodeError {
     UnknownType {
         /// The type as sent, cut to a readable length.
         type_name: String,
+        /// The execution that it is about, if it says so.
+        id: Option<ExecutionId>,
     },
     /// A whole message of a known type with a required field missing or a field of a wrong type: the one execution
     /// that it is about fails, the worker goes on.

@@ -11,11 +11,11 @@ use crate::{
         obligation::Ledger,
         supervisor::{self, Supervisor},
     },
-    config::{PoolConfig, RecyclePolicy, RestartPolicy, WorkerSpec},
+    config::{OnDeath, PoolConfig, RecyclePolicy, RestartPolicy, WorkerSpec},
     error::{ConfigError, StartError},
     protocol::{Execute, ExecutionId, ToWorker},
     request::Tenant,
-    runtime::{Runtime, Shared, named::Keeping, next_id},
+    runtime::{Runtime, Shared, next_id},
     store::Store,
     worker::{ProcessSpawner, Recorder, Spawner},
 };
@@ -245,10 +245,22 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Has a named session saved behind each so many of its executions, without anybody who waits for it; see
-    /// [`Session::last_save`](crate::Session::last_save). Default: only when it is asked for.
+    /// Has a session saved behind each so many of its executions, without anybody who waits for it; see
+    /// [`Session::last_save`](crate::Session::last_save) and [`PoolConfig::save_every`].
     pub fn save_every(mut self, executions: NonZeroU32) -> Self {
         self.config.save_every = Some(executions.get());
+        self
+    }
+
+    /// See [`PoolConfig::save_interval`].
+    pub fn save_interval(mut self, interval: Duration) -> Self {
+        self.config.save_interval = Some(interval);
+        self
+    }
+
+    /// See [`PoolConfig::on_death`].
+    pub fn on_death(mut self, policy: OnDeath) -> Self {
+        self.config.on_death = policy;
         self
     }
 
@@ -263,27 +275,19 @@ impl RuntimeBuilder {
         self.validate_together()?;
         let warmup = self.warmup_frame()?;
         let Self { spec, config, spawner, supervisor, seed } = self;
-        let keeping = keeping(config.state_dir.clone(), config.save_every).await?;
+        let store = store(config.state_dir.clone()).await?;
         let (codec, server) = (spec.codec, spec.server.clone());
         let spawner = match spawner {
             Some(spawner) => spawner,
             None => Arc::new(ProcessSpawner::new(spec)) as Arc<dyn Spawner>,
         };
-        let spawner = match config.record.clone() {
-            None => spawner,
-            Some(folder) => {
-                let why = |error| format!("recordings cannot go to `{}`: {error}", folder.display());
-                let recorder = Recorder::new(spawner, folder.clone());
-                Arc::new(recorder.map_err(|error| ConfigError { key: "record", why: why(error) })?)
-            }
-        };
+        let spawner = recorded(spawner, config.record.clone())?;
         let ledger = Arc::new(Ledger::default());
         let (started, outcome) = oneshot::channel();
-        let (deadline, lease_timeout) = (config.deadline, config.lease_timeout);
+        let (deadline, lease_timeout, on_death) = (config.deadline, config.lease_timeout, config.on_death);
         let reload_timeout = reload_timeout(&config);
-        let (max_report_bytes, max_sessions) = (config.max_report_bytes, config.max_sessions);
-        let (max_checkpoint_bytes, checkpoint_timeout) =
-            (config.max_checkpoint_bytes, config.checkpoint_timeout);
+        let PoolConfig { max_report_bytes, max_sessions, max_checkpoint_bytes, checkpoint_timeout, .. } =
+            config;
         let seed = seed
             .unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), next_id()));
         let tag = format!("{}-{seed:016x}", std::process::id());
@@ -313,7 +317,9 @@ impl RuntimeBuilder {
             max_report_bytes,
             max_checkpoint_bytes,
             checkpoint_timeout,
-            keeping,
+            store,
+            restores: on_death == OnDeath::Restore,
+            keepers: Arc::default(),
             max_sessions,
             spawner,
         };
@@ -341,6 +347,9 @@ impl RuntimeBuilder {
             }
             (Some(_), PoolConfig { state_dir: Some(_), .. }) => {
                 refuse("state_dir", "a JSON-RPC server has no state that can be saved; leave it out")
+            }
+            (Some(_), PoolConfig { on_death: OnDeath::Restore, .. }) => {
+                refuse("on_death", "a JSON-RPC server has no state that can be restored; leave it at `fail`")
             }
             (Some(_), PoolConfig { soft_memory: Some(_), .. }) => {
                 refuse("soft_memory", "requests share a JSON-RPC server; give it `hard_memory`")
@@ -371,9 +380,16 @@ fn reload_timeout(config: &PoolConfig) -> Duration {
     parts.iter().fold(config.lease_timeout, |all, part| all.saturating_add(*part))
 }
 
-async fn keeping(folder: Option<PathBuf>, every: Option<u32>) -> Result<Option<Keeping>, StartError> {
+/// The same workers, whose every byte goes into this folder, if one is given.
+fn recorded(spawner: Arc<dyn Spawner>, folder: Option<PathBuf>) -> Result<Arc<dyn Spawner>, ConfigError> {
+    let Some(folder) = folder else { return Ok(spawner) };
+    let why = |error| format!("recordings cannot go to `{}`: {error}", folder.display());
+    let recorder = Recorder::new(spawner, folder.clone());
+    Ok(Arc::new(recorder.map_err(|error| ConfigError { key: "record", why: why(error) })?))
+}
+
+async fn store(folder: Option<PathBuf>) -> Result<Option<Arc<Store>>, StartError> {
     let Some(folder) = folder else { return Ok(None) };
     let opened = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
-    let store = opened.map_err(|error| StartError::Supervisor(error.to_string()))??;
-    Ok(Some(Keeping { store: Arc::new(store), every }))
+    Ok(Some(Arc::new(opened.map_err(|error| StartError::Supervisor(error.to_string()))??)))
 }

@@ -10,7 +10,7 @@ use crate::{
     checkpoint::{Checkpoint, Restored},
     error::StateError,
     machine::{session::Question as Asked, supervisor::LeaseId},
-    outcome::{Failure, Outcome},
+    outcome::{Failure, Generation, Outcome},
     protocol::{self, EncodeError, ExecutionId, FromWorker, ToWorker},
     request::Limits,
     session::Session,
@@ -28,13 +28,26 @@ impl Runtime {
     /// There is no session, or the state did not come back: see [`Session::restore`]. The session is given back then.
     pub async fn session_from(&self, checkpoint: &Checkpoint) -> Result<(Session, Restored), StateError> {
         let session = self.session().await?;
-        let restored = session.restore(checkpoint).await?;
+        let restored = session.begin_with(checkpoint, Some(checkpoint.clone())).await?;
         Ok((session, restored))
     }
 }
 
+/// What a session is asked, and on whose behalf.
+struct Purpose {
+    asked: Asked,
+    /// The supervisor's.
+    chore: bool,
+    expects: Option<Generation>,
+}
+
 impl Shared {
-    pub(crate) async fn save(self: Arc<Self>, lease: LeaseId) -> Result<Checkpoint, StateError> {
+    /// Returns after how many executions it was, too.
+    pub(crate) async fn save(
+        self: Arc<Self>,
+        lease: LeaseId,
+        chore: bool,
+    ) -> Result<(Checkpoint, u64), StateError> {
         let limit = self.max_checkpoint_bytes;
         let max_bytes = limit as u64;
         let frames = |codec: protocol::Codec, id| {
@@ -43,24 +56,29 @@ impl Shared {
             let mut frame = BytesMut::new();
             codec.encode(&ToWorker::Checkpoint(message), &mut frame).map(|()| frame.freeze())
         };
-        let answer = self.ask(lease, Asked::Save { max_bytes }, "checkpoint", frames).await?;
-        let Answer { messages, speaker } = answer;
+        let purpose = Purpose { asked: Asked::Save { max_bytes }, chore, expects: None };
+        let answer = self.ask(lease, purpose, "checkpoint", frames).await?;
+        let Answer { messages, speaker, ran } = answer;
         let gather = move || Checkpoint::gathered(messages, speaker.language, speaker.version);
         // Off the runtime's threads: a large one takes a while to copy.
-        tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))
+        let gathered = tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?;
+        Ok((gathered, ran))
     }
 
+    /// Returns after how many executions it was, too. `chore`: the supervisor asked for it, in this generation.
     pub(crate) async fn restore(
         self: Arc<Self>,
         lease: LeaseId,
         checkpoint: &Checkpoint,
-    ) -> Result<Restored, StateError> {
+        chore: Option<Generation>,
+    ) -> Result<(Restored, u64), StateError> {
         let data = checkpoint.data();
         let frames = |codec, id| encode_parts(codec, id, data);
-        let mut answer = self.ask(lease, Asked::Restore, "restore", frames).await?;
+        let purpose = Purpose { asked: Asked::Restore, chore: chore.is_some(), expects: chore };
+        let mut answer = self.ask(lease, purpose, "restore", frames).await?;
         match answer.messages.pop() {
             Some(FromWorker::Restored(protocol::Restored { names, failed, .. })) => {
-                Ok(checkpoint.restored(names, failed))
+                Ok((checkpoint.restored(names, failed), answer.ran))
             }
             Some(_) | None => Err(StateError::Refused { why: "it sent no answer".into() }),
         }
@@ -70,7 +88,7 @@ impl Shared {
     async fn ask(
         self: Arc<Self>,
         lease: LeaseId,
-        asked: Asked,
+        purpose: Purpose,
         label: &str,
         frames: impl FnOnce(protocol::Codec, ExecutionId) -> Result<Bytes, EncodeError>,
     ) -> Result<Answer, StateError> {
@@ -80,6 +98,7 @@ impl Shared {
         }
         let id = ExecutionId(next_id());
         let frame = frames(self.codec, id).map_err(|error| StateError::Refused { why: error.to_string() })?;
+        let Purpose { asked, chore, expects } = purpose;
         let question = Question::new(asked);
         let (after, limit) = (self.checkpoint_timeout, self.max_checkpoint_bytes);
         let job = Job {
@@ -92,6 +111,8 @@ impl Shared {
             limits: Limits::default(),
             terms: Default::default(),
             question: Some(question.clone()),
+            chore,
+            expects,
         };
         let execution = self.dispatch(job, Some(lease), false, 0).await?;
         match execution.outcome().await {

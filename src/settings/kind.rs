@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::given::Given;
 use crate::{
-    config::{Dialect, PoolConfig, Transport},
+    config::{Dialect, OnDeath, PoolConfig, Transport},
     protocol::Codec,
     request::Tenant,
 };
@@ -322,6 +322,23 @@ impl Kind<Dialect> for Word {
             Dialect::JsonRpc => "json-rpc",
             Dialect::Mcp => "mcp",
             Dialect::ContentLength => "content-length",
+        })
+    }
+}
+
+impl Kind<OnDeath> for Word {
+    const EXPECTED: &'static str = "\"fail\" or \"restore\"";
+    fn read(given: &Given) -> Option<OnDeath> {
+        match words(given)? {
+            "fail" => Some(OnDeath::Fail),
+            "restore" => Some(OnDeath::Restore),
+            _ => None,
+        }
+    }
+    fn show(value: &OnDeath) -> String {
+        quoted(match value {
+            OnDeath::Fail => "fail",
+            OnDeath::Restore => "restore",
         })
     }
 }

@@ -93,6 +93,8 @@ fn allowed(file: &str) -> Option<Vec<&'static str>> {
         "machine" => with(&["machine"]),
         "worker" => with(&["worker", "recording", "log"]),
         "store" => with(&["store", "checkpoint", "log"]),
+        "serve" | "serve.rs" => Some(vec!["protocol"]),
+        "conform" | "conform.rs" => with(&["conform", "worker"]),
         "actor" => with(&["actor", "machine", "worker", "session", "runtime", "log"]),
         "config.rs" | "error.rs" | "outcome.rs" | "request.rs" | "status.rs" => with(&[]),
         _surface => None,
@@ -162,8 +164,9 @@ fn f70_the_log_of_the_host_is_called_through_one_door() {
 #[test]
 fn only_worker_touches_processes_and_signals() {
     for (file, text) in sources("src") {
-        // The modes of the store's files are no descriptors.
-        if file.starts_with("src/worker/") || file.starts_with("src/store/") {
+        // The modes of the store's files are no descriptors. A worker in Rust is the other side of the channel.
+        let may = ["src/worker/", "src/store/", "src/serve/channel.rs"];
+        if may.iter().any(|place| file.starts_with(place)) {
             continue;
         }
         for banned in ["std::process::Command", "rustix", "tokio::process", "std::os::fd", "std::os::unix"] {

@@ -172,8 +172,15 @@ async fn shut_down_when_told(show: Show, around: Arc<Surroundings>) {
         // The terminal shows the key that was typed; what follows begins a line.
         around.console.write(Stream::Stderr, "\n").await;
     }
-    let killed = around.stop.when(|stop| matches!(stop, Stop::Kill(_)));
     let grace = around.grace;
+    if let (Stop::Drain(_), false) = (around.stop.now(), around.args.quiet || around.args.json) {
+        let console = around.console.clone();
+        let told =
+            format!("ostler: told to stop: what runs may end within {grace:?}; a second signal kills it");
+        // Beside the shutdown, which does not wait for whoever reads our stderr.
+        tokio::spawn(async move { console.say(told).await });
+    }
+    let killed = around.stop.when(|stop| matches!(stop, Stop::Kill(_)));
     tokio::select! {
         () = killed => {}
         () = async {

@@ -100,11 +100,20 @@ impl Program {
         let (told, stderr) = mpsc::channel();
         let mut pipe = child.stderr.take().unwrap();
         thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = pipe.read_to_end(&mut text);
-            let _ = told.send(text);
+            let mut chunk = [0; 4096];
+            while let Ok(len @ 1..) = pipe.read(&mut chunk) {
+                let _ = told.send(chunk[..len].to_vec());
+            }
         });
-        Running { child, stdin, stdout: Some(stdout), seen: Vec::new(), looked: 0, stderr }
+        Running {
+            child,
+            stdin,
+            stdout: Some(stdout),
+            seen: Vec::new(),
+            looked: 0,
+            stderr,
+            complaints: Vec::new(),
+        }
     }
 
     /// Runs it to its end with this input.
@@ -138,7 +147,9 @@ pub(crate) struct Running {
     /// What it printed, and how much of it the test has looked at.
     seen: Vec<u8>,
     looked: usize,
+    /// What comes on its stderr, and what has come.
     stderr: Receiver<Vec<u8>>,
+    complaints: Vec<u8>,
 }
 
 /// How it ended.
@@ -172,6 +183,17 @@ impl Running {
         }
     }
 
+    /// Waits until this text is on its stderr.
+    pub(crate) fn until_it_says(&mut self, text: &str) {
+        let deadline = now() + GUARD;
+        while !String::from_utf8_lossy(&self.complaints).contains(text) {
+            match self.stderr.recv_timeout(deadline.saturating_duration_since(now())) {
+                Ok(chunk) => self.complaints.extend(chunk),
+                Err(error) => self.give_up(&format!("it does not say {text:?}: {error}")),
+            }
+        }
+    }
+
     /// Writes to its input.
     pub(crate) fn say(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().unwrap();
@@ -200,11 +222,15 @@ impl Running {
                 Err(RecvTimeoutError::Timeout) => self.give_up("it does not end"),
             }
         }
-        let Ok(stderr) = self.stderr.recv_timeout(deadline.saturating_duration_since(now())) else {
-            self.give_up("it does not close its stderr");
-        };
+        loop {
+            match self.stderr.recv_timeout(deadline.saturating_duration_since(now())) {
+                Ok(chunk) => self.complaints.extend(chunk),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => self.give_up("it does not close its stderr"),
+            }
+        }
         let code = eventually("the end of the program", || self.child.try_wait().unwrap()).code();
-        Ended { code, stdout: std::mem::take(&mut self.seen), stderr }
+        Ended { code, stdout: std::mem::take(&mut self.seen), stderr: std::mem::take(&mut self.complaints) }
     }
 
     /// Waits for its end while nobody reads what it prints.
@@ -215,11 +241,13 @@ impl Running {
 
     fn give_up(&mut self, why: &str) -> ! {
         let _ = self.child.kill();
-        let stderr = self.stderr.recv_timeout(Duration::from_secs(5)).unwrap_or_default();
+        while let Ok(chunk) = self.stderr.recv_timeout(Duration::from_secs(5)) {
+            self.complaints.extend(chunk);
+        }
         panic!(
             "{why}; stdout: {:?}, stderr: {}",
             self.seen.escape_ascii().to_string(),
-            String::from_utf8_lossy(&stderr)
+            String::from_utf8_lossy(&self.complaints)
         )
     }
 }

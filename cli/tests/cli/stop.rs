@@ -93,6 +93,7 @@ fn sigterm_lets_code_finish_within_the_grace() {
         scratch.ostler(&["run", "-c", &with_a_child("print(input())"), "--grace", "30s"]).start();
     let pids = pids(&mut running);
     running.signal(Signal::TERM);
+    running.until_it_says("what runs may end within 30s");
     running.say("finished\n");
     assert_eq!(running.line(), "finished");
     running.end().expect(143);
@@ -137,6 +138,7 @@ fn sigterm_begins_no_other_file_and_lets_those_that_run_end() {
         scratch.ostler(&["run", "first.py", "second.py", "--workers", "1", "--grace", "30s"]).start();
     let pid = running.line().replace("first.py  | ", "");
     running.signal(Signal::TERM);
+    running.until_it_says("what runs may end within 30s");
     running.say("finished\n");
     let ended = running.end().expect(143);
     assert!(ended.out().ends_with("first.py  | finished\n"), "{}", ended.out());

@@ -65,7 +65,8 @@ fn weight(event: &Event) -> usize {
     let bytes = match event {
         Event::Notification { method, params } => method.len() + params.weight(),
         Event::Asked(question) => question.method.len() + question.params.weight(),
-        Event::Started { .. }
+        Event::SessionRestored(_)
+        | Event::Started { .. }
         | Event::Output { .. }
         | Event::Display(_)
         | Event::Input(_)

@@ -21,7 +21,8 @@ impl State {
                 self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
                 return;
             }
-            Event::Started { .. }
+            Event::SessionRestored(_)
+            | Event::Started { .. }
             | Event::Display(_)
             | Event::Input(_)
             | Event::Notification { .. }

@@ -232,9 +232,9 @@ impl Session {
             DecodeError::Malformed { .. } | DecodeError::ForeignId { .. } => {
                 self.die(DeathCause::Protocol(text), effects);
             }
-            DecodeError::UnknownType { type_name } => {
+            DecodeError::UnknownType { type_name, id } => {
                 let what = format!("unknown type `{type_name}`");
-                let answer = protocol::ProtocolError { what, expected: None, got: None, id: None };
+                let answer = protocol::ProtocolError { what, expected: None, got: None, id };
                 effects.push(Effect::Noted(Noted::UnknownType(type_name)));
                 effects.push(Effect::Write(ToWorker::ProtocolError(answer)));
             }

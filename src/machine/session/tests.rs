@@ -150,7 +150,7 @@ fn inputs(id: ExecutionId) -> Vec<Input> {
     );
     inputs.extend([wrong_field(None), heartbeat(0, None), Input::Frame(FromWorker::Bye)]);
     inputs.push(Input::Undecodable(DecodeError::Malformed { reason: "no map".into() }));
-    inputs.push(Input::Undecodable(DecodeError::UnknownType { type_name: "novel".into() }));
+    inputs.push(Input::Undecodable(DecodeError::UnknownType { type_name: "novel".into(), id: None }));
     inputs
 }
 

@@ -6,7 +6,7 @@ use crate::{
     error::SubmitError,
     machine::{
         line::Waiter,
-        slot::{Place, Runs},
+        slot::{Place, Runs, Slot},
         supervisor::{Effect, Life, Pool, Want},
     },
     outcome::LostCause,
@@ -74,7 +74,8 @@ impl Pool {
 
     /// How long it probably takes until this many of those who wait have been served.
     fn wait(&self, waiting: usize) -> Option<Duration> {
-        let leased = self.count(|place| matches!(place, Place::Leased { .. }));
+        let leased = |slot: &&Slot| slot.heir.is_some() || matches!(slot.place, Place::Leased { .. });
+        let leased = self.slots.iter().filter(leased).count();
         let shared = self.config.max_sessions.saturating_sub(leased);
         self.pace.wait(waiting, shared.saturating_mul(self.in_flight))
     }
@@ -91,7 +92,9 @@ impl Pool {
     /// can be started for it.
     pub(super) fn has_room(&self, now: Instant) -> bool {
         let idle = self.vacant(now).is_some();
-        let coming = self.count(|place| matches!(place, Place::Starting | Place::Empty));
+        let comes =
+            |slot: &&Slot| slot.heir.is_none() && matches!(slot.place, Place::Starting | Place::Empty);
+        let coming = self.slots.iter().filter(comes).count();
         let may_start = matches!(self.life, Life::Beginning | Life::Serving);
         idle || self.line.len() < self.config.queue || may_start && self.line.len() < coming
     }

@@ -14,14 +14,21 @@ use crate::{
 impl Pool {
     /// The session of `slot` is no more, and its worker is being killed: nobody is served there, and the slot is not
     /// free before the worker is reaped.
-    pub(super) fn abandoned(&mut self, slot: usize, why: String, effects: &mut Vec<Effect>) {
+    pub(super) fn abandoned(
+        &mut self,
+        slot: usize,
+        why: String,
+        now: Instant,
+        jitter: f64,
+        effects: &mut Vec<Effect>,
+    ) {
         let doomed = |ran| Place::Doomed { ran, why: why.clone() };
         self.slots[slot].place = match std::mem::replace(&mut self.slots[slot].place, Place::Empty) {
             Place::Busy { runs } => {
                 self.displace_all(&runs, slot);
                 doomed(true)
             }
-            Place::Leased { lease, .. } => doomed(self.lease_lost(lease, &why, effects)),
+            Place::Leased { lease } => doomed(self.lease_lost(lease, slot, &why, now, jitter, effects)),
             Place::Starting | Place::Idle { .. } => doomed(false),
             other @ (Place::Empty | Place::Retiring | Place::Doomed { .. } | Place::BackingOff { .. }) => {
                 other
@@ -45,7 +52,7 @@ impl Pool {
                 self.displace_all(&runs, slot);
                 (true, why)
             }
-            Place::Leased { lease, .. } => (self.lease_lost(lease, &why, effects), why),
+            Place::Leased { lease } => (self.lease_lost(lease, slot, &why, now, jitter, effects), why),
             Place::Doomed { ran, why } => (ran, why),
             Place::Retiring => return,
             Place::Starting => {
@@ -86,6 +93,7 @@ impl Pool {
         if begun || matches!(self.life, Life::HalfOpen { .. }) {
             let probe_at = later(now, self.config.restart.probe_after);
             self.life = Life::Failed { why: why.clone(), probe_at };
+            self.disinherit(&format!("it was not restored, for the pool has failed: {why}"), effects);
         }
         if begun {
             effects.push(Effect::Failed(why));

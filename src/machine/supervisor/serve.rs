@@ -32,7 +32,7 @@ impl Pool {
                     self.assign(slot, execution, now, effects);
                 }
                 Some((Waiter::Lease(lease), _)) => match self.slots.iter().position(Slot::is_idle) {
-                    Some(idle) => self.grant(self.freshest(idle), lease, effects),
+                    Some(idle) => self.grant(self.freshest(idle), lease, now, effects),
                     // It takes a whole worker. Nobody goes ahead of it, so that one becomes idle.
                     None => return self.line.push_front(Waiter::Lease(lease)),
                 },
@@ -94,7 +94,9 @@ impl Pool {
     /// Starts workers until those who wait and the reserve are provided for.
     pub(super) fn replenish(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
         let starting = self.count(|place| matches!(place, Place::Starting));
-        let coming = starting + self.count(|place| matches!(place, Place::Idle { .. }));
+        let taken = |slot: &&Slot| matches!(slot.place, Place::Starting) && slot.heir.is_some();
+        let taken = self.slots.iter().filter(taken).count();
+        let coming = starting - taken + self.count(|place| matches!(place, Place::Idle { .. }));
         let wanted = self.wanted(now);
         let wanted = match self.life {
             Life::Beginning => self.config.min_idle,
@@ -107,8 +109,10 @@ impl Pool {
         if self.count(|place| matches!(place, Place::BackingOff { .. })) > 0 {
             return;
         }
-        for begun in 0..wanted.saturating_sub(coming) {
-            if starting + begun >= self.config.max_starting || !self.start(now, jitter, effects) {
+        let mut room = self.config.max_starting.saturating_sub(starting);
+        self.start_heirs(&mut room, now, jitter, effects);
+        for _ in 0..wanted.saturating_sub(coming).min(room) {
+            if !self.start(now, jitter, effects) {
                 return;
             }
         }
@@ -123,20 +127,29 @@ impl Pool {
 
     /// Starts one worker, if there may be one more: beyond `max_sessions` only while others are leaving.
     pub(super) fn start(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) -> bool {
-        let alive = self.slots.iter().filter(|slot| slot.has_worker()).count();
+        let alive = self.alive();
         let leaving = self.slots.iter().filter(|slot| self.leaves(slot, now)).count();
         let limit = self.config.max_sessions + leaving.min(self.config.surge);
-        let empty = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty));
+        let empty = self.slots.iter().position(Slot::is_free);
         let Some(slot) = empty.filter(|_| alive < limit && self.throttle.pass(now)) else { return false };
+        self.start_in(slot, now, jitter, effects);
+        true
+    }
+
+    /// Workers that are alive, and those that will be in the places of leased ones.
+    pub(super) fn alive(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.has_worker() || slot.heir.is_some()).count()
+    }
+
+    pub(super) fn start_in(&mut self, slot: usize, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
         let generation = Generation(self.slots[slot].generation.0 + 1);
         self.spawned += 1;
         // One draw serves all that start now: their births spread it (by the golden ratio, which spreads best).
         let chance = (jitter + self.spawned as f64 * 0.618_033_988_749_895).fract();
         let (birth, edition) = (self.spawned, self.edition);
         let worker = Record { since: now, birth, edition, served: 0, chance, heavy: false, affinity: None };
-        let last_death = self.slots[slot].last_death.take();
-        self.slots[slot] = Slot { generation, place: Place::Starting, worker, last_death };
+        let (last_death, heir) = (self.slots[slot].last_death.take(), self.slots[slot].heir);
+        self.slots[slot] = Slot { generation, place: Place::Starting, worker, last_death, heir };
         effects.push(Effect::Start { slot, generation });
-        true
     }
 }

@@ -138,12 +138,12 @@ fn an_id_that_no_host_of_ours_issues_is_foreign() {
 #[test]
 fn an_unknown_type_is_told_from_a_broken_message() {
     for (codec, payload) in both_codecs(r#"{"type":"progress","id":"any","done":[1,{"a":2}]}"#) {
-        let unknown = DecodeError::UnknownType { type_name: "progress".to_owned() };
+        let unknown = DecodeError::UnknownType { type_name: "progress".to_owned(), id: None };
         assert_eq!(codec.decode(payload.clone()), Err(unknown));
         assert!(is_malformed(&codec.decode(payload.slice(..payload.len() - 1))));
     }
     for (codec, payload) in both_codecs(r#"{"type":"execute","id":"1","code":""}"#) {
-        let unknown = DecodeError::UnknownType { type_name: "execute".to_owned() };
+        let unknown = DecodeError::UnknownType { type_name: "execute".to_owned(), id: Some(ExecutionId(1)) };
         assert_eq!(codec.decode(payload), Err(unknown), "the other direction is another language");
     }
 }

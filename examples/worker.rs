@@ -1,0 +1,122 @@
+//! A worker in Rust: it runs a language of a few words on numbers and lists, and keeps what they name.
+//!
+//! `cargo run --example worker --features serve` starts it under a pool; the same program is the worker.
+
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use ostler::{
+    Outcome, Request, Runtime, Value, WorkerSpec,
+    serve::{Error, Serve, Task},
+};
+
+/// The names of a session, and what they mean.
+type Names = BTreeMap<String, Value>;
+
+fn main() -> ExitCode {
+    // A host says so in the environment.
+    if std::env::var_os("OSTLER_CODEC").is_some() {
+        let mut names = Names::new();
+        return Serve::new("words").version("1").run(|task| run(task, &mut names));
+    }
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map(|host| host.block_on(host_it()))
+    {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one line after another; the value of the last one is the value of all.
+fn run(task: &Task<'_>, names: &mut Names) -> Result<Value, Error> {
+    let mut value = Value::None;
+    for line in task.code().lines().map(str::trim).filter(|line| !line.is_empty()) {
+        // A long program can be cancelled between its lines.
+        task.check()?;
+        value = line_of(line, task, names)?;
+    }
+    Ok(value)
+}
+
+fn line_of(line: &str, task: &Task<'_>, names: &mut Names) -> Result<Value, Error> {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match word {
+        "say" => task.print(format!("{rest}\n"))?,
+        "warn" => task.print_error(format!("{rest}\n"))?,
+        "ask" => {
+            let line = task.input(rest)?.ok_or_else(|| Error::new("EndOfInput", "nobody answers"))?;
+            task.print(format!("{line}\n"))?;
+        }
+        "keep" => {
+            let (name, value) =
+                rest.split_once(' ').ok_or_else(|| Error::new("SyntaxError", "keep NAME TEXT"))?;
+            names.insert(name.into(), value.into());
+        }
+        "tell" => {
+            let known = names.get(rest).and_then(Value::as_str);
+            task.print(format!("{}\n", known.ok_or_else(|| unknown(rest))?))?;
+        }
+        "get" => {
+            let known = names.get(rest).or_else(|| task.arg(rest)).cloned();
+            return known.ok_or_else(|| unknown(rest));
+        }
+        "sum" => {
+            let numbers = rest.split_whitespace().map(str::parse::<i64>);
+            // The error of a wrong number is the error of the code.
+            return Ok(numbers.sum::<Result<i64, _>>()?.into());
+        }
+        "count" => {
+            for number in 0..rest.parse::<u64>()? {
+                task.print(format!("{number}\n"))?;
+            }
+        }
+        "wait" => task.sleep(Duration::from_secs_f64(rest.parse()?))?,
+        "spin" => loop {
+            task.check()?;
+        },
+        "exit" => return Err(Error::Exit(rest.parse()?)),
+        other => return Err(Error::new("SyntaxError", format!("unknown word `{other}`"))),
+    }
+    Ok(Value::None)
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new("NameError", format!("nothing is kept as `{name}`"))
+}
+
+async fn host_it() -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = Runtime::builder(WorkerSpec::command(std::env::current_exe()?)).start().await?;
+    let session = runtime.session().await?;
+
+    let report = session.run("say hello\nkeep greeting hi\nsum 40 2").await?;
+    print!("{}", report.stdout_text());
+    println!("value: {:?}", report.value());
+    assert_eq!(report.stdout_text(), "hello\n");
+    assert_eq!(report.value(), Some(&Value::from(42)));
+
+    // The worker keeps its state between requests, and an error is the code's own.
+    assert_eq!(session.run("get greeting").await?.value(), Some(&Value::from("hi")));
+    let report = session.run("sum 1 two").await?;
+    println!("{}", report.outcome);
+    assert!(matches!(report.outcome, Outcome::Failed(_)));
+
+    // Code that would run for ever is stopped, and the session goes on with its state.
+    let late = session.execute(Request::new("spin").deadline(Duration::from_millis(200))).await?;
+    let outcome = late.outcome().await;
+    println!("{outcome}");
+    assert!(matches!(outcome, Outcome::TimedOut(_)));
+    assert_eq!(session.run("get greeting").await?.value(), Some(&Value::from("hi")));
+
+    runtime.shutdown(Duration::from_secs(1)).await;
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! A worker in Rust: a function from a request to a value, and everything else that a worker owes its host (feature
+//! `serve`).
+//!
+//! Frames, the handshake, output, input, cancel, heartbeats and the end with the host are done here, as `PROTOCOL.md`
+//! says. The function runs on the thread that called [`Serve::run`], one request at a time, and keeps whatever it
+//! captures: that is the state of the session.
+//!
+//! ```no_run
+//! use ostler::serve::Serve;
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let mut total = 0_i64;
+//!     Serve::new("adder").run(|task| {
+//!         let number: i64 = task.code().trim().parse()?; // an error of the code, and the worker goes on
+//!         total += number;
+//!         task.print(format!("{number} more\n"))?;       // streamed; ends the request if the host has cancelled it
+//!         Ok(total.into())
+//!     })
+//! }
+//! ```
+//!
+//! ```no_run
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! # use ostler::{Runtime, WorkerSpec};
+//! let runtime = Runtime::builder(WorkerSpec::command("target/release/adder")).start().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! What a program cannot do without unsafe code is left out, and harmless: `OSTLER_CODEC` and `OSTLER_TRANSPORT` stay in
+//! the environment.
+
+mod channel;
+mod error;
+mod inbox;
+mod task;
+mod turns;
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
+};
+
+use crate::protocol::{
+    ErrorKind, Exception, Execute, ExecutionError, ExecutionResult, FromWorker, Ready, Started, VERSION,
+    Value,
+};
+
+use self::{
+    channel::{Channel, Outgoing},
+    inbox::{Errand, Inbox},
+    turns::{Reason, Turns},
+};
+pub use self::{
+    error::{Error, Stopped},
+    task::Task,
+};
+
+/// The exit code of a worker that was told to speak what it does not speak.
+const NOT_UNDERSTOOD: u8 = 64;
+/// The longest `repr`, in characters, unless the host says otherwise.
+const REPR_MAX: usize = 4096;
+
+/// A worker that is about to serve.
+#[derive(Debug, Clone)]
+pub struct Serve {
+    language: String,
+    version: Option<String>,
+}
+
+impl Serve {
+    /// A worker that runs this language: a name of your choice, by which hosts tell workers apart.
+    #[must_use]
+    pub fn new(language: impl Into<String>) -> Self {
+        Self { language: language.into(), version: None }
+    }
+
+    /// The version of what it runs; none unless set.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Serves the host that started this process until that asks for the end, and returns the exit code for it. When the
+    /// host is gone this does not return: the process ends, and its process group with it.
+    ///
+    /// The function gets one request at a time. It returns a value, or an error, which is the caller's and not the
+    /// worker's: the worker goes on. So it does after a panic.
+    ///
+    /// Call it first of all, before anything reads standard input or prints: it moves the channel to the host away from
+    /// descriptors 0 and 1, so that from then on `println!` is a line of the worker's log, or on the socket transport
+    /// output of the request.
+    pub fn run(self, mut serve: impl FnMut(&Task<'_>) -> Result<Value, Error>) -> ExitCode {
+        let began = channel::now();
+        let (incoming, channel) = match Channel::take() {
+            Ok(taken) => taken,
+            Err(why) => {
+                complain(&why);
+                return NOT_UNDERSTOOD.into();
+            }
+        };
+        let channel = Arc::new(channel);
+        channel.send(&self.ready(&channel, began));
+        let turns = Arc::new(Turns::default());
+        let inbox = Inbox::open(incoming, Arc::clone(&channel), Arc::clone(&turns));
+        while let Some(errand) = inbox.next() {
+            match errand {
+                Errand::Execute(request) => {
+                    let end = execute(&request, &mut serve, &channel, &turns);
+                    // Before the host can know of the end: a cancel that comes later hits nothing.
+                    turns.end(request.id);
+                    channel.send_or_refuse(end, request.id);
+                }
+                Errand::Shutdown => {
+                    channel.send(&FromWorker::Bye);
+                    return ExitCode::SUCCESS;
+                }
+                Errand::OtherVersion => return NOT_UNDERSTOOD.into(),
+            }
+        }
+        unreachable!("the inbox ends with an errand or with the process")
+    }
+
+    fn ready(&self, channel: &Outgoing, began: Instant) -> FromWorker {
+        let mut ready = Ready::new(VERSION, std::process::id(), channel.codec(), self.language.clone());
+        ready.version.clone_from(&self.version);
+        ready.executable = std::env::current_exe().ok().map(|path| path.to_string_lossy().into_owned());
+        ready.capabilities = ["input", "cancel", "interrupt", "display"].map(Into::into).into();
+        ready.boot_ms = Some(began.elapsed().as_secs_f64() * 1000.0);
+        FromWorker::Ready(ready)
+    }
+}
+
+/// Runs the function on one request, and returns the message that ends it.
+fn execute(
+    request: &Execute,
+    serve: &mut impl FnMut(&Task<'_>) -> Result<Value, Error>,
+    channel: &Arc<Outgoing>,
+    turns: &Arc<Turns>,
+) -> FromWorker {
+    channel.send(&FromWorker::Started(Started::new(request.id)));
+    let (began, cpu) = (channel::now(), channel::cpu_time());
+    let task = Task::new(request, channel, turns);
+    let ended = match turns.stopped(request.id) {
+        // It never began.
+        Some(_) => Err(Error::Stopped),
+        None => {
+            catch_unwind(AssertUnwindSafe(|| serve(&task))).unwrap_or_else(|panic| Err(panicked(&*panic)))
+        }
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let cpu = cpu.zip(channel::cpu_time()).map(|(before, after)| after.saturating_sub(before).as_secs_f64());
+    match ended {
+        Ok(value) => {
+            let mut result = ExecutionResult::new(request.id, seconds);
+            if !value.is_none() && !request.silent {
+                result.repr = Some(value.to_string().chars().take(REPR_MAX).collect());
+            }
+            (result.value, result.cpu_time) = (Some(value).filter(|value| !value.is_none()), cpu);
+            FromWorker::Result(result)
+        }
+        Err(error) => {
+            let (kind, exception, code) = told(error, turns.stopped(request.id));
+            let mut error = ExecutionError::new(request.id, seconds, kind);
+            (error.exception, error.exit_code, error.cpu_time) = (exception.map(Box::new), code, cpu);
+            FromWorker::Error(error)
+        }
+    }
+}
+
+/// How an error is told. A stop that nobody asked for is an error like any other.
+fn told(error: Error, asked: Option<Reason>) -> (ErrorKind, Option<Exception>, Option<i64>) {
+    match (error, asked) {
+        (Error::Raised(exception), _) => (ErrorKind::Exception, Some(*exception), None),
+        (Error::Exit(code), _) => (ErrorKind::Exit, None, Some(code.into())),
+        (Error::Stopped, Some(Reason::Cancel)) => {
+            (ErrorKind::Cancelled, Some(Exception::new("Cancelled", "")), None)
+        }
+        (Error::Stopped, Some(Reason::Interrupt)) => {
+            (ErrorKind::Exception, Some(Exception::new("Interrupted", "")), None)
+        }
+        (Error::Stopped, None) => {
+            let message = "the code says that it was stopped, and the host did not stop it";
+            (ErrorKind::Exception, Some(Exception::new("Stopped", message)), None)
+        }
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref().map(String::as_str));
+    Error::new("panic", text.unwrap_or("a panic without a text"))
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the host keeps the end of stderr, and there is no other way to tell it"
+)]
+fn complain(why: &str) {
+    eprintln!("{why}");
+}
