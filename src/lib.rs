@@ -53,6 +53,7 @@
 //! | [`RuntimeBuilder::start`] | ready timeout + warmup timeout | [`StartError`] |
 //! | [`Runtime::execute`], [`Runtime::execute_for`], [`Session::execute`] | not: admission answers at once | [`SubmitError`] |
 //! | [`Runtime::run`], [`Runtime::run_all`], [`Session::run`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
+//! | [`Runtime::call`], [`Runtime::call_with`], [`Session::call`], [`Session::notify`] | deadline + grace + 250 ms | [`CallError::Unanswered`] |
 //! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
 //! | [`Session::checkpoint`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |

@@ -61,8 +61,7 @@ pub enum Event {
         /// What it says.
         params: Value,
     },
-    /// A JSON-RPC server asks its client something; answer with `Execution::answer`. Only for requests that
-    /// [allow it](crate::Request::allow_input), and while the server has no other request.
+    /// A JSON-RPC server asks something; see [`Question`].
     Asked(Question),
     /// Output was discarded, because nobody took it in time after a cancel or a deadline.
     Dropped {

@@ -353,6 +353,9 @@ impl RuntimeBuilder {
             (Some(_), PoolConfig { state_dir: Some(_), .. }) => {
                 refuse("state_dir", "a JSON-RPC server has no state that can be saved; leave it out")
             }
+            (Some(_), PoolConfig { on_death: OnDeath::Restore, .. }) => {
+                refuse("on_death", "a JSON-RPC server has no state that can be restored; leave it at `fail`")
+            }
             (Some(_), PoolConfig { soft_memory: Some(_), .. }) => {
                 refuse("soft_memory", "requests share a JSON-RPC server; give it `hard_memory`")
             }

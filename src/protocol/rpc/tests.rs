@@ -267,3 +267,45 @@ fn tokens_of_callers_are_replaced_on_the_way_out_and_put_back_on_the_way_in() {
         assert_eq!(progress_of("$/progress", &map(&[("token", foreign.into())])), None);
     }
 }
+
+/// C11: the page says what is said.
+#[test]
+fn the_conversation_of_the_page_is_what_is_said() {
+    let page = include_str!("../../../JSONRPC.md");
+    let spoken = |who: &str| -> Vec<&str> {
+        page.lines().filter_map(|line| line.strip_prefix(who)?.strip_prefix("  ")).map(str::trim).collect()
+    };
+    let ask = |own, method: &str, params: Option<&str>| Saying::Ask {
+        own,
+        method: method.into(),
+        params: params.map(Into::into),
+    };
+    let call = |id, method, params: &[(&str, Value)]| {
+        let written =
+            encode_call(Style::Mcp, Framing::Lines, ExecutionId(id), false, method, &map(params)).unwrap();
+        String::from_utf8(written.0.to_vec()).unwrap()
+    };
+    let say = |saying: Saying| {
+        let text = encode(Style::Mcp, Framing::Lines, &saying).unwrap();
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    let refused = RpcError::new(METHOD_NOT_FOUND, "`roots/list` cannot be answered: no request is in flight");
+    let expected = [
+        say(ask(1, "initialize", Some("{…}"))),
+        say(Saying::Note { method: "notifications/initialized".into(), params: None }),
+        call(7, "tools/call", &[("name", "add".into())]),
+        call(8, "tools/list", &[]),
+        say(Saying::Cancel(ExecutionId(7))),
+        say(ask(2, "ping", None)),
+        say(Saying::Reply { id: "\"a\"".into(), answer: Err(refused) }),
+    ];
+    let expected: Vec<_> = expected.iter().map(|line| line.trim()).collect();
+    assert_eq!(spoken("host  "), expected);
+    for text in spoken("server") {
+        let all = line(text);
+        let whole =
+            matches!(&all[..], [Said::Answer { .. } | Said::Notification { .. } | Said::Request { .. }]);
+        assert!(whole, "{text}: {all:?}");
+    }
+    assert_eq!(spoken("server").len(), 6);
+}

@@ -177,6 +177,7 @@ async fn settings_that_only_code_knows_are_refused_for_servers() {
             (one(mcp()).record("/tmp/x"), "`record`"),
             (one(mcp()).state_dir("/tmp/x"), "`state_dir`"),
             (one(mcp()).soft_memory(1), "`soft_memory`"),
+            (one(mcp()).on_death(ostler::OnDeath::Restore), "`on_death`"),
             (one(mcp()).in_flight(0), "`in_flight`"),
             (one(mcp().transport(ostler::Transport::Socket)), "`transport`"),
             (one(mcp().max_message(0)), "`max_message`"),
