@@ -2575,6 +2575,7 @@ def answer(message, produce):
         complain(f"a {message['type']} without a valid id", "id: 1 to 64 bytes of text", repr(id))
         return
     execution = begin(id)
+    state.sequence -= 1  # it is no cell that would be named by its number
     execution.allow_stdin = False
     try:
         try:
@@ -2619,18 +2620,27 @@ def list_variables(message):
     reprlib = load("reprlib")
     short = reprlib.Repr()
     short.maxstring = short.maxother = 200
-    told = []
+    told, total = [], 0
     for name, value in list(state.namespace.items()):
         if type(name) is not str or name.startswith("__"):
             continue
-        if len(told) >= most:
-            break
+        total += 1
+        if total > most:
+            continue
         try:
             text = short.repr(value)
         except Exception as problem:
             text = f"<repr() raised {type(problem).__name__}>"
-        told.append({"name": shorten(name, 256), "type": shorten(type(value).__name__, 256), "repr": shorten(text, 400)})
-    return {"type": "vars_result", "id": message["id"], "vars": told}
+        entry = {"name": shorten(name, 256), "type": shorten(type(value).__name__, 256), "repr": shorten(text, 400)}
+        try:
+            entry["size"] = sys.getsizeof(value)
+        except Exception:
+            pass
+        told.append(entry)
+    reply = {"type": "vars_result", "id": message["id"], "vars": told}
+    if total > most:
+        reply["total"] = total
+    return reply
 
 
 def complete(message):

@@ -55,7 +55,7 @@
 //! | [`Runtime::run`], [`Runtime::run_all`], [`Session::run`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
-//! | [`Session::checkpoint`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
+//! | [`Session::checkpoint`], [`Session::vars`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
 //! | [`Runtime::session_from`], [`Runtime::session_named`], [`Runtime::resume`] | lease timeout, then as those, and the disk | [`StateError`] |
 //! | [`Session::save`], [`Session::end`] | checkpoint timeout + grace + 250 ms, and the disk | [`StateError::TimedOut`] |
 //! | [`Session::fork`] | checkpoint timeout + grace + 10 s | [`StateError::TimedOut`], [`StateError::NotForked`] |
@@ -117,12 +117,12 @@ pub use crate::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
         Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Rung, Stack, TimedOut, Usage,
     },
-    protocol::{Codec, Exception, ExecutionId, NameFailure, SkippedName, Stream, Value},
+    protocol::{Codec, Exception, ExecutionId, NameFailure, SkippedName, Stream, Value, Variable},
     recording::{Entry, Passed, Recording, RecordingError},
     report::Report,
     request::{Affinity, Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},
-    session::{Session, SessionEvent},
+    session::{Session, SessionEvent, Variables},
     status::{ExecutionStatus, Latency, PoolStatus, SessionState, SessionStatus, Totals, Vitals},
     worker::{PythonInfo, python_info},
 };

@@ -15,7 +15,7 @@ use crate::{
     execution::Execution,
     machine::supervisor::LeaseId,
     outcome::{Activity, Generation},
-    protocol::Stream,
+    protocol::{Stream, Variable},
     report::Report,
     request::Request,
     runtime::named::Kept,
@@ -37,6 +37,16 @@ pub enum SessionEvent {
         /// How.
         why: String,
     },
+}
+
+/// The names of a session.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Variables {
+    /// In the order in which they were made, at most [`VARS_MAX`](crate::config::VARS_MAX).
+    pub list: Vec<Variable>,
+    /// How many there are.
+    pub total: usize,
 }
 
 /// A worker of one's own, whose namespace persists from one execution to the next.
@@ -140,10 +150,29 @@ impl Session {
         self.lease.keep.clone().fork(self.lease.id).await
     }
 
+    /// The names of the session, each with the type, the size and a short text of its value; names that begin with two
+    /// underscores are not told. Waits in the session's line as [`checkpoint`](Self::checkpoint) does, so code that runs is
+    /// not disturbed; for what it does meanwhile see [`inspect`](Self::inspect). The texts are made by the values'
+    /// own `__repr__`. Cancel safe.
+    ///
+    /// # Errors
+    /// Nothing was told, and the session goes on; unless its worker died of it, as [`StateError::Lost`] says.
+    pub async fn vars(&self) -> Result<Variables, StateError> {
+        self.lease.keep.clone().vars(self.lease.id).await
+    }
+
     /// The name that its state is kept under, if it was leased with [`Runtime::session_named`](crate::Runtime::session_named).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.kept.as_ref().map(|kept| kept.name())
+    }
+
+    /// Takes over the name of another session, if that has one: this one is saved under it from now on. The other one goes
+    /// on without a name. So a copy can take the place of the session that it was forked from.
+    pub fn take_name(&mut self, from: &mut Self) {
+        if let Some(kept) = from.kept.take() {
+            self.kept = Some(kept);
+        }
     }
 
     /// Saves the state of a named session on disk, and returns its generation, which counts the saves. When it returns,

@@ -13,12 +13,13 @@ use crate::{
         sink::feed,
     },
     checkpoint::{Checkpoint, Restored},
+    config::VARS_MAX,
     error::{StateError, SubmitError},
     machine::{session::Question as Asked, supervisor::LeaseId},
     outcome::{Failure, Outcome},
     protocol::{self, EncodeError, ExecutionId, FromWorker, ToWorker},
     request::Limits,
-    session::Session,
+    session::{Session, Variables},
 };
 
 /// Bytes of the data of one `restore`, well below the frame limit.
@@ -108,6 +109,23 @@ impl Shared {
         };
         waiting.answered();
         Ok(Session::new(lease, granted, background, Arc::clone(&self)))
+    }
+
+    pub(crate) async fn vars(self: Arc<Self>, lease: LeaseId) -> Result<Variables, StateError> {
+        let frames = |codec: protocol::Codec, id| {
+            let mut message = protocol::Vars::new(id);
+            message.max = Some(VARS_MAX as u64);
+            let mut frame = BytesMut::new();
+            codec.encode(&ToWorker::Vars(message), &mut frame).map(|()| frame.freeze())
+        };
+        let mut answer = self.ask(lease, Asked::Names, "vars", frames).await?;
+        match answer.messages.pop() {
+            Some(FromWorker::VarsResult(protocol::VarsResult { vars: list, total, .. })) => {
+                let total = total.and_then(|total| usize::try_from(total).ok()).unwrap_or(list.len());
+                Ok(Variables { total, list })
+            }
+            Some(_) | None => Err(StateError::Refused { why: "it sent no answer".into() }),
+        }
     }
 
     /// Asks a session about its state, when what was submitted to it before has ended.

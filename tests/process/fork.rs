@@ -241,3 +241,40 @@ async fn copies_speak_as_their_originals_do_and_share_no_file_of_the_worker() {
         .await;
     }
 }
+
+/// The names are told between executions, and one that resists costs the others nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_names_of_a_session_are_told_with_their_sizes() {
+    guarded(async {
+        let runtime = pool(WorkerSpec::python(), 1).start().await.unwrap();
+        let session = runtime.session().await.unwrap();
+        let code = "\
+x = 41
+big = bytearray(10**6)
+class Odd:
+    def __repr__(self): raise ValueError
+odd = Odd()
+import time
+time.sleep(0.2)
+last = 1";
+        let running = session.execute(code).await.unwrap();
+        let names = session.vars().await.unwrap();
+        assert!(running.outcome().await.is_completed());
+        let told: Vec<_> = names.list.iter().map(|it| (&*it.name, &*it.type_name, &*it.repr)).collect();
+        assert_eq!(told[0], ("x", "int", "41"));
+        assert_eq!(told[3], ("odd", "Odd", "<repr() raised ValueError>"));
+        assert_eq!(told.last().unwrap().0, "last", "asked while code ran, told when it had ended");
+        assert!(names.list[1].size.unwrap() > 1_000_000 && names.list[1].repr.len() <= 400);
+        completed(&session.run("globals().update({f'n{i}': i for i in range(11000)})").await.unwrap());
+        let names = session.vars().await.unwrap();
+        assert_eq!((names.list.len(), names.total), (ostler::config::VARS_MAX, 11_006));
+        completed(
+            &session.run("class Slow:\n    def __repr__(self): time.sleep(60)\nslow = Slow()").await.unwrap(),
+        );
+        completed(&session.run("for i in range(11000): del globals()[f'n{i}']").await.unwrap());
+        let left = tokio::time::timeout(Duration::from_millis(100), session.vars()).await;
+        assert!(left.is_err());
+        assert_eq!(value(&session, "x").await, "41", "cancel safe: the session goes on");
+    })
+    .await;
+}

@@ -3,7 +3,7 @@
 use std::{fs, io, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use ostler::{Restored, Runtime, RuntimeBuilder, Session, StateError, StoreError, Stream};
+use ostler::{Checkpoint, Restored, Runtime, RuntimeBuilder, Session, StateError, StoreError, Stream};
 use tokio::time::Instant;
 
 use crate::{
@@ -85,8 +85,9 @@ impl Home {
         self.runtime.shutdown(Duration::ZERO).await;
     }
 
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+    /// A session without a name, with a state that was saved.
+    pub(crate) async fn lease_from(&self, saved: &Checkpoint) -> Result<(Session, Restored), StateError> {
+        self.runtime.session_from(saved).await
     }
 
     /// A session, and what came back into it, in words.
@@ -106,21 +107,22 @@ impl Home {
                         leased => break leased?,
                     }
                 };
-                Ok((session, restored.map(|restored| told(name, &restored))))
+                Ok((session, restored.map(|restored| told(&format!("session `{name}` is back"), &restored))))
             }
         }
     }
 }
 
-fn told(name: &str, restored: &Restored) -> String {
-    let mut text = format!("session `{name}` is back: {}", some(&restored.names));
+/// What came of a restore, in words.
+pub(super) fn told(what: &str, restored: &Restored) -> String {
+    let mut text = format!("{what}: {}", some(&restored.names));
     for lost in &restored.lost {
         text.push_str(&format!("\n    lost `{}`: {}", lost.name, lost.reason));
     }
     text
 }
 
-fn some(names: &[String]) -> String {
+pub(super) fn some(names: &[String]) -> String {
     match names {
         [] => "no names".into(),
         names if names.len() <= NAMES_TOLD => names.join(", "),
