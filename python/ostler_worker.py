@@ -2212,7 +2212,7 @@ FIELDS = {
     "reset": {"keep": list},
     "vars": {"max": int},
     "complete": {"code": str, "pos": int},
-    "checkpoint": {"include": list, "exclude": list, "mode": str, "max_bytes": int},
+    "checkpoint": {"include": list, "exclude": list, "mode": str, "max_bytes": int, "address": str},
     "restore": {"part": int, "last": bool, "names": list},
     "fork": {"address": str, "tag": str, "folder": str},
 }

@@ -111,7 +111,8 @@ impl Session {
     }
 
     /// Saves the names of the session and their values, as far as they can be saved: what cannot is named in the
-    /// checkpoint, with its reason. Waits in the session's line like an execution, at most `checkpoint_timeout`; then
+    /// checkpoint, with its reason. A large session is copied for that, where it can be [forked](Self::fork): it goes on
+    /// after milliseconds, while the copy is at work on the state of that moment. Waits in the session's line like an execution, at most `checkpoint_timeout`; then
     /// the saving is cancelled, and a worker that does not stop is killed after the grace. Dropping the future does the
     /// same.
     ///

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{Job, Retract, Runtime, Shared, next_id};
 use crate::{
@@ -20,6 +23,7 @@ use crate::{
     protocol::{self, EncodeError, ExecutionId, FromWorker, ToWorker},
     request::Limits,
     session::{Session, Variables},
+    worker::Delivery,
 };
 
 /// Bytes of the data of one `restore`, well below the frame limit.
@@ -45,19 +49,51 @@ impl Runtime {
 
 impl Shared {
     pub(crate) async fn save(self: Arc<Self>, lease: LeaseId) -> Result<Checkpoint, StateError> {
-        let limit = self.max_checkpoint_bytes;
-        let max_bytes = limit as u64;
+        let end = Instant::now() + self.checkpoint_timeout;
+        let max_bytes = self.max_checkpoint_bytes as u64;
+        let delivery = self.spawner.delivery();
         let frames = |codec: protocol::Codec, id| {
             let mut message = protocol::Checkpoint::new(id);
             message.max_bytes = Some(max_bytes);
+            if let Some(delivery) = &delivery {
+                message.mode = protocol::CheckpointMode::Fork;
+                message.address = Some(delivery.address().into());
+            }
             let mut frame = BytesMut::new();
             codec.encode(&ToWorker::Checkpoint(message), &mut frame).map(|()| frame.freeze())
         };
-        let answer = self.ask(lease, Asked::Save { max_bytes }, "checkpoint", frames).await?;
-        let Answer { messages, speaker } = answer;
+        let answer = Arc::clone(&self).ask(lease, Asked::Save { max_bytes }, "checkpoint", frames).await?;
+        let Answer { mut messages, speaker } = answer;
+        if let (Some(FromWorker::Forked(_)), Some(delivery)) = (messages.last(), delivery) {
+            messages = vec![self.delivered(delivery, end).await?];
+        }
         let gather = move || Checkpoint::gathered(messages, speaker.language, speaker.version);
         // Off the runtime's threads: a large one takes a while to copy.
         tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))
+    }
+
+    /// The state that a copy of the worker sends, while the worker goes on.
+    async fn delivered(&self, delivery: Delivery, end: Instant) -> Result<FromWorker, StateError> {
+        let limit = self.max_checkpoint_bytes;
+        let receive = delivery.receive(self.codec, limit as u64);
+        match timeout_at(end, receive).await {
+            Ok(Ok(FromWorker::Error(error))) => {
+                let (kind, text) = error.exception.map_or_else(
+                    || (String::new(), "it did not say why".into()),
+                    |exception| (exception.type_name, exception.message),
+                );
+                Err(match kind == TOO_LARGE {
+                    true => StateError::TooLarge { limit },
+                    false => StateError::Refused { why: format!("{kind}: {text}") },
+                })
+            }
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(error)) => {
+                let expected = "a state from a copy of the worker".into();
+                Err(StateError::Damaged { expected, got: error.to_string() })
+            }
+            Err(_elapsed) => Err(StateError::TimedOut { after: self.checkpoint_timeout }),
+        }
     }
 
     pub(crate) async fn restore(

@@ -278,3 +278,79 @@ last = 1";
     })
     .await;
 }
+
+/// Bytes that make a session worth a copy.
+const LARGE: &str = "state = bytearray(b'x') * (64 << 20)\nlist = [state]\n";
+
+/// C7: the state of the moment of the question; the session goes on meanwhile, and code that hangs hurts the copy only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c7_a_large_session_goes_on_while_a_copy_of_it_is_saved() {
+    guarded(async {
+        let runtime =
+            pool(WorkerSpec::python(), 2).checkpoint_timeout(Duration::from_secs(60)).start().await.unwrap();
+        let session = runtime.session().await.unwrap();
+        let tag = pool_tag(session.pid().unwrap());
+        completed(&session.run(LARGE).await.unwrap());
+        let slow = "\
+import time, os
+class Slow:
+    def __reduce__(self):
+        while not os.path.exists('go'): time.sleep(0.01)
+        print('from the copy')
+        return (int, (7,))
+slow = Slow()
+x = 'before'";
+        completed(&session.run(slow).await.unwrap());
+        // The copy cannot be done before this code runs.
+        let goes_on = async {
+            tokio::task::yield_now().await;
+            value(&session, "x = 'after'; open('go', 'w').close(); x").await
+        };
+        let (saved, x) = tokio::join!(session.checkpoint(), goes_on);
+        assert_eq!(x, "'after'");
+        let (copy, restored) = runtime.session_from(&saved.unwrap()).await.unwrap();
+        assert!(restored.lost.is_empty(), "{restored:?}");
+        assert_eq!(
+            value(&copy, "[x, slow, len(state), list[0] is state]").await,
+            "['before', 7, 67108864, True]"
+        );
+        assert_eq!(value(&session, "time.sleep(0)\nos.remove('go')\nx").await, "'after'");
+        drop(copy);
+
+        // Whoever leaves takes the copy along.
+        let left = tokio::time::timeout(Duration::from_millis(300), session.checkpoint()).await;
+        assert!(left.is_err(), "{left:?}");
+        assert_eq!(value(&session, "x").await, "'after'");
+        pool_is(&runtime, "the other worker is there", |it| it.idle == 1).await;
+        eventually("the copy is gone", SOON, || tagged(&tag).len() == 2).await;
+    })
+    .await;
+}
+
+/// What goes wrong in the copy is told as it is of the session itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c7_a_copy_that_cannot_save_says_why_and_one_that_cannot_be_made_is_done_without() {
+    guarded(async {
+        let runtime = pool(WorkerSpec::python(), 2).max_checkpoint_bytes(80 << 20).start().await.unwrap();
+        let session = runtime.session().await.unwrap();
+        completed(&session.run(LARGE).await.unwrap());
+        let thread =
+            "import threading\nend = threading.Event()\nt = threading.Thread(target=end.wait)\nt.start()";
+        completed(&session.run(thread).await.unwrap());
+        let saved = session.checkpoint().await.unwrap();
+        assert_eq!(saved.skipped().map(|it| it.name).collect::<Vec<_>>(), ["end", "t"]);
+        completed(&session.run("end.set(); t.join()\nmore = bytearray(20 << 20)").await.unwrap());
+        match session.checkpoint().await {
+            Err(StateError::TooLarge { limit }) => assert_eq!(limit, 80 << 20),
+            other => panic!("not refused: {other:?}"),
+        }
+        let dies = "del more\nimport os\nclass Dies:\n    def __reduce__(self): os._exit(3)\ndies = Dies()";
+        completed(&session.run(dies).await.unwrap());
+        match session.checkpoint().await {
+            Err(StateError::Damaged { .. }) => {}
+            other => panic!("not damaged: {other:?}"),
+        }
+        assert_eq!(value(&session, "len(state)").await, "67108864", "the session has not noticed");
+    })
+    .await;
+}

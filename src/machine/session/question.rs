@@ -121,7 +121,7 @@ impl Session {
         let question = self.run().and_then(|run| run.asked.as_ref()).map(|asked| asked.question);
         match (question, &answer) {
             (Some(Question::Restore), FromWorker::Restored(_))
-            | (Some(Question::Fork), FromWorker::Forked(_))
+            | (Some(Question::Fork | Question::Save { .. }), FromWorker::Forked(_))
             | (Some(Question::Names), FromWorker::VarsResult(_)) => self.answered(id, answer, true, effects),
             (_, answer) => self.wrong_answer(id, answer.type_name(), effects),
         }
