@@ -53,25 +53,31 @@ fn line_of(line: &str, task: &Task<'_>, names: &mut Names) -> Result<Value, Erro
     match word {
         "say" => task.print(format!("{rest}\n"))?,
         "warn" => task.print_error(format!("{rest}\n"))?,
-        "ask" => return Ok(task.input(rest)?.into()),
+        "ask" => {
+            let line = task.input(rest)?.ok_or_else(|| Error::new("EndOfInput", "nobody answers"))?;
+            task.print(format!("{line}\n"))?;
+        }
         "keep" => {
             let (name, value) =
                 rest.split_once(' ').ok_or_else(|| Error::new("SyntaxError", "keep NAME TEXT"))?;
             names.insert(name.into(), value.into());
         }
+        "tell" => {
+            let known = names.get(rest).and_then(Value::as_str);
+            task.print(format!("{}\n", known.ok_or_else(|| unknown(rest))?))?;
+        }
         "get" => {
             let known = names.get(rest).or_else(|| task.arg(rest)).cloned();
-            return known.ok_or_else(|| Error::new("NameError", format!("nothing is kept as `{rest}`")));
+            return known.ok_or_else(|| unknown(rest));
         }
         "sum" => {
             let numbers = rest.split_whitespace().map(str::parse::<i64>);
             // The error of a wrong number is the error of the code.
             return Ok(numbers.sum::<Result<i64, _>>()?.into());
         }
-        "repeat" => {
-            let (times, text) = rest.split_once(' ').unwrap_or((rest, ""));
-            for _ in 0..times.parse::<u64>()? {
-                task.print(format!("{text}\n"))?;
+        "count" => {
+            for number in 0..rest.parse::<u64>()? {
+                task.print(format!("{number}\n"))?;
             }
         }
         "wait" => task.sleep(Duration::from_secs_f64(rest.parse()?))?,
@@ -82,6 +88,10 @@ fn line_of(line: &str, task: &Task<'_>, names: &mut Names) -> Result<Value, Erro
         other => return Err(Error::new("SyntaxError", format!("unknown word `{other}`"))),
     }
     Ok(Value::None)
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new("NameError", format!("nothing is kept as `{name}`"))
 }
 
 async fn host_it() -> Result<(), Box<dyn std::error::Error>> {

@@ -969,7 +969,9 @@ def control_interrupt(message, frame):
 def control_input(message, frame):
     request = message.get("request")
     question = questions.get(request) if type(request) is int else None
-    if question is not None and question.reply is None:
+    if question is None or question.execution.id != message.get("id"):
+        return  # too late, or an answer to somebody else
+    if question.reply is None:
         question.reply = message
         question.answered.release()
 

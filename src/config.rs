@@ -12,7 +12,7 @@ use crate::{error::ConfigError, protocol::Codec};
 mod policy;
 mod pool;
 
-pub use policy::{RecyclePolicy, RestartPolicy};
+pub use policy::{OnDeath, RecyclePolicy, RestartPolicy};
 pub use pool::PoolConfig;
 
 /// Frames larger than this are refused, on both sides.

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::{outcome::Death, request::Tenant};
+use crate::{
+    outcome::{Death, Generation},
+    request::Tenant,
+};
 
 mod state;
 mod store;
@@ -211,6 +214,16 @@ pub enum SubmitError {
     SessionEnded {
         /// How.
         why: String,
+    },
+    /// The session is in another worker than the one that the request was made for.
+    #[error(
+        "the request expects generation {expected} of the session, and it is generation {found} now: what it was made for is gone; look at what was restored, and submit it for {found}"
+    )]
+    OtherGeneration {
+        /// What [`Request::expect_generation`](crate::Request::expect_generation) said.
+        expected: Generation,
+        /// The generation of the session.
+        found: Generation,
     },
     /// No session became free in time.
     #[error(

@@ -79,6 +79,8 @@
 pub mod actor;
 mod checkpoint;
 pub mod config;
+#[cfg(feature = "conform")]
+pub mod conform;
 mod error;
 mod execution;
 mod log;
@@ -107,7 +109,7 @@ mod worker;
 pub use crate::settings::{Place, Settings, SettingsError, Source, WorkerSettings};
 pub use crate::{
     checkpoint::{Checkpoint, Restored},
-    config::{PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
+    config::{OnDeath, PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
     error::{
         CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError, StoreError,
         SubmitError,
@@ -115,7 +117,8 @@ pub use crate::{
     execution::{Canceller, Execution},
     outcome::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
-        Generation, InputRequest, Load, Lost, LostCause, Outcome, Phase, Rung, Stack, TimedOut, Usage,
+        Generation, InputRequest, Load, Lost, LostCause, LostName, Outcome, Phase, Rung, SessionRestored,
+        Stack, TimedOut, Usage,
     },
     protocol::{Codec, Exception, ExecutionId, NameFailure, SkippedName, Stream, Value, Variable},
     recording::{Entry, Passed, Recording, RecordingError},

@@ -2,6 +2,7 @@
 
 mod activity;
 mod lost;
+mod restored;
 
 use std::{fmt, time::Duration};
 
@@ -11,6 +12,7 @@ use crate::protocol::{Exception, Mime, Stream, Value};
 
 pub use activity::{Activity, Call, Child, Load, Stack};
 pub use lost::{Death, DeathCause, Exit, Lost, LostCause};
+pub use restored::{LostName, SessionRestored};
 
 /// Counts the workers that a slot has had: the first is 1. Every late fact carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,10 +24,13 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Something streamed while an execution runs. `Started` comes first; nothing comes after the outcome.
+/// Something streamed while an execution runs. `Started` comes first, but for `SessionRestored`; nothing comes after the
+/// outcome.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The worker of the session had died, and this is the first execution since its state was brought back in a new one.
+    SessionRestored(Box<SessionRestored>),
     /// The worker acknowledged the request: from here on it counts as started.
     Started {
         /// The worker's process id, where there is a process.

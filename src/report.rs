@@ -5,7 +5,7 @@ use std::{borrow::Cow, io};
 use bytes::Bytes;
 
 use crate::{
-    outcome::{Display, Outcome},
+    outcome::{Display, Outcome, SessionRestored},
     protocol::{ExecutionId, Stream, Value},
     request::Label,
 };
@@ -38,6 +38,8 @@ pub struct Report {
     pub stderr: Bytes,
     /// What it displayed.
     pub displays: Vec<Display>,
+    /// What its session told before it: that its worker had died, and what is back in a new one.
+    pub restored: Option<Box<SessionRestored>>,
     /// Bytes of output that are nowhere in this report: over the limit, or discarded after a cancel.
     pub dropped: u64,
     /// The rest of stdout and of stderr.

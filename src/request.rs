@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::protocol::{Execute, Value};
+use crate::{
+    outcome::Generation,
+    protocol::{Execute, Value},
+};
 
 /// A name that a caller gives to a request: it reaches spans, lists and reports.
 pub type Label = Arc<str>;
@@ -44,6 +47,7 @@ pub struct Request {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) affinity: Option<Affinity>,
     pub(crate) limits: Limits,
+    pub(crate) expects: Option<Generation>,
 }
 
 /// What a request may use, besides time.
@@ -89,6 +93,7 @@ impl Request {
             tenant: None,
             affinity: None,
             limits: Limits::default(),
+            expects: None,
         }
     }
 
@@ -229,6 +234,15 @@ impl Request {
     #[must_use]
     pub fn mime(mut self, mime: bool) -> Self {
         self.mime = mime;
+        self
+    }
+
+    /// Runs the code only in this generation of its session: if the worker of the session died meanwhile, and its state was
+    /// brought back in another one, the request is refused, or lost without having started, with both numbers. Outside of a
+    /// session it means nothing. Default: any.
+    #[must_use]
+    pub fn expect_generation(mut self, generation: Generation) -> Self {
+        self.expects = Some(generation);
         self
     }
 

@@ -1,7 +1,9 @@
 //! The runtime: what an embedder holds. It talks to the supervisor and decides nothing.
 
 mod builder;
-pub(crate) mod named;
+pub(crate) mod keeper;
+mod lease;
+mod named;
 mod state;
 
 use std::{
@@ -15,14 +17,18 @@ use std::{
 
 use bytes::BytesMut;
 use ractor::ActorRef;
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{
+    sync::{RwLock, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
 
 use crate::{
     actor::{
         mailbox::mailbox,
-        messages::{Accepted, Job, LeaseRequest, Submission, SupervisorMsg},
+        messages::{Accepted, Job, Submission, SupervisorMsg},
         obligation::{Ledger, Obligation, Reply},
-        sink::{Host, Sink, feed},
+        sink::{Host, Sink},
     },
     config::{FRAME_LEN_MAX, WorkerSpec},
     error::{ConfigError, NotFound, ReloadError, SubmitError},
@@ -31,8 +37,8 @@ use crate::{
     protocol::{Codec, EncodeError, Execute, ExecutionId, ToWorker},
     report::Report,
     request::{Deadline, Request},
-    session::Session,
     status::{ExecutionStatus, PoolStatus},
+    store::Store,
     worker::Spawner,
 };
 
@@ -58,14 +64,27 @@ pub(crate) struct Shared {
     max_report_bytes: usize,
     max_checkpoint_bytes: usize,
     checkpoint_timeout: Duration,
-    keeping: Option<named::Keeping>,
+    store: Option<Arc<Store>>,
+    /// Whether sessions are restored when their workers die.
+    restores: bool,
+    /// Read by each task that keeps the state of a session, for as long as it lives.
+    keepers: Arc<RwLock<()>>,
     max_sessions: usize,
     spawner: Arc<dyn Spawner>,
 }
 
+/// Longer than any shutdown takes.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 impl Drop for Shared {
     fn drop(&mut self) {
         let _ = self.supervisor.cast(SupervisorMsg::Shutdown { grace: Duration::ZERO, done: None });
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("supervisor", &self.supervisor).finish_non_exhaustive()
     }
 }
 
@@ -145,33 +164,6 @@ impl Runtime {
         Ok(Canceller::new(id, accepted.execution))
     }
 
-    /// Leases a session for oneself, and waits at most the pool's `lease_timeout` for one. Dropping the future leaves
-    /// the line.
-    ///
-    /// # Errors
-    /// No session became free in time, the queue is full, or the pool serves no more.
-    pub async fn session(&self) -> Result<Session, SubmitError> {
-        let lease = LeaseId(next_id());
-        let (events, background) = feed();
-        let (granted, answer) = oneshot::channel();
-        let request = Box::new(LeaseRequest { lease, events, granted });
-        let shared = &self.shared;
-        shared.supervisor.cast(SupervisorMsg::Lease(request)).map_err(|_gone| SubmitError::ShuttingDown)?;
-        let waiting = Retract::new(&shared.supervisor, SupervisorMsg::Release(lease));
-        let after = shared.lease_timeout;
-        match tokio::time::timeout(after, answer).await {
-            Ok(Ok(answer)) => {
-                waiting.answered();
-                Ok(Session::new(lease, answer?, background, Arc::clone(shared)))
-            }
-            Ok(Err(_gone)) => Err(SubmitError::ShuttingDown),
-            Err(_elapsed) => {
-                let (sessions, limit) = (self.status().await.sessions.len(), shared.max_sessions);
-                Err(SubmitError::NoSession { after, sessions, limit })
-            }
-        }
-    }
-
     /// The pool at this moment. After the shutdown it is empty.
     pub async fn status(&self) -> PoolStatus {
         let gone = || {
@@ -237,6 +229,7 @@ impl Runtime {
     /// Returns when nothing is left, at the latest a second after the grace. May be called again, also with a shorter
     /// grace. Dropping the future does not stop the shutdown.
     pub async fn shutdown(&self, grace: Duration) {
+        let limit = Instant::now() + grace.min(FOR_EVER) + Duration::from_secs(1);
         let (done, ended) = oneshot::channel();
         let told = self.shared.supervisor.cast(SupervisorMsg::Shutdown { grace, done: Some(done) });
         if told.is_ok() {
@@ -246,6 +239,8 @@ impl Runtime {
         // A failed actor task is an ended one.
         let _ = self.shared.supervisor.wait(None).await;
         self.shared.spawner.settled().await;
+        // A state that is on its way to the disk gets there; a disk that hangs is not waited for.
+        let _ = tokio::time::timeout_at(limit, self.shared.keepers.write()).await;
     }
 
     /// Sees the pool without keeping it alive.
@@ -297,6 +292,11 @@ impl Drop for Retract<'_> {
 }
 
 impl Shared {
+    /// Whether sessions are restored when their workers die.
+    pub(crate) fn restores(&self) -> bool {
+        self.restores
+    }
+
     pub(crate) async fn submit(
         self: Arc<Self>,
         request: Request,
@@ -355,6 +355,8 @@ impl Shared {
             deadline,
             limits: request.limits,
             question: None,
+            chore: false,
+            expects: request.expects,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     actor::{
@@ -14,11 +14,11 @@ use crate::{
     error::{StateError, SubmitError},
     execution::Execution,
     machine::supervisor::LeaseId,
-    outcome::{Activity, Generation},
+    outcome::{Activity, Generation, SessionRestored},
     protocol::{Stream, Variable},
     report::Report,
     request::Request,
-    runtime::named::Kept,
+    runtime::keeper::Kept,
 };
 
 /// Something that happens in a leased session while no execution of its holder runs.
@@ -32,6 +32,8 @@ pub enum SessionEvent {
         /// What.
         data: Bytes,
     },
+    /// Its worker had died, and it goes on in a new one. The next code is told [too](crate::Event::SessionRestored).
+    Restored(Box<SessionRestored>),
     /// The session has ended; its state is gone. The last event.
     Ended {
         /// How.
@@ -54,21 +56,21 @@ pub struct Variables {
 /// Executions run one after another; up to the pool's `line` of them may wait. Dropping the lease lets what was
 /// submitted run to its end and then replaces the worker: it never serves another caller.
 pub struct Session {
-    granted: Granted,
+    granted: watch::Receiver<Granted>,
     events: mpsc::Receiver<Fed>,
     lease: Lease,
-    /// Its name, and how its state is kept under it.
-    kept: Option<Arc<Kept>>,
 }
 
 /// Releases when it is dropped.
 struct Lease {
     id: LeaseId,
+    kept: Arc<Kept>,
     keep: Keep,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.kept.is_left(&self.keep);
         // A supervisor that is gone has ended the session.
         let _ = self.keep.supervisor.cast(SupervisorMsg::Release(self.id));
     }
@@ -81,13 +83,44 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: LeaseId, granted: Granted, events: mpsc::Receiver<Fed>, keep: Keep) -> Self {
-        Self { granted, events, lease: Lease { id, keep }, kept: None }
+    pub(crate) fn new(
+        id: LeaseId,
+        granted: watch::Receiver<Granted>,
+        events: mpsc::Receiver<Fed>,
+        kept: Arc<Kept>,
+        keep: Keep,
+    ) -> Self {
+        Self { granted, events, lease: Lease { id, kept, keep } }
     }
 
-    pub(crate) fn keep(mut self, kept: Kept) -> Self {
-        self.kept = Some(Arc::new(kept));
-        self
+    /// From now on its state is saved before it ends.
+    pub(crate) fn is_named(&self) {
+        self.tell_supervisor(SupervisorMsg::Name(self.lease.id));
+    }
+
+    /// Restores the state that it begins with, and falls back to that when its worker dies. `newest`: it is not on disk.
+    pub(crate) async fn begin_with(
+        &self,
+        checkpoint: &Checkpoint,
+        newest: Option<Checkpoint>,
+    ) -> Result<Restored, StateError> {
+        let (restored, covers) = self.lease.keep.clone().restore(self.lease.id, checkpoint, None).await?;
+        self.saved(newest, covers);
+        Ok(restored)
+    }
+
+    fn saved(&self, newest: Option<Checkpoint>, covers: u64) {
+        self.lease.kept.holds(newest, covers);
+        self.tell_supervisor(SupervisorMsg::Saved {
+            lease: self.lease.id,
+            covers: Some(covers),
+            chore: false,
+        });
+    }
+
+    fn tell_supervisor(&self, message: SupervisorMsg) {
+        // A supervisor that is gone has ended the session.
+        let _ = self.lease.keep.supervisor.cast(message);
     }
 
     /// Submits a request to this session. It answers at once; the code runs when those before it have ended.
@@ -95,11 +128,7 @@ impl Session {
     /// # Errors
     /// No code ran: the session has ended, its line is full, or the request is too large.
     pub async fn execute(&self, request: impl Into<Request>) -> Result<Execution, SubmitError> {
-        let execution = self.lease.keep.clone().submit(request.into(), Some(self.lease.id)).await?;
-        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.counted()) {
-            Arc::clone(kept).save_behind(self.lease.keep.clone(), self.lease.id);
-        }
-        Ok(execution)
+        self.lease.keep.clone().submit(request.into(), Some(self.lease.id)).await
     }
 
     /// Runs a request and collects what it prints. Waits until its outcome; dropping the future cancels it.
@@ -119,7 +148,11 @@ impl Session {
     /// # Errors
     /// Nothing was saved, and the session goes on; unless its worker died of it, as [`StateError::Lost`] says.
     pub async fn checkpoint(&self) -> Result<Checkpoint, StateError> {
-        self.lease.keep.clone().save(self.lease.id).await
+        let (checkpoint, covers) = self.lease.keep.clone().save(self.lease.id, false).await?;
+        if self.lease.keep.restores() {
+            self.lease.kept.holds(Some(checkpoint.clone()), covers);
+        }
+        Ok(checkpoint)
     }
 
     /// Brings saved names back into the session, beside those that it has; one of the same name is replaced. Functions
@@ -129,7 +162,7 @@ impl Session {
     /// Nothing was brought back, and the session goes on; unless its worker died of it, as [`StateError::Lost`] says.
     /// That a part of the names did not come back is no error: see [`Restored::lost`].
     pub async fn restore(&self, checkpoint: &Checkpoint) -> Result<Restored, StateError> {
-        self.lease.keep.clone().restore(self.lease.id, checkpoint).await
+        Ok(self.lease.keep.clone().restore(self.lease.id, checkpoint, None).await?.0)
     }
 
     /// Forks the session: a session of its own with the same state, which shares memory with this one until either writes to
@@ -165,15 +198,7 @@ impl Session {
     /// The name that its state is kept under, if it was leased with [`Runtime::session_named`](crate::Runtime::session_named).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.kept.as_ref().map(|kept| kept.name())
-    }
-
-    /// Takes over the name of another session, if that has one: this one is saved under it from now on. The other one goes
-    /// on without a name. So a copy can take the place of the session that it was forked from.
-    pub fn take_name(&mut self, from: &mut Self) {
-        if let Some(kept) = from.kept.take() {
-            self.kept = Some(kept);
-        }
+        self.lease.kept.name()
     }
 
     /// Saves the state of a named session on disk, and returns its generation, which counts the saves. When it returns,
@@ -182,17 +207,20 @@ impl Session {
     /// # Errors
     /// What was saved before is as it was. See [`checkpoint`](Self::checkpoint).
     pub async fn save(&self) -> Result<u64, StateError> {
-        let kept = self.kept.as_ref().ok_or(StateError::Nameless)?;
-        kept.save(self.lease.keep.clone(), self.lease.id).await
+        let Lease { id, kept, keep } = &self.lease;
+        kept.name().ok_or(StateError::Nameless)?;
+        let (generation, covers) = kept.save(keep.clone(), *id, false).await?;
+        self.tell_supervisor(SupervisorMsg::Saved { lease: *id, covers: Some(covers), chore: false });
+        Ok(generation)
     }
 
     /// What came of the last save, also of one that nobody waited for; `None` before the first.
     #[must_use]
     pub fn last_save(&self) -> Option<Result<u64, StateError>> {
-        self.kept.as_ref()?.last()
+        self.lease.kept.last()
     }
 
-    /// Saves a named session, and gives it back. Dropping it instead gives it back as it was last saved.
+    /// Saves a named session, and gives it back. Dropping it does the same, and nobody waits for it or hears of an error.
     ///
     /// # Errors
     /// As [`save`](Self::save); it is given back all the same.
@@ -211,25 +239,25 @@ impl Session {
     pub async fn inspect(&self) -> Option<Activity> {
         let (asker, answer) = oneshot::channel();
         // A session that is gone drops the question.
-        let _ = self.granted.session.cast(SessionMsg::Inspect(asker));
+        let _ = self.granted.borrow().session.cast(SessionMsg::Inspect(asker));
         answer.await.ok().map(|activity| *activity)
     }
 
     /// The worker's process id, where there is a process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.granted.pid
+        self.granted.borrow().pid
     }
 
-    /// Which worker of its slot it is.
+    /// Which worker of its slot it is. It grows when the session is restored in a new one.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.granted.generation
+        self.granted.borrow().generation
     }
 
     /// Its place in the pool.
     #[must_use]
     pub fn slot(&self) -> usize {
-        self.granted.slot
+        self.granted.borrow().slot
     }
 }

@@ -69,6 +69,12 @@ pub struct PoolStatus {
     pub deaths: BTreeMap<&'static str, u64>,
     /// Workers that were replaced while they lived: worn, of an older spec, or not needed.
     pub recycled: u64,
+    /// Leased sessions whose worker died and whose state was brought back in another one.
+    pub restored: u64,
+    /// States of sessions that were saved without being asked for.
+    pub saved: u64,
+    /// States of sessions that should have been saved so, and were not.
+    pub not_saved: u64,
     /// Why the last worker that was started never became ready, until one does.
     pub trouble: Option<String>,
     /// Why the pool starts no more workers, if it gave up.

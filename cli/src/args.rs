@@ -1,10 +1,12 @@
 //! The command line, as it is typed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::help::{CONFIG_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, REPLAY_HELP, RUN_HELP, TOP_HELP};
+use crate::help::{
+    CONFIG_HELP, CONFORM_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, REPLAY_HELP, RUN_HELP, TOP_HELP,
+};
 
 /// Run Python code on a supervised pool of worker processes.
 #[derive(Debug, Parser)]
@@ -38,6 +40,9 @@ pub(crate) enum Command {
     /// Show a recording of a worker, or run its code again
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
+    /// Judge whether a program is a worker, check by check
+    #[command(after_help = CONFORM_HELP)]
+    Conform(ConformArgs),
     /// Show a pool that runs in another process, live
     #[command(after_help = TOP_HELP)]
     Top(TopArgs),
@@ -149,6 +154,67 @@ pub(crate) struct ReplayArgs {
     /// The workers.
     #[command(flatten)]
     pub(crate) pool: PoolArgs,
+}
+
+/// `ostler conform`.
+#[derive(Debug, Args)]
+pub(crate) struct ConformArgs {
+    /// The worker, with its arguments [default: the Python worker that comes with Ostler]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+    /// Only this codec [default: both, one after the other]
+    #[arg(long, value_name = "CODEC")]
+    pub(crate) codec: Option<CodecArg>,
+    /// How frames travel [default: stdio; for the Python worker, socket]
+    #[arg(long, value_name = "TRANSPORT")]
+    pub(crate) transport: Option<TransportArg>,
+    /// How long the worker has for each answer [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) patience: Option<Duration>,
+    /// Only the checks with these words in their names
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) only: Option<String>,
+    /// Code that prints the line `conform`
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) say: Option<String>,
+    /// Code whose value is the number 42
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) value: Option<String>,
+    /// Code that fails
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) fail: Option<String>,
+    /// Code that computes until it is stopped
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) spin: Option<String>,
+    /// Code that asks for one line of input, and prints that line
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) ask: Option<String>,
+    /// Code that prints the numbers from 0 to 19999, each in a line
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) flood: Option<String>,
+    /// Code that keeps a value in the session, for --kept
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) keep: Option<String>,
+    /// Code that prints the line `conform` if what --keep kept is there
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) kept: Option<String>,
+}
+
+/// What the options of `ostler conform` for its code are called.
+const PROBES: &str = "Code in the language of the worker; known for python and javascript";
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CodecArg {
+    Msgpack,
+    Json,
+}
+
+/// How frames travel.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TransportArg {
+    Stdio,
+    Socket,
 }
 
 /// `ostler top`.

@@ -102,6 +102,18 @@ Examples:
   ostler replay recordings/*.ostlog
   ostler replay recordings/4242-0123456789abcdef.0.1.ostlog --run";
 
+pub(crate) const CONFORM_HELP: &str = "\
+Each check starts a worker of its own, drives it well or badly, and compares what it does with
+PROTOCOL.md. A check that needs code in a language that is not known here is skipped, unless the
+code is given.
+
+Exit codes: 0 nothing failed, 1 something did, 2 wrong command line
+
+Examples:
+  ostler conform                                  the Python worker that comes with Ostler
+  ostler conform node my-worker.js                another one
+  ostler conform --say 'say conform' ./my-worker  a language of its own";
+
 pub(crate) const TOP_HELP: &str = "\
 It shows the pool, its sessions and what happened, once a second; q quits. A program that embeds Ostler shows its pool
 with `ostler::monitor::serve`. When standard output is no terminal, it is as with --once.

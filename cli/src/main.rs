@@ -5,6 +5,7 @@
 mod args;
 mod bar;
 mod config;
+mod conform;
 mod doctor;
 mod exit;
 mod help;
@@ -59,6 +60,7 @@ async fn command(cli: Cli) -> Exit {
             Command::Top(args) => top::run(args, console).await,
             Command::Sessions(args) => repl::home::list(args, console).await,
             Command::Replay(args) => replay::run(args, console).await,
+            Command::Conform(args) => conform::run(args, console).await,
             Command::Config(args) => config::run(args, console).await,
         },
     };

@@ -14,8 +14,11 @@ use crate::{
         messages::{ExecutionMsg, Job, Progress, SessionNotice, SupervisorMsg},
         question::Question,
     },
-    machine::session::Ending,
-    outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause},
+    machine::{
+        session::Ending,
+        supervisor::{Chore, LeaseId},
+    },
+    outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause, SessionRestored},
     protocol::ExecutionId,
 };
 
@@ -63,6 +66,60 @@ impl Drop for Charge {
             let lost = Lost { started: self.started, cause: LostCause::ActorGone("session") };
             self.tell(SmallVec::from_iter([Progress::Ended(Ending::Lost(lost))]));
         }
+    }
+}
+
+/// Something that is to be done to the state of a leased session, and the duty to say what came of it.
+#[derive(Debug)]
+#[must_use = "dropping a duty tells the supervisor that it was not done"]
+pub(crate) struct Duty {
+    pub(crate) lease: LeaseId,
+    pub(crate) chore: Chore,
+    supervisor: ActorRef<SupervisorMsg>,
+    told: bool,
+}
+
+impl Duty {
+    pub(crate) fn new(lease: LeaseId, chore: Chore, supervisor: ActorRef<SupervisorMsg>) -> Self {
+        Self { lease, chore, supervisor, told: false }
+    }
+
+    /// The state was saved: it is that after so many executions.
+    pub(crate) fn saved(mut self, covers: u64) {
+        self.told = true;
+        let _ = self.supervisor.cast(SupervisorMsg::Saved {
+            lease: self.lease,
+            covers: Some(covers),
+            chore: true,
+        });
+    }
+
+    /// The session is restored, or cannot be.
+    pub(crate) fn restored(mut self, generation: Generation, fate: Result<Box<SessionRestored>, String>) {
+        self.told = true;
+        let _ = self.supervisor.cast(SupervisorMsg::Restored { lease: self.lease, generation, fate });
+    }
+
+    /// The worker died meanwhile, of which the supervisor hears from its session.
+    pub(crate) fn overtaken(mut self) {
+        self.told = true;
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        if self.told {
+            return;
+        }
+        let lease = self.lease;
+        let word = match &self.chore {
+            Chore::Save => SupervisorMsg::Saved { lease, covers: None, chore: true },
+            Chore::Restore { generation, .. } => {
+                let fate = Err("whoever keeps its state has ended".to_owned());
+                SupervisorMsg::Restored { lease, generation: *generation, fate }
+            }
+        };
+        let _ = self.supervisor.cast(word);
     }
 }
 

@@ -152,6 +152,11 @@ impl State {
                 self.place.at = At::Session(session);
                 self.step(myself, Input::Assigned);
             }
+            ExecutionMsg::Restored(news) => {
+                if self.obligation.is_some() {
+                    self.sink.deliver(self.id, Event::SessionRestored(news), Credit::free());
+                }
+            }
             ExecutionMsg::Withdrawn => {
                 self.place.at = At::Left;
                 self.step(myself, Input::Withdrawn);

@@ -13,11 +13,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ractor::ActorRef;
 use smallvec::SmallVec;
-use tokio::{sync::oneshot, task::AbortHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::AbortHandle,
+};
 
 use crate::{
     actor::{
-        charge::{Charge, Obituary, Returning},
+        charge::{Charge, Duty, Obituary, Returning},
         credit::Credit,
         mailbox::Sender,
         obligation::Obligation,
@@ -29,7 +32,7 @@ use crate::{
         session::{Broken, Ending, Timer},
         supervisor::LeaseId,
     },
-    outcome::{Activity, Death, DeathCause, Event, Failure, Generation, LostCause},
+    outcome::{Activity, Death, DeathCause, Event, Failure, Generation, LostCause, SessionRestored},
     protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
     request::{Affinity, Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
@@ -47,6 +50,13 @@ pub(crate) enum SupervisorMsg {
     Fork(Box<ForkRequest>),
     /// Session handle: I am done with it.
     Release(LeaseId),
+    /// Runtime: the state of this session is kept under a name from now on.
+    Name(LeaseId),
+    /// Keeper: this came of the restore of a session in a worker of this generation.
+    Restored { lease: LeaseId, generation: Generation, fate: Result<Box<SessionRestored>, String> },
+    /// Keeper, session handle: the state of the session was saved, after so many of its executions; `None`: it was not.
+    /// `chore`: the supervisor had asked for it.
+    Saved { lease: LeaseId, covers: Option<u64>, chore: bool },
     /// Runtime: stop this execution. Answers whether there is one.
     Cancel { id: ExecutionId, reason: Option<String>, found: oneshot::Sender<bool> },
     /// Execution: take me out of the line.
@@ -83,6 +93,8 @@ pub(crate) enum SessionNotice {
     Ready,
     /// Free again; this execution is over.
     Idle(ExecutionId),
+    /// What it runs is stopped, for it takes too much memory.
+    Strained,
     /// It is free, and holds this much memory, in bytes.
     Measured(u64),
     /// Its worker is dead and reaped.
@@ -128,6 +140,10 @@ pub(crate) struct Job {
     pub(crate) limits: Limits,
     /// It is a question, and no code.
     pub(crate) question: Option<Question>,
+    /// The supervisor has asked for it.
+    pub(crate) chore: bool,
+    /// The generation of its session that it may run in, if not any.
+    pub(crate) expects: Option<Generation>,
 }
 
 /// A caller that waits for a session of its own.
@@ -135,7 +151,9 @@ pub(crate) struct Job {
 pub(crate) struct LeaseRequest {
     pub(crate) lease: LeaseId,
     pub(crate) events: Feed,
-    pub(crate) granted: oneshot::Sender<Result<Granted, SubmitError>>,
+    /// Where it is told what is to be done to the state of the session.
+    pub(crate) duties: Sender<Duty>,
+    pub(crate) granted: oneshot::Sender<Result<watch::Receiver<Granted>, SubmitError>>,
 }
 
 /// The holder of a lease that wants a copy of its session.
@@ -147,8 +165,8 @@ pub(crate) struct ForkRequest {
     pub(crate) order: oneshot::Sender<Order>,
 }
 
-/// A session, handed to a caller.
-#[derive(Debug)]
+/// A session, handed to a caller. There is another one when the session goes on in a new worker.
+#[derive(Clone, Debug)]
 pub(crate) struct Granted {
     pub(crate) slot: usize,
     pub(crate) generation: Generation,
@@ -209,6 +227,8 @@ pub(crate) enum ExecutionMsg {
     Progress(SmallVec<[Progress; 2]>),
     /// Supervisor: you were given to this session when you asked to leave the line.
     Assigned(ActorRef<SessionMsg>),
+    /// Supervisor: the session that you are about to run in was restored.
+    Restored(Box<SessionRestored>),
     /// Supervisor: you are out of the line.
     Withdrawn,
     /// Supervisor: you will not run.

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    machine::session::{Question as Asked, Speaker},
+    machine::{
+        session::{Question as Asked, Speaker},
+        supervisor::Sort,
+    },
     protocol::FromWorker,
 };
 
@@ -20,11 +23,26 @@ pub(crate) struct Answer {
     /// In the order in which they came. Bounded by the machine: see `Question::Save`.
     pub(crate) messages: Vec<FromWorker>,
     pub(crate) speaker: Speaker,
+    /// How many executions the session had been given before it.
+    pub(crate) ran: u64,
 }
 
 impl Question {
+    /// What it is to the state of the session.
+    pub(crate) fn sort(&self) -> Sort {
+        match self.asked {
+            Asked::Save { .. } | Asked::Fork | Asked::Names => Sort::Save,
+            Asked::Restore => Sort::Restore,
+        }
+    }
+
     pub(crate) fn new(asked: Asked) -> Self {
         Self { asked, answer: Arc::default() }
+    }
+
+    /// It is about to be asked, after so many executions.
+    pub(crate) fn asked_after(&self, ran: u64) {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).ran = ran;
     }
 
     pub(crate) fn gather(&self, message: FromWorker, speaker: &Speaker) {

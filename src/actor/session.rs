@@ -22,7 +22,7 @@ use crate::{
     },
     log::{debug, info, trace, warn},
     machine::session::{Broken, Effect, Ending, Input, Limits, Session as Machine, Timer},
-    outcome::{Event, Generation, Lost, LostCause},
+    outcome::{Event, Failure, Generation, Lost, LostCause},
     protocol::{Codec, ExecutionId, Init, Stream, ToWorker},
     status::SessionState,
     worker::{Control, Worker},
@@ -238,7 +238,12 @@ impl State {
             Effect::Interrupt => self.control.interrupt(),
             Effect::Examine => self.examine(myself),
             Effect::Measure => self.machine.step(Input::Measured(self.control.vitals()), &mut self.effects),
-            Effect::Exceeded(_, excess) => self.progress.push(Progress::Exceeded(excess)),
+            Effect::Exceeded(_, excess) => {
+                if let Failure::MemoryLimit { .. } = excess {
+                    self.notify(SessionNotice::Strained);
+                }
+                self.progress.push(Progress::Exceeded(excess));
+            }
             Effect::Kill => self.control.kill(),
             Effect::Arm(timer, wait) => {
                 let myself = myself.clone();

@@ -144,7 +144,7 @@ impl Feed {
     pub(crate) fn offer(&self, event: SessionEvent) -> bool {
         let bytes = match &event {
             SessionEvent::Background { data, .. } => u32::try_from(data.len()).unwrap_or(u32::MAX),
-            SessionEvent::Ended { .. } => 0,
+            SessionEvent::Restored(_) | SessionEvent::Ended { .. } => 0,
         };
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
         room.is_ok_and(|room| self.events.try_send(Fed { event, _room: room }).is_ok())

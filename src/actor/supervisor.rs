@@ -17,7 +17,6 @@ use crate::{
         mailbox::Sender,
         messages::{ExecutionMsg, Job, LeaseRequest, SessionMsg, SessionNotice, SupervisorMsg, Wait},
         obligation::Ledger,
-        sink::Feed,
         timers::{Task, Timers},
     },
     config::{LOOK_EVERY, PoolConfig},
@@ -26,7 +25,6 @@ use crate::{
     machine::supervisor::{Effect, Input, LeaseId, Pool},
     outcome::{Generation, LostCause},
     protocol::ExecutionId,
-    session::SessionEvent,
     worker::{Order, Spawner},
 };
 
@@ -34,6 +32,8 @@ mod hand;
 mod look;
 mod start;
 mod submit;
+
+use hand::Holder;
 
 /// The actor. See [`Arguments`].
 pub(crate) struct Supervisor;
@@ -66,9 +66,9 @@ pub(crate) struct State {
     sessions: HashMap<usize, Live>,
     tickets: HashMap<ExecutionId, Ticket>,
     leases: HashMap<LeaseId, LeaseRequest>,
+    holders: HashMap<LeaseId, Holder>,
     /// Who waits to hear what the worker is to be told that forks itself.
     forks: HashMap<LeaseId, oneshot::Sender<Order>>,
-    lease_events: HashMap<LeaseId, Feed>,
     timers: Timers<Wait>,
     deaths: BTreeMap<&'static str, u64>,
     effects: Vec<Effect>,
@@ -92,6 +92,8 @@ struct Live {
 /// An accepted execution. If the supervisor ends while it waits, dropping this tells it so.
 struct Ticket {
     job: Job,
+    /// Whose session it is for, if it is for one.
+    lease: Option<LeaseId>,
     execution: Sender<ExecutionMsg>,
     accepted: Instant,
     waits: bool,
@@ -142,8 +144,8 @@ impl Actor for Supervisor {
             sessions: HashMap::new(),
             tickets: HashMap::new(),
             leases: HashMap::new(),
+            holders: HashMap::new(),
             forks: HashMap::new(),
-            lease_events: HashMap::new(),
             timers: Timers::new(),
             deaths: BTreeMap::new(),
             effects: Vec::new(),
@@ -175,14 +177,17 @@ impl Actor for Supervisor {
             SupervisorMsg::Release(lease) => {
                 state.leases.remove(&lease);
                 state.forks.remove(&lease);
-                state.lease_events.remove(&lease);
                 state.step(&myself, Input::Release(lease)).await;
             }
+            SupervisorMsg::Name(lease) => state.step(&myself, Input::Name(lease)).await,
+            SupervisorMsg::Restored { lease, generation, fate } => {
+                state.restored(&myself, lease, generation, fate).await;
+            }
+            SupervisorMsg::Saved { lease, covers, chore } => {
+                state.step(&myself, Input::Saved { lease, covers, chore }).await;
+            }
             SupervisorMsg::Cancel { id, reason, found } => {
-                let ticket = state.tickets.get(&id);
-                let told =
-                    ticket.is_some_and(|it| it.execution.cast(ExecutionMsg::Cancel { reason }).is_ok());
-                let _ = found.send(told);
+                let _ = found.send(state.cancel(id, reason));
             }
             SupervisorMsg::Withdraw(id) => state.step(&myself, Input::Withdraw(id)).await,
             SupervisorMsg::Requeue(returning) => {
@@ -270,6 +275,7 @@ impl State {
                 self.forget(execution);
                 Input::Idle { slot, generation, execution }
             }
+            SessionNotice::Strained => Input::Strained { slot, generation },
             SessionNotice::Measured(memory) => Input::Measured { slot, generation, memory },
             SessionNotice::Terminated(death) => {
                 self.starts.remove(&slot);
@@ -320,11 +326,10 @@ impl State {
                     let _ = request.granted.send(Err(error));
                 }
             }
-            Effect::LeaseEnded(lease, why) => {
-                if let Some(events) = self.lease_events.remove(&lease) {
-                    events.offer(SessionEvent::Ended { why });
-                }
-            }
+            Effect::Regrant { lease, slot } => self.regrant(lease, slot),
+            Effect::Announce(lease) => self.announce(lease),
+            Effect::Tend(lease, chore) => self.tend(myself, lease, chore),
+            Effect::LeaseEnded(lease, why) => self.lease_ended(lease, why),
             Effect::Stop { slot } => self.tell(slot, SessionMsg::Stop),
             Effect::Kill { slot, cause } => self.kill(myself, slot, cause),
             Effect::Desert { slot } => {

@@ -40,6 +40,22 @@ impl Default for RestartPolicy {
     }
 }
 
+/// What becomes of a leased session when its worker dies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnDeath {
+    /// It ends: what waits in its line is lost, and what is submitted is refused with the reason.
+    #[default]
+    Fail,
+    /// It goes on in a new worker, with the state that was last saved or taken with
+    /// [`Session::checkpoint`](crate::Session::checkpoint), or with none if there is no such state. What ran is lost, and is
+    /// not run again; what waits runs when the state is back. What is back and what is lost is
+    /// [told](crate::Event::SessionRestored) before the next code runs. A session ends all the same when more than
+    /// [`RestartPolicy::intensity`] of its workers die in a row of the state itself, or by themselves; or when the pool
+    /// starts no more workers.
+    Restore,
+}
+
 /// When workers that live are replaced: between two executions, never in the middle of one.
 ///
 /// A worker at `max_executions` serves nobody any more. The other limits are softer: the worker goes on serving until

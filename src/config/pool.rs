@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
-    config::{RecyclePolicy, RestartPolicy},
+    config::{OnDeath, RecyclePolicy, RestartPolicy},
     error::ConfigError,
     request::Tenant,
 };
@@ -72,8 +72,14 @@ pub struct PoolConfig {
     /// The folder in which the states of [named sessions](crate::Runtime::session_named) are kept, this host's alone
     /// while it runs. Default: `None`, there are no named sessions.
     pub state_dir: Option<PathBuf>,
-    /// Executions of a named session behind which its state is saved. Default: `None`, only when it is asked for.
+    /// What becomes of a leased session when its worker dies. Default: [`OnDeath::Fail`].
+    pub on_death: OnDeath,
+    /// Executions of a session behind which its state is saved: that of a named one on disk, that of another one, if it
+    /// is [restored](OnDeath::Restore) when its worker dies, in memory. Default: `None`, only when it is asked for.
     pub save_every: Option<u32>,
+    /// A session that has run something since its last save is saved this long after that, as soon as nothing runs in it;
+    /// where, as with `save_every`. Default: `None`.
+    pub save_interval: Option<Duration>,
     /// A folder for recordings: everything that passes between a session and its worker goes into a file there, one for
     /// each worker, which [`Recording`](crate::Recording) reads. The folder is made if it is not there, for this user
     /// alone; nothing is ever removed from it. It holds whatever the code is given and prints, secrets too. Default:
@@ -113,7 +119,9 @@ impl Default for PoolConfig {
             max_starting: processors.max(2),
             start_rate: 100,
             state_dir: None,
+            on_death: OnDeath::default(),
             save_every: None,
+            save_interval: None,
             record: None,
             soft_memory: None,
             hard_memory: None,
@@ -155,6 +163,12 @@ impl PoolConfig {
             return refuse(
                 "save_every",
                 "it is 0, and there is nothing to save behind no execution; give at least 1".into(),
+            );
+        }
+        if self.save_interval == Some(Duration::ZERO) {
+            return refuse(
+                "save_interval",
+                "it is 0, so it would always have passed; give a longer time".into(),
             );
         }
         if self.recycle.max_executions == Some(0) {

@@ -16,6 +16,8 @@ pub(crate) struct Slot {
     pub(crate) worker: Record,
     /// How the last worker of this place ended, if it died unasked.
     pub(crate) last_death: Option<String>,
+    /// Whose its next worker is, if the last one was leased and died: the place is nobody else's until then.
+    pub(crate) heir: Option<LeaseId>,
 }
 
 /// What is remembered of a worker.
@@ -46,6 +48,8 @@ pub(crate) enum Place {
     /// A copy of a leased session is on its way, for this lease.
     Branching {
         lease: LeaseId,
+        /// How many executions made what it holds.
+        ran: u64,
     },
     Idle {
         since: Instant,
@@ -81,7 +85,7 @@ impl Slot {
     pub(crate) fn new(now: Instant) -> Self {
         let worker =
             Record { since: now, birth: 0, edition: 0, served: 0, chance: 0.0, heavy: false, affinity: None };
-        Self { generation: Generation(0), place: Place::Empty, worker, last_death: None }
+        Self { generation: Generation(0), place: Place::Empty, worker, last_death: None, heir: None }
     }
 
     /// Whether a worker of it is alive, or about to be, or not yet reaped.
@@ -96,6 +100,11 @@ impl Slot {
             | Place::Doomed { .. } => true,
             Place::Empty | Place::BackingOff { .. } => false,
         }
+    }
+
+    /// Whether a worker may be started in it for anybody.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self.place, Place::Empty) && self.heir.is_none()
     }
 
     pub(crate) fn is_idle(&self) -> bool {

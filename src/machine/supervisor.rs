@@ -3,6 +3,7 @@
 //! ```text
 //! Empty ─> Starting ─> Idle ⇄ Busy                    BackingOff ─> Empty
 //!                      Idle ─> Leased ─> Retiring ─> Empty
+//!                              Leased ─> Empty, with an heir ─> Starting ─> Leased    its worker died, and it is restored
 //!                      Idle ─> Retiring                           worn, or not needed
 //! ```
 //! A slot counts until its worker is reaped, so there are never more workers than `max_sessions`. No request waits
@@ -32,13 +33,15 @@ mod io;
 mod lease;
 mod look;
 mod renew;
+mod restore;
+mod save;
 mod serve;
 mod stop;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use crate::machine::slot::LeaseId;
-pub(crate) use io::{Effect, Input, Want, Wear};
+pub(crate) use io::{Chore, Effect, Input, Sort, Want, Wear};
 
 /// The machine. `step` is total.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ pub(crate) struct Pool {
     line: Line,
     leases: HashMap<LeaseId, Lease>,
     /// Copies of sessions that have no slot yet.
-    forks: VecDeque<LeaseId>,
+    forks: VecDeque<(LeaseId, u64)>,
     placed: HashMap<ExecutionId, usize>,
     pace: Pace,
     restarts: Restarts,
@@ -65,6 +68,9 @@ pub(crate) struct Pool {
     spawned: u64,
     crashed: u64,
     recycled: u64,
+    restored: u64,
+    saved: u64,
+    not_saved: u64,
 }
 
 /// Longer than any pool lives.
@@ -79,16 +85,37 @@ fn later(now: Instant, after: Duration) -> Instant {
 #[derive(Debug)]
 struct Lease {
     place: Held,
-    running: Option<ExecutionId>,
-    line: VecDeque<ExecutionId>,
+    /// The holder has gone; what was submitted still runs.
+    leaving: bool,
+    running: Option<(ExecutionId, Sort)>,
+    line: VecDeque<Waiting>,
+    /// Executions that its workers were given: what its state may owe something to.
+    ran: u64,
+    /// Of those, the ones that the last saved state knows of.
+    covered: u64,
+    saves: save::Saves,
+    revivals: restore::Revivals,
+}
+
+/// An execution in the line of a leased session.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    execution: ExecutionId,
+    sort: Sort,
+    /// The generation that it may run in, if not any.
+    expects: Option<Generation>,
 }
 
 /// What the holder of a lease has.
 #[derive(Debug)]
 enum Held {
     Slot(usize),
-    /// The holder has gone; what was submitted still runs.
-    Leaving(usize),
+    /// Its worker died of this, and the next one of the slot, which is not started before that moment, is for its state.
+    Restoring {
+        slot: usize,
+        not_before: Instant,
+        why: String,
+    },
     /// The session has ended, and the holder has not let go yet.
     Ended(String),
 }
@@ -139,6 +166,9 @@ impl Pool {
             spawned: 0,
             crashed: 0,
             recycled: 0,
+            restored: 0,
+            saved: 0,
+            not_saved: 0,
         }
     }
 
@@ -153,15 +183,21 @@ impl Pool {
             }
             Input::Submit(execution, want) => match want.lease {
                 None => self.submit(execution, want, now, effects),
-                Some(lease) => self.submit_leased(execution, lease, effects),
+                Some(lease) => self.submit_leased(execution, lease, &want, now, effects),
             },
             Input::Withdraw(execution) => self.withdraw(execution, effects),
             Input::Requeue(execution) => self.requeue(execution, effects),
             Input::Forget(execution) => self.forget(execution, effects),
             Input::Lease(lease) => self.lease(lease, now, effects),
             Input::Fork { of, lease } => self.fork(of, lease, effects),
-            Input::Release(lease) => self.release(lease, effects),
-            Input::LeaseExpired(lease) => self.lease_expired(lease, effects),
+            Input::Name(lease) => self.name(lease),
+            Input::Release(lease) => self.release(lease, now, effects),
+            Input::LeaseExpired(lease) => self.lease_expired(lease, now, effects),
+            Input::Restored { lease, generation, fate } => {
+                self.restored(lease, generation, fate, now, effects);
+            }
+            Input::Saved { lease, covers, chore } => self.saved(lease, covers, chore, now, effects),
+            Input::Strained { slot, generation } => self.strained(slot, generation),
             Input::NotSpawned { slot, generation, why } => {
                 if self.is_current(slot, generation) {
                     self.gone(slot, None, why, now, jitter, effects);
@@ -179,7 +215,7 @@ impl Pool {
             }
             Input::Abandoned { slot, generation, why } => {
                 if self.is_current(slot, generation) {
-                    self.abandoned(slot, why, effects);
+                    self.abandoned(slot, why, now, jitter, effects);
                 }
             }
             Input::Measured { slot, generation, memory } => self.measured(slot, generation, memory),
@@ -189,6 +225,7 @@ impl Pool {
             Input::Shutdown { grace } => self.shutdown(grace, now, effects),
             Input::ShutdownElapsed => self.shutdown_elapsed(now, effects),
         }
+        self.keep(now, effects);
         self.renew(now, effects);
         self.serve(now, effects);
         self.branch(now, jitter, effects);
@@ -205,12 +242,15 @@ impl Pool {
         match self.slots.get(slot).map(|slot| &slot.place) {
             _ if !self.is_current(slot, generation) => return,
             Some(Place::Starting) => {}
-            Some(Place::Branching { lease }) => return self.branched(slot, *lease, now, effects),
+            Some(Place::Branching { .. }) => return self.branched(slot, now, effects),
             Some(_) | None => return,
         }
         self.slots[slot].place = Place::Idle { since: now };
         self.trouble = None;
         self.canary(slot, Ok(()), effects);
+        if let Some(lease) = self.slots[slot].heir.take() {
+            self.regrant(slot, lease, effects);
+        }
         match self.life {
             Life::Beginning => {
                 self.life = Life::Serving;
@@ -253,7 +293,7 @@ impl Pool {
             }
             Place::Leased { lease } => {
                 let lease = *lease;
-                self.lease_idle(lease, effects);
+                self.lease_idle(lease, now, effects);
             }
             Place::Empty
             | Place::Starting

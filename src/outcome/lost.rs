@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::Activity;
+use super::{Activity, Generation};
 
 /// An execution that was lost, and whether its code may have run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,13 @@ pub enum LostCause {
     PoolFailed,
     /// The leased session had ended.
     SessionEnded,
+    /// The session was restored in another worker than the one that the request was made for.
+    OtherGeneration {
+        /// What [`Request::expect_generation`](crate::Request::expect_generation) said.
+        expected: Generation,
+        /// The generation of the session.
+        found: Generation,
+    },
     /// An actor of the runtime ended before its time: which one.
     ActorGone(&'static str),
 }
@@ -55,6 +62,10 @@ impl fmt::Display for LostCause {
             Self::PoolFailed => {
                 f.write_str("the pool has failed: too many workers died or never became ready")
             }
+            Self::OtherGeneration { expected, found } => write!(
+                f,
+                "it expects generation {expected} of its session, which is in generation {found} now; look at what was restored, and submit it for {found}"
+            ),
             Self::SessionEnded => f.write_str("its session has ended"),
             Self::ActorGone(actor) => write!(f, "the {actor} actor ended before its time"),
         }

@@ -57,6 +57,19 @@ impl Codec {
         self.decode_payload(payload)
     }
 
+    /// A frame of what is written here as JSON, right or wrong.
+    #[cfg(feature = "conform")]
+    pub(crate) fn frame_of(self, json: &str) -> Result<Bytes, DecodeError> {
+        let payload = match self {
+            Self::MessagePack => json::read(json.as_bytes())?,
+            Self::Json => Bytes::copy_from_slice(json.as_bytes()),
+        };
+        let mut frame = BytesMut::new();
+        frame.put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+        frame.put(payload);
+        Ok(frame.freeze())
+    }
+
     fn encode_frame<M: Message>(
         self,
         message: &M,

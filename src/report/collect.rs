@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::REPORT_TAIL,
-    outcome::{Display, Event, Outcome},
+    outcome::{Display, Event, Outcome, SessionRestored},
     protocol::{ExecutionId, Stream},
     request::Label,
 };
@@ -20,6 +20,7 @@ pub(crate) struct Collector {
     room: usize,
     streams: [Kept; 2],
     displays: Vec<Display>,
+    restored: Option<Box<SessionRestored>>,
     dropped: u64,
     /// Bytes that may still go to disk.
     disk: u64,
@@ -65,13 +66,14 @@ impl Collector {
     pub(crate) fn new(limit: usize, disk: u64) -> Self {
         let tail_len = REPORT_TAIL.min(limit / 8);
         let streams = [Kept::new(tail_len), Kept::new(tail_len)];
-        Self { room: limit - 2 * tail_len, streams, displays: Vec::new(), dropped: 0, disk }
+        Self { room: limit - 2 * tail_len, streams, displays: Vec::new(), restored: None, dropped: 0, disk }
     }
 
     /// Takes one event. Waits for the disk, if something goes there.
     pub(crate) async fn take(&mut self, event: Event) {
         match event {
             Event::Output { stream, data } => self.output(stream, data).await,
+            Event::SessionRestored(news) => self.restored = Some(news),
             Event::Display(display) => {
                 let weight = display.mime.weight();
                 if weight <= self.room {
@@ -112,6 +114,7 @@ impl Collector {
     pub(crate) fn finish(self, id: ExecutionId, label: Option<Label>, outcome: Outcome) -> Report {
         let [(stdout, out, out_dropped), (stderr, err, err_dropped)] = self.streams.map(Kept::finish);
         let dropped = self.dropped + out_dropped + err_dropped;
-        Report { id, label, outcome, stdout, stderr, displays: self.displays, dropped, rest: [out, err] }
+        let (displays, restored) = (self.displays, self.restored);
+        Report { id, label, outcome, stdout, stderr, displays, restored, dropped, rest: [out, err] }
     }
 }

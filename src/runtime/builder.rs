@@ -11,11 +11,11 @@ use crate::{
         obligation::Ledger,
         supervisor::{self, Supervisor},
     },
-    config::{PoolConfig, RecyclePolicy, RestartPolicy, WorkerSpec},
+    config::{OnDeath, PoolConfig, RecyclePolicy, RestartPolicy, WorkerSpec},
     error::{ConfigError, StartError},
     protocol::{Execute, ExecutionId, ToWorker},
     request::Tenant,
-    runtime::{Runtime, Shared, named::Keeping, next_id},
+    runtime::{Runtime, Shared, next_id},
     store::Store,
     worker::{ProcessSpawner, Recorder, Spawner},
 };
@@ -239,10 +239,22 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Has a named session saved behind each so many of its executions, without anybody who waits for it; see
-    /// [`Session::last_save`](crate::Session::last_save). Default: only when it is asked for.
+    /// Has a session saved behind each so many of its executions, without anybody who waits for it; see
+    /// [`Session::last_save`](crate::Session::last_save) and [`PoolConfig::save_every`].
     pub fn save_every(mut self, executions: NonZeroU32) -> Self {
         self.config.save_every = Some(executions.get());
+        self
+    }
+
+    /// See [`PoolConfig::save_interval`].
+    pub fn save_interval(mut self, interval: Duration) -> Self {
+        self.config.save_interval = Some(interval);
+        self
+    }
+
+    /// See [`PoolConfig::on_death`].
+    pub fn on_death(mut self, policy: OnDeath) -> Self {
+        self.config.on_death = policy;
         self
     }
 
@@ -256,7 +268,7 @@ impl RuntimeBuilder {
         self.spec.validate()?;
         let warmup = self.warmup_frame()?;
         let Self { spec, config, spawner, supervisor, seed } = self;
-        let keeping = keeping(config.state_dir.clone(), config.save_every).await?;
+        let store = store(config.state_dir.clone()).await?;
         let codec = spec.codec;
         let spawner = match spawner {
             Some(spawner) => spawner,
@@ -272,13 +284,12 @@ impl RuntimeBuilder {
         };
         let ledger = Arc::new(Ledger::default());
         let (started, outcome) = oneshot::channel();
-        let (deadline, lease_timeout) = (config.deadline, config.lease_timeout);
+        let (deadline, lease_timeout, on_death) = (config.deadline, config.lease_timeout, config.on_death);
         let reload_timeout = [config.grace, config.ready_timeout, config.warmup_timeout]
             .iter()
             .fold(lease_timeout, |all, part| all.saturating_add(*part));
-        let (max_report_bytes, max_sessions) = (config.max_report_bytes, config.max_sessions);
-        let (max_checkpoint_bytes, checkpoint_timeout) =
-            (config.max_checkpoint_bytes, config.checkpoint_timeout);
+        let PoolConfig { max_report_bytes, max_sessions, max_checkpoint_bytes, checkpoint_timeout, .. } =
+            config;
         let seed = seed
             .unwrap_or_else(|| std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), next_id()));
         let tag = format!("{}-{seed:016x}", std::process::id());
@@ -306,7 +317,9 @@ impl RuntimeBuilder {
             max_report_bytes,
             max_checkpoint_bytes,
             checkpoint_timeout,
-            keeping,
+            store,
+            restores: on_death == OnDeath::Restore,
+            keepers: Arc::default(),
             max_sessions,
             spawner,
         };
@@ -337,9 +350,8 @@ impl RuntimeBuilder {
     }
 }
 
-async fn keeping(folder: Option<PathBuf>, every: Option<u32>) -> Result<Option<Keeping>, StartError> {
+async fn store(folder: Option<PathBuf>) -> Result<Option<Arc<Store>>, StartError> {
     let Some(folder) = folder else { return Ok(None) };
     let opened = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
-    let store = opened.map_err(|error| StartError::Supervisor(error.to_string()))??;
-    Ok(Some(Keeping { store: Arc::new(store), every }))
+    Ok(Some(Arc::new(opened.map_err(|error| StartError::Supervisor(error.to_string()))??)))
 }

@@ -8,9 +8,10 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Job, Retract, Runtime, Shared, next_id};
+use super::{Job, Retract, Runtime, Shared, keeper::Kept, next_id};
 use crate::{
     actor::{
+        mailbox::mailbox,
         messages::{ForkRequest, LeaseRequest, SupervisorMsg},
         question::{Answer, Question},
         sink::feed,
@@ -19,7 +20,7 @@ use crate::{
     config::VARS_MAX,
     error::{StateError, SubmitError},
     machine::{session::Question as Asked, supervisor::LeaseId},
-    outcome::{Failure, Outcome},
+    outcome::{Failure, Generation, Outcome},
     protocol::{self, EncodeError, ExecutionId, FromWorker, ToWorker},
     request::Limits,
     session::{Session, Variables},
@@ -42,13 +43,26 @@ impl Runtime {
     /// There is no session, or the state did not come back: see [`Session::restore`]. The session is given back then.
     pub async fn session_from(&self, checkpoint: &Checkpoint) -> Result<(Session, Restored), StateError> {
         let session = self.session().await?;
-        let restored = session.restore(checkpoint).await?;
+        let restored = session.begin_with(checkpoint, Some(checkpoint.clone())).await?;
         Ok((session, restored))
     }
 }
 
+/// What a session is asked, and on whose behalf.
+struct Purpose {
+    asked: Asked,
+    /// The supervisor's.
+    chore: bool,
+    expects: Option<Generation>,
+}
+
 impl Shared {
-    pub(crate) async fn save(self: Arc<Self>, lease: LeaseId) -> Result<Checkpoint, StateError> {
+    /// Returns after how many executions it was, too.
+    pub(crate) async fn save(
+        self: Arc<Self>,
+        lease: LeaseId,
+        chore: bool,
+    ) -> Result<(Checkpoint, u64), StateError> {
         let end = Instant::now() + self.checkpoint_timeout;
         let max_bytes = self.max_checkpoint_bytes as u64;
         let delivery = self.spawner.delivery();
@@ -62,14 +76,16 @@ impl Shared {
             let mut frame = BytesMut::new();
             codec.encode(&ToWorker::Checkpoint(message), &mut frame).map(|()| frame.freeze())
         };
-        let answer = Arc::clone(&self).ask(lease, Asked::Save { max_bytes }, "checkpoint", frames).await?;
-        let Answer { mut messages, speaker } = answer;
+        let purpose = Purpose { asked: Asked::Save { max_bytes }, chore, expects: None };
+        let answer = Arc::clone(&self).ask(lease, purpose, "checkpoint", frames).await?;
+        let Answer { mut messages, speaker, ran } = answer;
         if let (Some(FromWorker::Forked(_)), Some(delivery)) = (messages.last(), delivery) {
             messages = vec![self.delivered(delivery, end).await?];
         }
         let gather = move || Checkpoint::gathered(messages, speaker.language, speaker.version);
         // Off the runtime's threads: a large one takes a while to copy.
-        tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))
+        let gathered = tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?;
+        Ok((gathered, ran))
     }
 
     /// The state that a copy of the worker sends, while the worker goes on.
@@ -96,17 +112,20 @@ impl Shared {
         }
     }
 
+    /// Returns after how many executions it was, too. `chore`: the supervisor asked for it, in this generation.
     pub(crate) async fn restore(
         self: Arc<Self>,
         lease: LeaseId,
         checkpoint: &Checkpoint,
-    ) -> Result<Restored, StateError> {
+        chore: Option<Generation>,
+    ) -> Result<(Restored, u64), StateError> {
         let data = checkpoint.data();
         let frames = |codec, id| encode_parts(codec, id, data);
-        let mut answer = self.ask(lease, Asked::Restore, "restore", frames).await?;
+        let purpose = Purpose { asked: Asked::Restore, chore: chore.is_some(), expects: chore };
+        let mut answer = self.ask(lease, purpose, "restore", frames).await?;
         match answer.messages.pop() {
             Some(FromWorker::Restored(protocol::Restored { names, failed, .. })) => {
-                Ok(checkpoint.restored(names, failed))
+                Ok((checkpoint.restored(names, failed), answer.ran))
             }
             Some(_) | None => Err(StateError::Refused { why: "it sent no answer".into() }),
         }
@@ -118,19 +137,21 @@ impl Shared {
         let (events, background) = feed();
         let (granted, answer) = oneshot::channel();
         let (told, order) = oneshot::channel();
-        let request = LeaseRequest { lease, events, granted };
+        let (tend, duties) = mailbox();
+        let request = LeaseRequest { lease, events, duties: tend, granted };
         let fork = SupervisorMsg::Fork(Box::new(ForkRequest { of, request, order: told }));
         self.supervisor.cast(fork).map_err(|_gone| SubmitError::ShuttingDown)?;
         let waiting = Retract::new(&self.supervisor, SupervisorMsg::Release(lease));
         // Without an order the answer says why there is none.
         if let Ok(order) = order.await {
+            let purpose = Purpose { asked: Asked::Fork, chore: false, expects: None };
             let frames = |codec: protocol::Codec, id| {
                 let folder = order.folder.to_string_lossy();
                 let mut frame = BytesMut::new();
                 let message = ToWorker::Fork(protocol::Fork::new(id, order.address, order.tag, folder));
                 codec.encode(&message, &mut frame).map(|()| frame.freeze())
             };
-            Arc::clone(&self).ask(of, Asked::Fork, "fork", frames).await?;
+            Arc::clone(&self).ask(of, purpose, "fork", frames).await?;
         }
         let granted = match timeout(FORK_LIMIT, answer).await {
             Ok(Ok(Ok(granted))) => granted,
@@ -144,7 +165,7 @@ impl Shared {
             }
         };
         waiting.answered();
-        Ok(Session::new(lease, granted, background, Arc::clone(&self)))
+        Ok(self.tended(lease, granted, background, Kept::default(), duties))
     }
 
     pub(crate) async fn vars(self: Arc<Self>, lease: LeaseId) -> Result<Variables, StateError> {
@@ -154,7 +175,8 @@ impl Shared {
             let mut frame = BytesMut::new();
             codec.encode(&ToWorker::Vars(message), &mut frame).map(|()| frame.freeze())
         };
-        let mut answer = self.ask(lease, Asked::Names, "vars", frames).await?;
+        let purpose = Purpose { asked: Asked::Names, chore: false, expects: None };
+        let mut answer = self.ask(lease, purpose, "vars", frames).await?;
         match answer.messages.pop() {
             Some(FromWorker::VarsResult(protocol::VarsResult { vars: list, total, .. })) => {
                 let total = total.and_then(|total| usize::try_from(total).ok()).unwrap_or(list.len());
@@ -168,12 +190,13 @@ impl Shared {
     async fn ask(
         self: Arc<Self>,
         lease: LeaseId,
-        asked: Asked,
+        purpose: Purpose,
         label: &str,
         frames: impl FnOnce(protocol::Codec, ExecutionId) -> Result<Bytes, EncodeError>,
     ) -> Result<Answer, StateError> {
         let id = ExecutionId(next_id());
         let frame = frames(self.codec, id).map_err(|error| StateError::Refused { why: error.to_string() })?;
+        let Purpose { asked, chore, expects } = purpose;
         let question = Question::new(asked);
         let (after, limit) = (self.checkpoint_timeout, self.max_checkpoint_bytes);
         let job = Job {
@@ -185,6 +208,8 @@ impl Shared {
             deadline: Some(after),
             limits: Limits::default(),
             question: Some(question.clone()),
+            chore,
+            expects,
         };
         let execution = self.dispatch(job, Some(lease), false, 0).await?;
         match execution.outcome().await {

@@ -111,8 +111,8 @@ impl Reader {
             | ToWorker::Set(_)
             | ToWorker::Inspect(_)
             | ToWorker::Checkpoint(_)
-            | ToWorker::Restore(_)
-            | ToWorker::Fork(_)) => {
+            | ToWorker::Fork(_)
+            | ToWorker::Restore(_)) => {
                 let error = format!("this worker answers no questions: {question:?}");
                 self.complain(error.chars().take(200).collect(), question.execution_id());
             }

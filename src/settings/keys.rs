@@ -226,7 +226,19 @@ pub(super) static KEYS: &[Key] = &[
         "pool.save_every",
         Count,
         pool.save_every,
-        "Executions of a named session behind which its state is saved."
+        "Executions of a session behind which its state is saved."
+    ),
+    key!(
+        "pool.save_interval",
+        Time,
+        pool.save_interval,
+        "How long after its last save a session that ran something since is saved, once nothing runs in it."
+    ),
+    key!(
+        "pool.on_death",
+        Word,
+        pool.on_death,
+        "What becomes of a leased session when its worker dies: it ends, or is restored in a new one."
     ),
     key!(
         "pool.record",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::given::Given;
 use crate::{
-    config::{PoolConfig, Transport},
+    config::{OnDeath, PoolConfig, Transport},
     protocol::Codec,
     request::Tenant,
 };
@@ -301,6 +301,23 @@ impl Kind<Option<Transport>> for Word {
             None => "auto",
             Some(Transport::Socket) => "socket",
             Some(Transport::Stdio) => "stdio",
+        })
+    }
+}
+
+impl Kind<OnDeath> for Word {
+    const EXPECTED: &'static str = "\"fail\" or \"restore\"";
+    fn read(given: &Given) -> Option<OnDeath> {
+        match words(given)? {
+            "fail" => Some(OnDeath::Fail),
+            "restore" => Some(OnDeath::Restore),
+            _ => None,
+        }
+    }
+    fn show(value: &OnDeath) -> String {
+        quoted(match value {
+            OnDeath::Fail => "fail",
+            OnDeath::Restore => "restore",
         })
     }
 }

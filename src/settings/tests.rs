@@ -54,6 +54,8 @@ fn every_field_has_a_key_and_every_key_a_field() {
         start_rate,
         state_dir,
         save_every,
+        save_interval,
+        on_death,
         record,
         soft_memory,
         hard_memory,

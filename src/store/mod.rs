@@ -13,12 +13,13 @@
 mod disk;
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
+use tokio::sync::{Notify, futures::OwnedNotified};
 
 use crate::{
     checkpoint::Checkpoint,
@@ -39,7 +40,17 @@ const NEW: &str = ".new";
 pub(crate) struct Store {
     shelf: Shelf<Folder>,
     /// The names that somebody in this process uses.
-    claimed: Mutex<BTreeSet<String>>,
+    claimed: Mutex<BTreeMap<String, Used>>,
+    /// Told when a name is free again.
+    freed: Arc<Notify>,
+}
+
+/// How a name is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Used {
+    Held,
+    /// Its holder has gone, and its last state is being saved.
+    Left,
 }
 
 /// A name that is nobody else's until this is dropped.
@@ -54,11 +65,17 @@ impl Claim {
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
+
+    /// Its holder has gone: it is free any moment.
+    pub(crate) fn is_left(&self) {
+        self.store.used().insert(self.name.clone(), Used::Left);
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.store.claimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        self.store.used().remove(&self.name);
+        self.store.freed.notify_waiters();
     }
 }
 
@@ -74,17 +91,31 @@ impl Store {
     pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
         let shelf = Shelf { root: folder.to_owned(), disk: Folder::take(folder)? };
         shelf.sweep()?;
-        Ok(Self { shelf, claimed: Mutex::default() })
+        Ok(Self { shelf, claimed: Mutex::default(), freed: Arc::default() })
     }
 
-    /// Takes a name, so that no two sessions save under it.
-    pub(crate) fn claim(self: &Arc<Self>, name: &str) -> Result<Claim, StoreError> {
+    /// Takes a name, so that no two sessions save under it. `None`: it is [freed](Self::freed) any moment.
+    pub(crate) fn claim(self: &Arc<Self>, name: &str) -> Result<Option<Claim>, StoreError> {
         check_name(name)?;
         let name = name.to_owned();
-        if self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone()) {
-            return Ok(Claim { store: Arc::clone(self), name });
+        let mut used = self.used();
+        match used.get(&name) {
+            Some(Used::Held) => Err(StoreError::NameInUse { name }),
+            Some(Used::Left) => Ok(None),
+            None => {
+                used.insert(name.clone(), Used::Held);
+                Ok(Some(Claim { store: Arc::clone(self), name }))
+            }
         }
-        Err(StoreError::NameInUse { name })
+    }
+
+    /// Ends when a name is free that was not when this was called.
+    pub(crate) fn freed(&self) -> OwnedNotified {
+        Arc::clone(&self.freed).notified_owned()
+    }
+
+    fn used(&self) -> MutexGuard<'_, BTreeMap<String, Used>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<u64, StoreError> {

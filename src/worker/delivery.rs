@@ -1,7 +1,7 @@
 //! A saved state that comes from a copy of the worker, while the worker goes on.
 //!
 //! The other side is `save_behind` in `python/ostler_branch.py`. The copy is nobody's child but whoever's who collects
-//! orphans. It connects to a socket of ours whose abstract name the worker was told, and sends:
+//! orphans. It connects to a socket of ours whose abstract name the worker was told, waits for a byte, and sends:
 //!
 //! ```text
 //! a frame: `checkpoint_data`, last, without data, and with the length of that as `bytes`; or `error`
@@ -23,7 +23,7 @@ use std::{
 
 use bytes::BytesMut;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
 };
 
@@ -76,6 +76,8 @@ impl Delivery {
         // It is an orphan: if we are who collects those, we do.
         drop(Threads::get()?.watch().add(Arc::clone(&process), None)?);
         let _sender = Sender(process);
+        // Before that it does nothing, so one that nobody holds cannot stay.
+        stream.write_all(b"!").await?;
         let len = stream.read_u32().await? as usize;
         if len > FRAME_LEN_MAX {
             return Err(io::Error::other(format!("its first frame has {len} bytes")));

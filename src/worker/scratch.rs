@@ -18,9 +18,14 @@ impl Scratch {
     pub(super) fn new(tag: &str) -> io::Result<Self> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let name = tag.replace(|c| !is_plain(c), "_");
-        let folder = std::path::absolute(env::temp_dir())?.join(format!("ostler-{name}"));
+        let folder = Self::home()?.join(format!("ostler-{name}"));
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self(folder))
+    }
+
+    /// The folder that they are all in.
+    pub(super) fn home() -> io::Result<PathBuf> {
+        std::path::absolute(env::temp_dir())
     }
 
     /// Where it is.

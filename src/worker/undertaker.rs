@@ -1,4 +1,4 @@
-//! Ends the workers of a host that was killed, and what they started.
+//! Ends the workers of a host that was killed, and what they started, and removes their scratch folders.
 //!
 //! A worker ends itself and its group when its channel does. Code in C that never lets go of the interpreter keeps it
 //! from noticing, and what left the group has nobody left to sweep it. So each pool has a small process of its own that
@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, env, ffi::OsString};
 
 use super::{
     process::{Launch, Stdin},
+    scratch::Scratch,
     spawner::{Power, Started, start},
     sweep::Estate,
     unsettled::Unsettled,
@@ -27,7 +28,13 @@ impl Undertaker {
     /// Starts the one of the pool whose workers' tags begin with `pool` and a dot. Called on the thread that starts
     /// processes.
     pub(super) fn start(pool: &str) -> Result<Self, SpawnError> {
-        let args = ["-c", SCRIPT, "ostler-undertaker", pool].map(OsString::from).into();
+        let unknown = |source| SpawnError::System {
+            action: "find the temporary folder for",
+            program: "/bin/sh".into(),
+            source,
+        };
+        let mut args: Vec<_> = ["-c", SCRIPT, "ostler-undertaker", pool].map(OsString::from).into();
+        args.push(Scratch::home().map_err(unknown)?.into_os_string());
         let path = env::var_os("PATH").map(|path| ("PATH".into(), path));
         let launch = Launch {
             program: "/bin/sh".into(),

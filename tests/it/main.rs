@@ -19,6 +19,8 @@ mod metrics;
 mod operations;
 mod races;
 mod restarts;
+mod restores;
+mod saves;
 mod shutdown;
 mod simulation;
 mod sinks;

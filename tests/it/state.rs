@@ -16,10 +16,11 @@ use crate::{
 };
 
 /// What a worker does with a question; `None`: its state, which is one text.
-type Deed = fn(&protocol::Checkpoint) -> Option<Vec<FromWorker>>;
+pub(crate) type Deed = fn(&protocol::Checkpoint) -> Option<Vec<FromWorker>>;
 
-/// Workers whose state is what they were last told to `keep`, and that save it in two parts.
-fn keepers(deed: Deed) -> ScriptedSpawner {
+/// Workers whose state is what they were last told to `keep`, and that save it in two parts. `poison` kills the worker that
+/// it is brought back in; `refusal` is refused.
+pub(crate) fn keepers(deed: Deed) -> ScriptedSpawner {
     ScriptedSpawner::new(move |mut stage: Stage| async move {
         let mut ready = Ready::new(VERSION, 1_u32, Codec::MessagePack, "script");
         ready.capabilities.push("checkpoint".into());
@@ -58,6 +59,14 @@ fn keepers(deed: Deed) -> ScriptedSpawner {
                     incoming.extend_from_slice(&part.data);
                     if part.last {
                         kept = String::from_utf8(std::mem::take(&mut incoming)).unwrap();
+                        match kept.as_str() {
+                            "poison" => return Exit::Signal(11),
+                            "refusal" => {
+                                stage.failed(part.id, "ValueError", "not that one").await;
+                                continue;
+                            }
+                            _ => {}
+                        }
                         let restored = Restored::new(part.id, vec!["text".to_owned()]);
                         stage.send(&FromWorker::Restored(restored)).await;
                     }
@@ -170,7 +179,7 @@ async fn saving_ends_at_its_limit() {
     .await;
 }
 
-fn part(question: &protocol::Checkpoint, number: u64, last: bool) -> FromWorker {
+pub(crate) fn part(question: &protocol::Checkpoint, number: u64, last: bool) -> FromWorker {
     let mut part = CheckpointData::new(question.id, number, last);
     part.data = Bytes::from_static(b"part");
     FromWorker::CheckpointData(Box::new(part))

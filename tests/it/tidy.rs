@@ -94,6 +94,7 @@ fn allowed(file: &str) -> Option<Vec<&'static str>> {
         "worker" => with(&["worker", "recording", "log"]),
         "store" => with(&["store", "checkpoint", "log"]),
         "serve" | "serve.rs" => Some(vec!["protocol"]),
+        "conform" | "conform.rs" => with(&["conform", "worker"]),
         "actor" => with(&["actor", "machine", "worker", "session", "runtime", "log"]),
         "config.rs" | "error.rs" | "outcome.rs" | "request.rs" | "status.rs" => with(&[]),
         _surface => None,

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "the clock of real processes is the real one")]
 
 mod cancel;
+mod conform;
 mod deaths;
 mod explain;
 mod fork;

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use ostler::{Checkpoint, Stream};
+use ostler::{Checkpoint, NameFailure, Request, Session, StateError, Stream};
 
 use super::{
     home,
@@ -22,6 +22,8 @@ pub(super) const COMMANDS: [(&str, &str); 8] = [
     (":help", "this list"),
     (":quit", "end, as Ctrl-D"),
 ];
+/// Takes all names out of a session.
+const EMPTY: &str = "(lambda names: [names.pop(name) for name in list(names) if not name.startswith('__')] and None)(globals())";
 /// Characters of a value.
 const VALUE_MAX: usize = 60;
 /// The widest name that others line up with.
@@ -171,7 +173,21 @@ impl Repl {
                 return self.screen.say(&format!("`{statement}` cannot be undone: {why}")).await;
             }
         };
-        self.go_on_in(session);
+        let lost = match self.session().name().is_some() {
+            false => {
+                self.session = Some(session);
+                lost
+            }
+            true => match take_over(self.session(), &session).await {
+                Ok(more) => lost.into_iter().chain(more).collect(),
+                Err(error) => {
+                    return self
+                        .screen
+                        .say(&format!("the state before `{statement}` did not come back: {error}"))
+                        .await;
+                }
+            },
+        };
         let mut told = match self.past.len() {
             0 => format!("undone: `{statement}`"),
             more => format!("undone: `{statement}`; {more} more can be"),
@@ -180,14 +196,6 @@ impl Repl {
             told.push_str(&format!("\n    lost `{}`: {}", name.name, name.reason));
         }
         self.screen.say(&told).await;
-    }
-
-    /// Puts another session into the place of this one, under its name.
-    fn go_on_in(&mut self, mut session: ostler::Session) {
-        if let Some(old) = &mut self.session {
-            session.take_name(old);
-        }
-        self.session = Some(session);
     }
 
     async fn fork(&mut self) {
@@ -246,6 +254,14 @@ impl Repl {
         };
         self.screen.say(&told).await;
     }
+}
+
+/// Gives a session that has a name the state of another: the name is not to be had for another session as long as this
+/// one lives. Returns what is lost.
+async fn take_over(named: &Session, from: &Session) -> Result<Vec<NameFailure>, StateError> {
+    let saved = from.checkpoint().await?;
+    named.run(Request::python(EMPTY).label("undo")).await?;
+    Ok(named.restore(&saved).await?.lost)
 }
 
 /// Writes the whole file or leaves what is there.

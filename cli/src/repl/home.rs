@@ -3,8 +3,9 @@
 use std::{fs, io, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use ostler::{Checkpoint, Restored, Runtime, RuntimeBuilder, Session, StateError, StoreError, Stream};
-use tokio::time::Instant;
+use ostler::{
+    Checkpoint, OnDeath, Restored, Runtime, RuntimeBuilder, Session, SessionRestored, StateError, Stream,
+};
 
 use crate::{
     args::{SessionsArgs, StateArgs},
@@ -15,8 +16,6 @@ use crate::{
 
 /// Statements after which the state of a named session is saved.
 const SAVE_EVERY: NonZeroU32 = NonZeroU32::MIN;
-/// How long a session that has died may hold on to its name.
-const LETTING_GO: Duration = Duration::from_secs(2);
 /// Names that are told one by one.
 const NAMES_TOLD: usize = 8;
 
@@ -72,7 +71,10 @@ impl Home {
             Some(name) if !is_plain(name) => Err(anyhow!(
                 "`{name}` cannot be the name of a session: use small letters, digits, `-`, `_` and `.`, and no `.` first"
             )),
-            Some(name) => Ok(builder.state_dir(states(args)?.join(name)).save_every(SAVE_EVERY)),
+            Some(name) => Ok(builder
+                .state_dir(states(args)?.join(name))
+                .save_every(SAVE_EVERY)
+                .on_death(OnDeath::Restore)),
         }
     }
 
@@ -85,6 +87,10 @@ impl Home {
         self.runtime.shutdown(Duration::ZERO).await;
     }
 
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// A session without a name, with a state that was saved.
     pub(crate) async fn lease_from(&self, saved: &Checkpoint) -> Result<(Session, Restored), StateError> {
         self.runtime.session_from(saved).await
@@ -95,22 +101,16 @@ impl Home {
         match &self.name {
             None => Ok((self.runtime.session().await?, None)),
             Some(name) => {
-                let begun = Instant::now();
-                let (session, restored) = loop {
-                    match self.runtime.session_named(name).await {
-                        // The one before it has died, and lets go of it any moment.
-                        Err(StateError::Store(StoreError::NameInUse { .. }))
-                            if begun.elapsed() < LETTING_GO =>
-                        {
-                            tokio::time::sleep(LETTING_GO / 40).await;
-                        }
-                        leased => break leased?,
-                    }
-                };
+                let (session, restored) = self.runtime.session_named(name).await?;
                 Ok((session, restored.map(|restored| told(&format!("session `{name}` is back"), &restored))))
             }
         }
     }
+}
+
+/// What a session in a new worker has, in words.
+pub(crate) fn revived(name: &str, news: &SessionRestored) -> String {
+    format!("session `{name}` goes on in a new worker; {news}")
 }
 
 /// What came of a restore, in words.

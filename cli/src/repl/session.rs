@@ -4,8 +4,8 @@ use std::{future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use ostler::{
-    Cancelled, Event, Execution, Failure, InputRequest, Outcome, Request, Rung, Session, SessionEvent,
-    Stream, SubmitError,
+    Cancelled, Event, Execution, Failure, Generation, InputRequest, Outcome, Request, Rung, Session,
+    SessionEvent, Stream, SubmitError,
 };
 use tokio::time::Instant;
 
@@ -22,6 +22,8 @@ use crate::{
     signals::Signals,
     words,
 };
+
+mod renew;
 
 /// Whether the conversation goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub(crate) struct Repl {
     leaving: Option<Exit>,
     /// The editor has the terminal: whatever else is shown goes above its line.
     prompting: bool,
+    /// The last generation of a restored session that was told.
+    told: Option<Generation>,
     /// The worst that happened: the exit code when nobody sees what went wrong.
     pub(crate) worst: Exit,
 }
@@ -83,6 +87,7 @@ impl Repl {
             grace,
             leaving: None,
             prompting: false,
+            told: None,
             worst: Exit::Completed,
         }
     }
@@ -152,6 +157,11 @@ impl Repl {
                     return Err(exit);
                 }
             }
+            Some(SessionEvent::Restored(news)) => {
+                if let Flow::Leave(exit) = self.goes_on(&news).await {
+                    return Err(exit);
+                }
+            }
             // A later version may tell more.
             Some(_) => {}
             // After the end of a session comes its successor.
@@ -205,6 +215,7 @@ impl Repl {
         loop {
             tokio::select! {
                 event = execution.next() => match event {
+                    Some(Event::SessionRestored(news)) => self.tell_once(&news).await,
                     Some(Event::Output { stream, data }) => self.write(stream, data).await,
                     Some(Event::Display(display)) => {
                         if let Some(text) = display.mime.text("text/plain") {
@@ -321,38 +332,6 @@ impl Repl {
             }
         }
         Flow::Go
-    }
-
-    /// Goes on in a new session, and says that the state is gone.
-    async fn renew(&mut self, why: &str) -> Flow {
-        self.worst = Exit::Lost;
-        self.tell(why).await;
-        if let Some(exit) = self.leaving {
-            return Flow::Leave(exit);
-        }
-        // A name is one session's at a time.
-        self.session = None;
-        let session = tokio::select! {
-            session = self.home.lease() => session,
-            signal = self.signals.next() => return Flow::Leave(Exit::Signal(signal)),
-        };
-        match session {
-            Ok((session, Some(restored))) => {
-                self.session = Some(session);
-                self.tell(&restored).await;
-                Flow::Go
-            }
-            Ok((session, None)) => {
-                self.session = Some(session);
-                let undo = if self.past.len() > 0 { "; :undo goes back to before it" } else { "" };
-                self.tell(&format!("a new session begins; the names of the old one are gone{undo}")).await;
-                self.start_up().await
-            }
-            Err(error) => {
-                self.tell(&format!("no new session could be had: {error:#}")).await;
-                Flow::Leave(Exit::Lost)
-            }
-        }
     }
 
     fn note_failure(&mut self) {

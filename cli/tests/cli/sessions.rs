@@ -31,7 +31,11 @@ fn a_named_session_goes_on_after_the_death_of_its_worker() {
     let ended = scratch.ostler(&REPL).run("x = 41\nimport os; os._exit(3)\nx + 1\n").expect(3);
     assert_eq!(ended.out(), "42\n");
     assert!(ended.err().contains("the worker ended by itself (exit code 3)"), "{}", ended.err());
-    assert!(ended.err().contains("session `demo` is back: x\n"), "{}", ended.err());
+    assert!(
+        ended.err().contains("session `demo` goes on in a new worker; back: x; what 1 execution made"),
+        "{}",
+        ended.err()
+    );
 }
 
 #[test]

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use crate::{
     actor::{
         execution,
-        messages::{Accepted, ForkRequest, Job, Submission, SupervisorMsg},
+        messages::{Accepted, ExecutionMsg, ForkRequest, Job, Submission, SupervisorMsg},
+        question::Question,
         supervisor::{State, Ticket},
     },
-    machine::supervisor::{Effect, Input, Want},
+    machine::supervisor::{Effect, Input, Sort, Want},
     protocol::ExecutionId,
 };
 
@@ -19,9 +20,11 @@ impl State {
     pub(super) async fn submit(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
         let id = submission.job.id;
         let mut effects = std::mem::take(&mut self.effects);
-        let Job { tenant, affinity, deadline, .. } = &submission.job;
+        let Job { tenant, affinity, deadline, chore, expects, question, .. } = &submission.job;
+        let sort = question.as_ref().map_or(Sort::Code, Question::sort);
         let (tenant, affinity) = (tenant.clone(), affinity.clone());
-        let want = Want { lease: submission.lease, tenant, affinity, deadline: *deadline };
+        let (chore, expects, lease) = (*chore, *expects, submission.lease);
+        let want = Want { lease, tenant, affinity, deadline: *deadline, sort, chore, expects };
         let input = Input::Submit(id, want);
         self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
         let refused =
@@ -32,6 +35,12 @@ impl State {
         }
         self.effects = effects;
         self.perform_all(myself).await;
+    }
+
+    /// Returns whether there is such an execution.
+    pub(super) fn cancel(&self, id: ExecutionId, reason: Option<String>) -> bool {
+        let ticket = self.tickets.get(&id);
+        ticket.is_some_and(|it| it.execution.cast(ExecutionMsg::Cancel { reason }).is_ok())
     }
 
     fn accept(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
@@ -49,7 +58,8 @@ impl State {
             ledger: Arc::clone(&self.ledger),
         };
         let (execution, task) = execution::start(arguments);
-        let ticket = Ticket { job, execution: execution.clone(), accepted: Instant::now(), waits: true };
+        let ticket =
+            Ticket { job, lease, execution: execution.clone(), accepted: Instant::now(), waits: true };
         self.tickets.insert(ticket.job.id, ticket);
         let _ = accepted.send(Ok(Accepted { execution, task }));
     }

@@ -74,7 +74,8 @@ impl Pool {
 
     /// How long it probably takes until this many of those who wait have been served.
     fn wait(&self, waiting: usize) -> Option<Duration> {
-        let leased = self.count(|place| matches!(place, Place::Leased { .. }));
+        let leased = |slot: &&Slot| slot.heir.is_some() || matches!(slot.place, Place::Leased { .. });
+        let leased = self.slots.iter().filter(leased).count();
         self.pace.wait(waiting, self.config.max_sessions.saturating_sub(leased))
     }
 
@@ -90,7 +91,9 @@ impl Pool {
     /// can be started for it.
     pub(super) fn has_room(&self) -> bool {
         let idle = self.slots.iter().any(Slot::is_idle);
-        let coming = self.count(|place| matches!(place, Place::Starting | Place::Empty));
+        let comes =
+            |slot: &&Slot| slot.heir.is_none() && matches!(slot.place, Place::Starting | Place::Empty);
+        let coming = self.slots.iter().filter(comes).count();
         let may_start = matches!(self.life, Life::Beginning | Life::Serving);
         idle || self.line.len() < self.config.queue || may_start && self.line.len() < coming
     }

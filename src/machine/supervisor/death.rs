@@ -14,15 +14,22 @@ use crate::{
 impl Pool {
     /// The session of `slot` is no more, and its worker is being killed: nobody is served there, and the slot is not
     /// free before the worker is reaped.
-    pub(super) fn abandoned(&mut self, slot: usize, why: String, effects: &mut Vec<Effect>) {
+    pub(super) fn abandoned(
+        &mut self,
+        slot: usize,
+        why: String,
+        now: Instant,
+        jitter: f64,
+        effects: &mut Vec<Effect>,
+    ) {
         let doomed = |ran| Place::Doomed { ran, why: why.clone() };
         self.slots[slot].place = match std::mem::replace(&mut self.slots[slot].place, Place::Empty) {
             Place::Busy { execution, .. } => {
                 self.displace(execution, slot);
                 doomed(true)
             }
-            Place::Leased { lease, .. } => doomed(self.lease_lost(lease, &why, effects)),
-            Place::Branching { lease } => {
+            Place::Leased { lease } => doomed(self.lease_lost(lease, slot, &why, now, jitter, effects)),
+            Place::Branching { lease, .. } => {
                 self.not_branched(lease, &why, effects);
                 Place::Retiring
             }
@@ -49,11 +56,11 @@ impl Pool {
                 self.displace(execution, slot);
                 (true, why)
             }
-            Place::Leased { lease, .. } => (self.lease_lost(lease, &why, effects), why),
+            Place::Leased { lease } => (self.lease_lost(lease, slot, &why, now, jitter, effects), why),
             Place::Doomed { ran, why } => (ran, why),
             Place::Retiring => return,
             // It says nothing about workers that are started.
-            Place::Branching { lease } => return self.not_branched(lease, &why, effects),
+            Place::Branching { lease, .. } => return self.not_branched(lease, &why, effects),
             Place::Starting => {
                 starting = true;
                 self.trouble = Some(why.clone());
@@ -92,6 +99,7 @@ impl Pool {
         if begun || matches!(self.life, Life::HalfOpen { .. }) {
             let probe_at = later(now, self.config.restart.probe_after);
             self.life = Life::Failed { why: why.clone(), probe_at };
+            self.disinherit(&format!("it was not restored, for the pool has failed: {why}"), effects);
         }
         if begun {
             effects.push(Effect::Failed(why));

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::{
     error::SubmitError,
     machine::{
-        slot::Place,
-        supervisor::{Effect, Held, Lease, LeaseId, Pool},
+        slot::{Place, Slot},
+        supervisor::{Effect, Held, Lease, LeaseId, Pool, lease::RELEASED},
     },
     outcome::DeathCause,
 };
@@ -18,27 +18,34 @@ impl Pool {
         let ended = |why: &str| Some(SubmitError::SessionEnded { why: why.into() });
         let refused = match self.leases.get(&of) {
             _ if self.stopping() => Some(SubmitError::ShuttingDown),
-            None | Some(Lease { place: Held::Leaving(_), .. }) => ended("it was released"),
+            None | Some(Lease { leaving: true, .. }) => ended(RELEASED),
             Some(Lease { place: Held::Ended(why), .. }) => ended(why),
+            Some(Lease { place: Held::Restoring { .. }, .. }) => {
+                ended("its worker died, and it is being restored")
+            }
             Some(Lease { place: Held::Slot(_), .. }) => None,
         };
         match refused {
             Some(error) => effects.push(Effect::Deny(lease, error)),
-            None => self.forks.push_back(lease),
+            None => {
+                // What the copy holds was made by as many executions as what it is a copy of.
+                let ran = self.ran_in(of);
+                self.forks.push_back((lease, ran));
+            }
         }
     }
 
     /// Gives those that fork a slot each, or says that there is none.
     pub(super) fn branch(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
-        while let Some(&lease) = self.forks.front() {
-            let alive = self.slots.iter().filter(|slot| slot.has_worker()).count();
-            let empty = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty));
+        while let Some(&(lease, ran)) = self.forks.front() {
+            let alive = self.alive();
+            let empty = self.slots.iter().position(Slot::is_free);
             if self.stopping() {
                 self.forks.pop_front();
                 effects.push(Effect::Deny(lease, SubmitError::ShuttingDown));
             } else if let Some(slot) = empty.filter(|_| alive < self.config.max_sessions) {
                 self.forks.pop_front();
-                let generation = self.occupy(slot, Place::Branching { lease }, now, jitter);
+                let generation = self.occupy(slot, Place::Branching { lease, ran }, now, jitter);
                 effects.push(Effect::Branch { slot, generation, lease });
             } else if !self.make_room(effects) {
                 self.forks.pop_front();
@@ -68,11 +75,11 @@ impl Pool {
     /// The one who wanted this copy does not want it any more. True if there was one.
     pub(super) fn forget_fork(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) -> bool {
         let waiting = self.forks.len();
-        self.forks.retain(|fork| *fork != lease);
+        self.forks.retain(|(fork, _)| *fork != lease);
         let place = self
             .slots
             .iter()
-            .position(|slot| matches!(slot.place, Place::Branching { lease: of } if of == lease));
+            .position(|slot| matches!(slot.place, Place::Branching { lease: of, .. } if of == lease));
         if let Some(slot) = place {
             self.slots[slot].place = Place::Retiring;
             effects.push(Effect::Kill { slot, cause: DeathCause::Retired });
@@ -81,9 +88,13 @@ impl Pool {
     }
 
     /// The copy is ready.
-    pub(super) fn branched(&mut self, slot: usize, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
+    pub(super) fn branched(&mut self, slot: usize, now: Instant, effects: &mut Vec<Effect>) {
+        let Place::Branching { lease, ran } = self.slots[slot].place else { return };
         self.slots[slot].place = Place::Idle { since: now };
-        self.grant(slot, lease, effects);
+        self.grant(slot, lease, now, effects);
+        if let Some(held) = self.leases.get_mut(&lease) {
+            held.ran = ran;
+        }
     }
 
     /// The copy in this slot will not be one.

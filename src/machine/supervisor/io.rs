@@ -18,6 +18,32 @@ pub(crate) struct Want {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) affinity: Option<Affinity>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) sort: Sort,
+    /// It was asked for with an effect, and comes before what waits in the session's line.
+    pub(crate) chore: bool,
+    /// The generation of the session that it may run in, if not any.
+    pub(crate) expects: Option<Generation>,
+}
+
+/// What an execution is to the state of its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// It may change it.
+    #[default]
+    Code,
+    /// It asks for it, or for a copy.
+    Save,
+    /// It brings one back.
+    Restore,
+}
+
+/// What a session is to be asked for by those who keep its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Chore {
+    /// Save it, and say so with `Saved`.
+    Save,
+    /// Bring its state back, and say so with `Restored`. Its old worker died of this, after so many executions.
+    Restore { generation: Generation, ran: u64, why: String },
 }
 
 /// Everything that can happen to a pool.
@@ -39,6 +65,14 @@ pub(crate) enum Input {
     Fork { of: LeaseId, lease: LeaseId },
     /// A lease is over, or the one who waited for it left.
     Release(LeaseId),
+    /// The state of a session is kept under a name from now on.
+    Name(LeaseId),
+    /// What came of the restore of a session in a new worker, of this generation.
+    Restored { lease: LeaseId, generation: Generation, fate: Result<(), String> },
+    /// The state of a session was saved, after so many of its executions; `None`: it was not. `chore`: it was asked for.
+    Saved { lease: LeaseId, covers: Option<u64>, chore: bool },
+    /// What a worker runs is stopped, for it takes too much memory.
+    Strained { slot: usize, generation: Generation },
     /// A leased session ran nothing for as long as it may.
     LeaseExpired(LeaseId),
     /// The session of a worker ended without it: the worker is being killed, and `Terminated` follows.
@@ -109,6 +143,15 @@ pub(crate) enum Effect {
     },
     /// This lease will not be granted.
     Deny(LeaseId, SubmitError),
+    /// Hand the new session in this slot to the holder of this lease, and have its state brought back.
+    Regrant {
+        lease: LeaseId,
+        slot: usize,
+    },
+    /// That was done: tell the holder.
+    Announce(LeaseId),
+    /// Have something done to the state of this session.
+    Tend(LeaseId, Chore),
     /// Tell the holder that its session has ended.
     LeaseEnded(LeaseId, String),
     /// End the worker in this slot: politely, or at once.

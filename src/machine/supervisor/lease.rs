@@ -6,12 +6,19 @@ use crate::{
     error::SubmitError,
     machine::{
         line::Waiter,
+        restart::Restarts,
         slot::Place,
-        supervisor::{Effect, Held, Lease, LeaseId, Pool},
+        supervisor::{
+            Effect, Held, Lease, LeaseId, Pool, Sort, Waiting, Want, restore::Revivals, save::Saves,
+            stop::SHUTTING_DOWN,
+        },
     },
-    outcome::LostCause,
+    outcome::{Generation, LostCause},
     protocol::ExecutionId,
 };
+
+/// Why a session ends whose holder has gone.
+pub(super) const RELEASED: &str = "it was released";
 
 impl Pool {
     pub(super) fn lease(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
@@ -24,10 +31,19 @@ impl Pool {
         }
     }
 
-    pub(super) fn grant(&mut self, slot: usize, lease: LeaseId, effects: &mut Vec<Effect>) {
+    pub(super) fn grant(&mut self, slot: usize, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
         if self.slots[slot].is_idle() {
             self.slots[slot].place = Place::Leased { lease };
-            let held = Lease { place: Held::Slot(slot), running: None, line: VecDeque::new() };
+            let held = Lease {
+                place: Held::Slot(slot),
+                leaving: false,
+                running: None,
+                line: VecDeque::new(),
+                ran: 0,
+                covered: 0,
+                saves: Saves::new(now),
+                revivals: Revivals::new(Restarts::new(self.config.restart.clone())),
+            };
             self.leases.insert(lease, held);
             effects.push(Effect::Grant { lease, slot });
             self.arm(lease, effects);
@@ -39,55 +55,127 @@ impl Pool {
         &mut self,
         execution: ExecutionId,
         lease: LeaseId,
+        want: &Want,
+        now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let limit = self.config.line;
-        let refused = match self.leases.get(&lease) {
-            None => Some(SubmitError::SessionEnded { why: "it was released".into() }),
-            Some(Lease { place: Held::Ended(why), .. }) => {
-                Some(SubmitError::SessionEnded { why: why.clone() })
-            }
-            Some(Lease { place: Held::Leaving(_), .. }) => {
-                Some(SubmitError::SessionEnded { why: "it was released".into() })
-            }
-            Some(held) if held.running.is_some() && held.line.len() >= limit => {
-                Some(SubmitError::LineFull { limit })
-            }
-            Some(Lease { place: Held::Slot(_), .. }) => self.stopping().then_some(SubmitError::ShuttingDown),
-        };
+        let refused =
+            if want.chore { self.untimely(lease, want) } else { self.unwelcome(lease, want.expects) };
         if let Some(error) = refused {
             return effects.push(Effect::Refuse(execution, error));
         }
         effects.push(Effect::Accept(execution));
-        if let Some(held) = self.leases.get_mut(&lease) {
-            held.line.push_back(execution);
-        }
-        self.lease_next(lease, effects);
-    }
-
-    /// The execution that ran in a leased session is over.
-    pub(super) fn lease_idle(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
-        if let Some(held) = self.leases.get_mut(&lease) {
-            held.running = None;
-        }
-        self.lease_next(lease, effects);
-    }
-
-    fn lease_next(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
         let Some(held) = self.leases.get_mut(&lease) else { return };
-        let (Held::Slot(slot) | Held::Leaving(slot)) = held.place else { return };
-        if held.running.is_some() {
-            return;
+        if want.chore {
+            if want.sort == Sort::Save {
+                held.saves.submitted();
+            }
+            return self.place_leased(lease, execution, want.sort, effects);
         }
-        if let Some(execution) = held.line.pop_front() {
-            held.running = Some(execution);
-            self.placed.insert(execution, slot);
-            effects.extend([Effect::DisarmLease(lease), Effect::Assign { slot, execution }]);
-        } else if matches!(held.place, Held::Leaving(_)) || self.stopping() {
-            self.end_lease(lease, slot, "the runtime is shutting down", effects);
-        } else {
-            self.arm(lease, effects);
+        held.saves.goes_on();
+        held.line.push_back(Waiting { execution, sort: want.sort, expects: want.expects });
+        self.lease_next(lease, now, effects);
+    }
+
+    /// Why a session does not take what its holder submits.
+    fn unwelcome(&self, lease: LeaseId, expects: Option<Generation>) -> Option<SubmitError> {
+        let ended = |why: &str| Some(SubmitError::SessionEnded { why: why.into() });
+        let limit = self.config.line;
+        let Some(held) = self.leases.get(&lease) else { return ended(RELEASED) };
+        let here = match &held.place {
+            Held::Ended(why) => return ended(why),
+            Held::Slot(_) | Held::Restoring { .. } if held.leaving => return ended(RELEASED),
+            Held::Restoring { .. } => None,
+            Held::Slot(slot) => Some(self.slots[*slot].generation),
+        };
+        let waits = held.running.is_some() || here.is_none() || held.saves.comes_first();
+        match (expects, here) {
+            _ if self.stopping() => Some(SubmitError::ShuttingDown),
+            _ if waits && held.line.len() >= limit => Some(SubmitError::LineFull { limit }),
+            (Some(expected), Some(found)) if expected != found => {
+                Some(SubmitError::OtherGeneration { expected, found })
+            }
+            _ => None,
         }
+    }
+
+    /// Why a chore comes at the wrong moment: the worker that it was for is gone.
+    fn untimely(&self, lease: LeaseId, want: &Want) -> Option<SubmitError> {
+        let timely = self.leases.get(&lease).is_some_and(|held| {
+            let (slot, sort) = match held.place {
+                Held::Slot(slot) => (slot, Sort::Save),
+                Held::Restoring { slot, .. } => (slot, Sort::Restore),
+                Held::Ended(_) => return false,
+            };
+            let slot = &self.slots[slot];
+            let here = matches!(slot.place, Place::Leased { .. });
+            let meant = want.expects.is_none_or(|expected| expected == slot.generation);
+            here && meant && sort == want.sort && held.running.is_none()
+        });
+        let why = || SubmitError::SessionEnded { why: "its worker was replaced meanwhile".into() };
+        (!timely).then(why)
+    }
+
+    /// What ran in a leased session is over.
+    pub(super) fn lease_idle(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
+        let stopping = self.stopping();
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        let sort = held.running.take().map(|(_, sort)| sort);
+        if sort == Some(Sort::Code) {
+            held.revivals.answered();
+        }
+        match held.place {
+            Held::Restoring { slot, .. } if stopping => {
+                self.end_lease(lease, slot, SHUTTING_DOWN, effects);
+            }
+            Held::Slot(_) | Held::Restoring { .. } | Held::Ended(_) => {
+                self.save_if_due(lease, now, effects);
+                self.lease_next(lease, now, effects);
+            }
+        }
+    }
+
+    pub(super) fn lease_next(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
+        loop {
+            let stopping = self.stopping();
+            let Some(held) = self.leases.get_mut(&lease) else { return };
+            let Held::Slot(slot) = held.place else { return };
+            if held.running.is_some() || held.saves.comes_first() {
+                return;
+            }
+            let Some(next) = held.line.pop_front() else {
+                if held.leaving || stopping {
+                    let why = if held.leaving { RELEASED } else { SHUTTING_DOWN };
+                    return self.conclude_lease(lease, slot, why, now, effects);
+                }
+                return self.arm(lease, effects);
+            };
+            let found = self.slots[slot].generation;
+            match next.expects.filter(|expected| *expected != found) {
+                None => return self.place_leased(lease, next.execution, next.sort, effects),
+                Some(expected) => {
+                    let cause = LostCause::OtherGeneration { expected, found };
+                    effects.push(Effect::Lose(next.execution, cause));
+                }
+            }
+        }
+    }
+
+    fn place_leased(
+        &mut self,
+        lease: LeaseId,
+        execution: ExecutionId,
+        sort: Sort,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        let (Held::Slot(slot) | Held::Restoring { slot, .. }) = held.place else { return };
+        held.running = Some((execution, sort));
+        // What was lost with a worker is told when it is restored, so that bringing it back counts for nothing.
+        let restoring = matches!(held.place, Held::Restoring { .. });
+        held.ran += u64::from(sort != Sort::Save && !restoring);
+        self.placed.insert(execution, slot);
+        effects.extend([Effect::DisarmLease(lease), Effect::Assign { slot, execution }]);
     }
 
     fn arm(&self, lease: LeaseId, effects: &mut Vec<Effect>) {
@@ -97,72 +185,72 @@ impl Pool {
     }
 
     /// A session that served one caller never serves another: its worker is replaced.
-    fn end_lease(&mut self, lease: LeaseId, slot: usize, why: &str, effects: &mut Vec<Effect>) {
-        let leaving = self.leases.get(&lease).is_some_and(|held| matches!(held.place, Held::Leaving(_)));
-        if leaving {
-            self.leases.remove(&lease);
-        } else if let Some(held) = self.leases.get_mut(&lease) {
-            held.place = Held::Ended(why.into());
-            effects.push(Effect::LeaseEnded(lease, why.into()));
-        }
-        effects.push(Effect::DisarmLease(lease));
+    pub(super) fn end_lease(&mut self, lease: LeaseId, slot: usize, why: &str, effects: &mut Vec<Effect>) {
+        self.lease_over(lease, why, effects);
         self.retire(slot, effects);
     }
 
-    pub(super) fn release(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
+    /// The session is no more, and nobody has to wait for it any longer.
+    pub(super) fn lease_over(&mut self, lease: LeaseId, why: &str, effects: &mut Vec<Effect>) {
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        let waiting = std::mem::take(&mut held.line);
+        match held.leaving {
+            true => drop(self.leases.remove(&lease)),
+            false => held.place = Held::Ended(why.into()),
+        }
+        effects.push(Effect::LeaseEnded(lease, why.into()));
+        for slot in self.slots.iter_mut().filter(|slot| slot.heir == Some(lease)) {
+            slot.heir = None;
+        }
+        effects.push(Effect::DisarmLease(lease));
+        let lost = |it: Waiting| Effect::Lose(it.execution, LostCause::SessionEnded);
+        effects.extend(waiting.into_iter().map(lost));
+    }
+
+    pub(super) fn release(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
         if self.line.remove(Waiter::Lease(lease)) || self.forget_fork(lease, effects) {
             return;
         }
-        match self.leases.get_mut(&lease).map(|held| &mut held.place) {
-            None | Some(Held::Leaving(_)) => {}
-            Some(Held::Ended(_)) => {
-                self.leases.remove(&lease);
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        match held.place {
+            _ if held.leaving => {}
+            Held::Ended(_) => drop(self.leases.remove(&lease)),
+            Held::Slot(_) => {
+                held.leaving = true;
+                self.lease_next(lease, now, effects);
             }
-            Some(place @ Held::Slot(_)) => {
-                if let Held::Slot(slot) = *place {
-                    *place = Held::Leaving(slot);
+            Held::Restoring { slot, .. } => {
+                held.leaving = true;
+                let waits = held.line.is_empty() && !matches!(self.slots[slot].place, Place::Leased { .. });
+                if waits {
+                    self.lease_over(lease, RELEASED, effects);
                 }
-                self.lease_next(lease, effects);
             }
         }
     }
 
-    pub(super) fn lease_expired(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
+    pub(super) fn lease_expired(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
         let Some(held) = self.leases.get(&lease) else { return };
         if let (Held::Slot(slot), None) = (&held.place, held.running) {
             let slot = *slot;
-            self.end_lease(lease, slot, "it ran nothing for `session_timeout`", effects);
+            self.conclude_lease(lease, slot, "it ran nothing for `session_timeout`", now, effects);
         }
-    }
-
-    /// The worker of a leased session died. Returns whether code was running in it.
-    pub(super) fn lease_lost(&mut self, lease: LeaseId, why: &str, effects: &mut Vec<Effect>) -> bool {
-        let Some(held) = self.leases.get_mut(&lease) else { return false };
-        let running = held.running.take();
-        let waiting = std::mem::take(&mut held.line);
-        if matches!(held.place, Held::Leaving(_)) {
-            self.leases.remove(&lease);
-        } else {
-            held.place = Held::Ended(why.into());
-            effects.push(Effect::LeaseEnded(lease, why.into()));
-        }
-        if let Some(execution) = running {
-            self.placed.remove(&execution);
-        }
-        effects.push(Effect::DisarmLease(lease));
-        effects.extend(waiting.into_iter().map(|execution| Effect::Lose(execution, LostCause::SessionEnded)));
-        running.is_some()
     }
 
     /// What runs in the session of this lease.
     pub(crate) fn running_in(&self, lease: LeaseId) -> Option<ExecutionId> {
-        self.leases.get(&lease).and_then(|held| held.running)
+        self.leases.get(&lease).and_then(|held| held.running).map(|(execution, _)| execution)
+    }
+
+    /// How many executions the workers of this session were given.
+    pub(crate) fn ran_in(&self, lease: LeaseId) -> u64 {
+        self.leases.get(&lease).map_or(0, |held| held.ran)
     }
 
     /// Whether `execution` waited in the line of a leased session.
     pub(super) fn leave_lease_line(&mut self, execution: ExecutionId) -> bool {
         self.leases.values_mut().any(|held| {
-            let place = held.line.iter().position(|waiting| *waiting == execution);
+            let place = held.line.iter().position(|waiting| waiting.execution == execution);
             place.and_then(|place| held.line.remove(place)).is_some()
         })
     }

@@ -28,6 +28,9 @@ impl Pool {
             spawned: self.spawned,
             crashed: self.crashed,
             recycled: self.recycled,
+            restored: self.restored,
+            saved: self.saved,
+            not_saved: self.not_saved,
             trouble: self.trouble.clone(),
             failed: match &self.life {
                 Life::Failed { why, .. } | Life::HalfOpen { why } => Some(why.clone()),

@@ -47,7 +47,7 @@ impl Pool {
         if self.count(unsettled) > 0 {
             return false;
         }
-        let alive = self.slots.iter().filter(|slot| slot.has_worker()).count();
+        let alive = self.alive();
         let (ceiling, surge) = (self.config.max_sessions, self.config.surge);
         if alive < ceiling || alive == ceiling && surge > 0 {
             self.start(now, 0.0, effects);
@@ -192,7 +192,9 @@ impl Pool {
             Life::Stopping { .. } | Life::Stopped => return,
             Life::Beginning | Life::Serving | Life::HalfOpen { .. } => None,
         };
-        let due = slots.chain([probe, self.throttle.opens(), overdue]).flatten().filter(|at| *at > now).min();
+        let leases = self.leases.values().flat_map(|held| [held.restores_at(), self.saves_at(held)]);
+        let others = [probe, self.throttle.opens(), overdue];
+        let due = slots.chain(leases).chain(others).flatten().filter(|at| *at > now).min();
         let Some(due) = due.filter(|due| self.alarm.is_none_or(|alarm| *due < alarm)) else { return };
         self.alarm = Some(due);
         effects.push(Effect::Tick(due.saturating_duration_since(now).max(Duration::from_millis(1))));

@@ -29,7 +29,7 @@ impl Pool {
                     self.slots[slot].worker.affinity = affinity;
                     self.assign(slot, execution, now, effects);
                 }
-                Some((Waiter::Lease(lease), _)) => self.grant(self.freshest(slot), lease, effects),
+                Some((Waiter::Lease(lease), _)) => self.grant(self.freshest(slot), lease, now, effects),
             }
         }
     }
@@ -68,7 +68,9 @@ impl Pool {
     /// Starts workers until those who wait and the reserve are provided for.
     pub(super) fn replenish(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
         let starting = self.count(|place| matches!(place, Place::Starting));
-        let coming = starting + self.count(|place| matches!(place, Place::Idle { .. }));
+        let taken = |slot: &&Slot| matches!(slot.place, Place::Starting) && slot.heir.is_some();
+        let taken = self.slots.iter().filter(taken).count();
+        let coming = starting - taken + self.count(|place| matches!(place, Place::Idle { .. }));
         let wanted = match self.life {
             Life::Beginning => self.config.min_idle,
             Life::Serving => self.wanted(),
@@ -80,8 +82,10 @@ impl Pool {
         if self.count(|place| matches!(place, Place::BackingOff { .. })) > 0 {
             return;
         }
-        for begun in 0..wanted.saturating_sub(coming) {
-            if starting + begun >= self.config.max_starting || !self.start(now, jitter, effects) {
+        let mut room = self.config.max_starting.saturating_sub(starting);
+        self.start_heirs(&mut room, now, jitter, effects);
+        for _ in 0..wanted.saturating_sub(coming).min(room) {
+            if !self.start(now, jitter, effects) {
                 return;
             }
         }
@@ -94,14 +98,23 @@ impl Pool {
 
     /// Starts one worker, if there may be one more: beyond `max_sessions` only while others are leaving.
     pub(super) fn start(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) -> bool {
-        let alive = self.slots.iter().filter(|slot| slot.has_worker()).count();
+        let alive = self.alive();
         let leaving = self.slots.iter().filter(|slot| self.leaves(slot, now)).count();
         let limit = self.config.max_sessions + leaving.min(self.config.surge);
-        let empty = self.slots.iter().position(|slot| matches!(slot.place, Place::Empty));
+        let empty = self.slots.iter().position(Slot::is_free);
         let Some(slot) = empty.filter(|_| alive < limit && self.throttle.pass(now)) else { return false };
+        self.start_in(slot, now, jitter, effects);
+        true
+    }
+
+    /// Workers that are alive, and those that will be in the places of leased ones.
+    pub(super) fn alive(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.has_worker() || slot.heir.is_some()).count()
+    }
+
+    pub(super) fn start_in(&mut self, slot: usize, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
         let generation = self.occupy(slot, Place::Starting, now, jitter);
         effects.push(Effect::Start { slot, generation });
-        true
     }
 
     /// Puts a worker that is to come into this slot.
@@ -112,8 +125,8 @@ impl Pool {
         let chance = (jitter + self.spawned as f64 * 0.618_033_988_749_895).fract();
         let (birth, edition) = (self.spawned, self.edition);
         let worker = Record { since: now, birth, edition, served: 0, chance, heavy: false, affinity: None };
-        let last_death = self.slots[slot].last_death.take();
-        self.slots[slot] = Slot { generation, place, worker, last_death };
+        let (last_death, heir) = (self.slots[slot].last_death.take(), self.slots[slot].heir);
+        self.slots[slot] = Slot { generation, place, worker, last_death, heir };
         generation
     }
 }

@@ -10,6 +10,8 @@ use crate::{
     outcome::{DeathCause, LostCause},
 };
 
+/// Why a session ends that was leased when its pool ended.
+pub(super) const SHUTTING_DOWN: &str = "the runtime is shutting down";
 /// For a killed worker to be reaped, before the pool ends without it.
 const LAST_WAIT: Duration = Duration::from_millis(900);
 
@@ -33,11 +35,12 @@ impl Pool {
         self.life = Life::Stopping { until: ends, killed: false };
         effects.push(Effect::ArmShutdown(grace));
         self.empty_lease_lines(effects);
+        self.disinherit(SHUTTING_DOWN, effects);
         for slot in 0..self.slots.len() {
             match self.slots[slot].place {
                 Place::Idle { .. } | Place::Starting => self.retire(slot, effects),
-                Place::Leased { lease, .. } => self.stop_lease(lease, effects),
-                Place::Branching { lease } => self.stop_branching(slot, lease, effects),
+                Place::Leased { lease } => self.stop_lease(lease, slot, now, effects),
+                Place::Branching { lease, .. } => self.stop_branching(slot, lease, effects),
                 Place::BackingOff { .. } => self.slots[slot].place = Place::Empty,
                 Place::Empty | Place::Busy { .. } | Place::Retiring | Place::Doomed { .. } => {}
             }
@@ -47,16 +50,17 @@ impl Pool {
     fn empty_lease_lines(&mut self, effects: &mut Vec<Effect>) {
         for held in self.leases.values_mut() {
             let waiting = std::mem::take(&mut held.line);
-            effects.extend(
-                waiting.into_iter().map(|execution| Effect::Lose(execution, LostCause::ShuttingDown)),
-            );
+            effects.extend(waiting.into_iter().map(|it| Effect::Lose(it.execution, LostCause::ShuttingDown)));
         }
     }
 
-    fn stop_lease(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
+    fn stop_lease(&mut self, lease: LeaseId, slot: usize, now: Instant, effects: &mut Vec<Effect>) {
         let Some(held) = self.leases.get(&lease) else { return };
-        if held.running.is_none() && matches!(held.place, Held::Slot(_) | Held::Leaving(_)) {
-            self.lease_idle(lease, effects);
+        match held.place {
+            _ if held.running.is_some() => {}
+            Held::Slot(_) => self.lease_next(lease, now, effects),
+            Held::Restoring { .. } => self.end_lease(lease, slot, SHUTTING_DOWN, effects),
+            Held::Ended(_) => {}
         }
     }
 

@@ -176,7 +176,8 @@ fn a_lease_has_its_session_for_itself_and_gives_it_back_to_nobody() {
     let refused = bench.step(Input::Submit(id(3), Want { lease: Some(lease), ..Want::default() }));
     assert!(matches!(refused, [Effect::Refuse(_, SubmitError::SessionEnded { .. })]), "{refused:?}");
     let over = Input::Idle { slot: 0, generation: Generation(1), execution: id(2) };
-    assert_eq!(bench.step(over), [Effect::DisarmLease(lease), Effect::Stop { slot: 0 }]);
+    let ended = Effect::LeaseEnded(lease, "it was released".into());
+    assert_eq!(bench.step(over), [ended, Effect::DisarmLease(lease), Effect::Stop { slot: 0 }]);
     let start = Effect::Start { slot: 0, generation: Generation(2) };
     assert_eq!(bench.step(dead(0, 1)), [start], "its worker is replaced");
 }

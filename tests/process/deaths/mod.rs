@@ -7,6 +7,7 @@ mod kills;
 mod mischief;
 mod moments;
 mod named;
+mod restores;
 mod starts;
 pub(crate) mod subhost;
 mod zygotes;

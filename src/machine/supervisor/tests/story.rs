@@ -3,6 +3,8 @@
 mod beat;
 mod forks;
 mod promises;
+mod tending;
+mod workers;
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +16,12 @@ use proptest::{
     test_runner::{TestCaseError, TestCaseResult},
 };
 
-use self::beat::{Beat, beat};
+use self::{
+    beat::{Beat, beat},
+    tending::Tending,
+};
 use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, Want, dead};
+use crate::config::OnDeath;
 
 /// What the story knows of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +32,8 @@ enum Does {
     Idles,
     Runs(ExecutionId),
     IsLeased(LeaseId, Option<ExecutionId>),
+    /// Is for the state of this session, which is being brought back.
+    Restores(LeaseId, Option<ExecutionId>),
     Ends,
 }
 
@@ -40,6 +48,8 @@ enum Fate {
 enum Holds {
     Waits,
     Slot(usize),
+    /// Its holder has gone, and what was submitted runs on.
+    Left(usize),
     Ended,
 }
 
@@ -49,6 +59,7 @@ struct Story {
     workers: BTreeMap<usize, (Generation, Does)>,
     fates: BTreeMap<ExecutionId, Fate>,
     leases: BTreeMap<LeaseId, Holds>,
+    tending: Tending,
     last: u64,
     tick: Option<Instant>,
     end: Option<Instant>,
@@ -69,6 +80,7 @@ impl Story {
             workers: BTreeMap::new(),
             fates: BTreeMap::new(),
             leases: BTreeMap::new(),
+            tending: Tending::default(),
             last: 0,
             tick: None,
             end: None,
@@ -95,8 +107,8 @@ impl Story {
             // The supervisor has ended: nobody listens.
             _ if self.stopped > 0 => Ok(()),
             Beat::Submit => self.submit(None),
-            Beat::SubmitLeased(number) => match pick(number, self.leases.keys().copied()) {
-                Some(lease) => self.submit(Some(lease)),
+            Beat::SubmitLeased(number, expects) => match pick(number, self.leases.keys().copied()) {
+                Some(lease) => self.submit_leased(lease, expects),
                 None => Ok(()),
             },
             Beat::Withdraw(number) => match pick(number, self.fates.keys().copied()) {
@@ -112,7 +124,12 @@ impl Story {
             Beat::Fork(number) => self.fork(number),
             Beat::Release(number) => match pick(number, self.leases.keys().copied()) {
                 Some(lease) => {
-                    self.leases.remove(&lease);
+                    match self.leases.remove(&lease) {
+                        Some(Holds::Slot(slot) | Holds::Left(slot)) => {
+                            self.leases.insert(lease, Holds::Left(slot));
+                        }
+                        Some(Holds::Waits | Holds::Ended) | None => {}
+                    }
                     self.play(Input::Release(lease))
                 }
                 None => Ok(()),
@@ -121,97 +138,16 @@ impl Story {
                 Some(lease) => self.play(Input::LeaseExpired(lease)),
                 None => Ok(()),
             },
+            Beat::Tends(number, well) => self.tends(number, well),
+            Beat::Name(number) => match pick(number, self.leases.keys().copied()) {
+                Some(lease) => self.play(Input::Name(lease)),
+                None => Ok(()),
+            },
             Beat::Reload => self.play(Input::Reload),
             Beat::Reset => self.play(Input::Reset),
             Beat::Passes(ms) => self.passes(Duration::from_millis(ms.into())),
             Beat::Shutdown => self.play(Input::Shutdown { grace: SECOND }),
             of_a_worker => self.worker_beat(of_a_worker),
-        }
-    }
-
-    fn worker_beat(&mut self, beat: Beat) -> TestCaseResult {
-        match beat {
-            Beat::Ready(number) => {
-                let Some((slot, generation, _)) = self.worker(number, Does::is_coming) else {
-                    return Ok(());
-                };
-                self.workers.insert(slot, (generation, Does::Idles));
-                self.play(Input::Ready { slot, generation })
-            }
-            Beat::NotSpawned(number) => {
-                let Some((slot, generation, _)) = self.worker(number, Does::is_coming) else {
-                    return Ok(());
-                };
-                self.workers.remove(&slot);
-                self.play(Input::NotSpawned { slot, generation, why: "refused".into() })
-            }
-            Beat::Ends(number) => {
-                let runs = |does: &Does| matches!(does, Does::Runs(_) | Does::IsLeased(_, Some(_)));
-                let Some((slot, generation, does)) = self.worker(number, runs) else { return Ok(()) };
-                let (execution, free) = match does {
-                    Does::Runs(id) => (id, Does::Idles),
-                    Does::IsLeased(lease, Some(id)) => (id, Does::IsLeased(lease, None)),
-                    other => unreachable!("{other:?} runs nothing"),
-                };
-                self.workers.insert(slot, (generation, free));
-                self.fates.insert(execution, Fate::Over);
-                self.play(Input::Idle { slot, generation, execution })
-            }
-            Beat::Dies(number, started) => {
-                let Some((slot, generation, does)) = self.worker(number, |_| true) else { return Ok(()) };
-                self.workers.remove(&slot);
-                let back = self.loses(does, started);
-                self.play(dead(slot, generation.0))?;
-                back.map_or(Ok(()), |id| self.play(Input::Requeue(id)))
-            }
-            Beat::HandsBack(number) => {
-                // The session is dying, which the pool does not know yet.
-                let Some((slot, generation, does)) =
-                    self.worker(number, |does| matches!(does, Does::Runs(_)))
-                else {
-                    return Ok(());
-                };
-                let Some(id) = self.loses(does, false) else { return Ok(()) };
-                self.workers.insert(slot, (generation, Does::Ends));
-                self.play(Input::Requeue(id))?;
-                self.workers.remove(&slot);
-                self.play(dead(slot, generation.0))
-            }
-            Beat::Abandoned(number) => {
-                let alive = |does: &Does| *does != Does::Ends;
-                let Some((slot, generation, does)) = self.worker(number, alive) else { return Ok(()) };
-                let back = self.loses(does, false);
-                self.workers.insert(slot, (generation, Does::Ends));
-                self.play(Input::Abandoned { slot, generation, why: "its actor died".into() })?;
-                back.map_or(Ok(()), |id| self.play(Input::Requeue(id)))
-            }
-            Beat::Weighs(number, memory) => {
-                let Some((slot, generation, _)) = self.worker(number, |_| true) else { return Ok(()) };
-                self.play(Input::Measured { slot, generation, memory: memory.into() })
-            }
-            Beat::Stale(number) => {
-                let Some((slot, generation, _)) = self.worker(number, |_| true) else { return Ok(()) };
-                let generation = Generation(generation.0 - 1);
-                self.play(Input::Ready { slot, generation })?;
-                self.play(Input::NotSpawned { slot, generation, why: "late".into() })?;
-                self.play(dead(slot, generation.0))
-            }
-            other => unreachable!("{other:?} is of no worker"),
-        }
-    }
-
-    /// What a worker that does this takes with it. An execution that did not start comes back.
-    fn loses(&mut self, does: Does, started: bool) -> Option<ExecutionId> {
-        match does {
-            Does::Runs(id) if !started => {
-                self.fates.insert(id, Fate::Waits(None));
-                Some(id)
-            }
-            Does::Runs(id) | Does::IsLeased(_, Some(id)) => {
-                self.fates.insert(id, Fate::Over);
-                None
-            }
-            Does::Starts | Does::Branches(_) | Does::Idles | Does::IsLeased(_, None) | Does::Ends => None,
         }
     }
 
@@ -285,15 +221,23 @@ impl Story {
                 prop_assert_eq!(does.as_deref(), Some(&Does::Idles), "only an idle session is leased");
                 *does.expect("seen above") = Does::IsLeased(*lease, None);
                 prop_assert_eq!(self.leases.insert(*lease, Holds::Slot(*slot)), Some(Holds::Waits));
+                self.tending.granted(*lease, self.workers[slot].0);
             }
             Effect::Deny(lease, _) => prop_assert_eq!(self.leases.remove(lease), Some(Holds::Waits)),
-            Effect::LeaseEnded(lease, _) => {
-                let before = self.leases.insert(*lease, Holds::Ended);
-                prop_assert!(matches!(before, Some(Holds::Slot(_))), "{before:?}");
-            }
+            Effect::LeaseEnded(lease, _) => match self.leases.remove(lease) {
+                Some(Holds::Slot(_)) => drop(self.leases.insert(*lease, Holds::Ended)),
+                Some(Holds::Left(_)) => {}
+                before => prop_assert!(false, "{before:?}"),
+            },
+            Effect::Regrant { lease, slot } => self.regranted(*lease, *slot)?,
+            Effect::Announce(lease) => self.announced(*lease)?,
+            Effect::Tend(lease, chore) => self.tending.asked(*lease, chore.clone()),
             Effect::Stop { slot } => {
                 let worker = self.workers.get_mut(slot).map(|(_, does)| does);
-                let free = matches!(worker, Some(Does::Idles | Does::Starts | Does::IsLeased(_, None)));
+                let free = matches!(
+                    worker,
+                    Some(Does::Idles | Does::Starts | Does::IsLeased(_, None) | Does::Restores(_, None))
+                );
                 prop_assert!(free, "stopped in the middle of something: {worker:?}");
                 *worker.expect("seen above") = Does::Ends;
             }
@@ -323,12 +267,17 @@ impl Story {
     /// No assignment but to a session that is free, of what waits, and waits for that session.
     fn assigned(&mut self, slot: usize, id: ExecutionId) -> TestCaseResult {
         let before = self.fates.insert(id, Fate::Placed(slot));
-        let Some((_, does)) = self.workers.get_mut(&slot) else {
+        let restores = self.tending.restores(id);
+        let Some((generation, does)) = self.workers.get_mut(&slot) else {
             return Err(TestCaseError::fail("there is no worker"));
         };
+        prop_assert!(self.tending.may_run(id, *generation), "{id} is not for generation {generation}");
         *does = match (*does, before) {
             (Does::Idles, Some(Fate::Waits(None))) => Does::Runs(id),
-            (Does::IsLeased(lease, None), Some(Fate::Waits(Some(own)))) if lease == own => {
+            (Does::Restores(lease, None), Some(Fate::Waits(Some(own)))) if lease == own && restores => {
+                Does::Restores(lease, Some(id))
+            }
+            (Does::IsLeased(lease, None), Some(Fate::Waits(Some(own)))) if lease == own && !restores => {
                 Does::IsLeased(lease, Some(id))
             }
             (does, before) => {
@@ -351,7 +300,8 @@ proptest! {
     fn in_every_story_all_are_served_or_told(
         (max_sessions, min_idle, queue, line) in (1_usize..5, 0_usize..5, 0_usize..6, 0_usize..3),
         (surge, max_starting, max_executions) in (0_usize..3, 1_usize..4, prop::option::of(1_u32..4)),
-        forgiving in any::<bool>(),
+        (forgiving, restores) in any::<(bool, bool)>(),
+        (save_every, save_interval) in (prop::option::of(1_u32..4), prop::option::of(1_u32..6)),
         beats in prop::collection::vec(beat(), 1..120),
         shutdown in prop::option::of(0_usize..120),
     ) {
@@ -363,6 +313,10 @@ proptest! {
         config.recycle.max_executions = max_executions;
         (config.recycle.max_age, config.recycle.max_memory) = (Some(30 * SECOND), Some(200));
         config.idle_timeout = Some(5 * SECOND);
+        if restores {
+            config.on_death = OnDeath::Restore;
+        }
+        (config.save_every, config.save_interval) = (save_every, save_interval.map(|times| times * SECOND));
         if forgiving {
             config.restart.intensity = 1_000;
         }

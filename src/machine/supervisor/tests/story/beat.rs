@@ -6,7 +6,8 @@ use proptest::prelude::*;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Beat {
     Submit,
-    SubmitLeased(u8),
+    /// `Some`: only in the generation of the session, or in the one before it.
+    SubmitLeased(u8, Option<bool>),
     Withdraw(u8),
     Forget(u8),
     Lease,
@@ -21,6 +22,9 @@ pub(super) enum Beat {
     Abandoned(u8),
     Stale(u8),
     Weighs(u8, u8),
+    /// Whoever keeps the states of sessions does what comes next; or it goes wrong.
+    Tends(u8, bool),
+    Name(u8),
     Reload,
     Reset,
     Passes(u16),
@@ -31,7 +35,8 @@ pub(super) fn beat() -> impl Strategy<Value = Beat> {
     let any = any::<u8>;
     prop_oneof![
         10 => Just(Beat::Submit),
-        4 => any().prop_map(Beat::SubmitLeased),
+        5 => (any(), prop::option::weighted(0.3, prop::bool::ANY))
+            .prop_map(|(pick, expects)| Beat::SubmitLeased(pick, expects)),
         3 => any().prop_map(Beat::Withdraw),
         1 => any().prop_map(Beat::Forget),
         3 => Just(Beat::Lease),
@@ -46,6 +51,8 @@ pub(super) fn beat() -> impl Strategy<Value = Beat> {
         1 => any().prop_map(Beat::Abandoned),
         1 => any().prop_map(Beat::Stale),
         2 => (any(), any()).prop_map(|(pick, memory)| Beat::Weighs(pick, memory)),
+        8 => (any(), prop::bool::weighted(0.8)).prop_map(|(pick, well)| Beat::Tends(pick, well)),
+        1 => any().prop_map(Beat::Name),
         1 => prop_oneof![Just(Beat::Reload), Just(Beat::Reset)],
         4 => (0_u16..12_000).prop_map(Beat::Passes),
     ]

@@ -27,11 +27,22 @@ impl Story {
         let woken = self.tick.is_some() || status.shutting_down;
         prop_assert!(status.backing_off == 0 || woken, "nobody wakes the slot that backs off");
         let serves = self.started && status.failed.is_none() && !status.shutting_down;
-        let provided = idle + starting >= self.config.min_idle + status.queued.saturating_sub(in_leases);
+        let inherited = self.inherited();
+        let waits = |slot: &&usize| !self.workers.contains_key(*slot);
+        let orphans = inherited.iter().filter(waits).count();
+        let for_heirs = |slot: &&usize| matches!(self.workers.get(*slot), Some((_, Does::Starts)));
+        let for_heirs = inherited.iter().filter(for_heirs).count();
+        let provided =
+            idle + starting - for_heirs >= self.config.min_idle + status.queued.saturating_sub(in_leases);
         let can_start = status.backing_off == 0
-            && self.workers.len() < self.config.max_sessions
+            && self.workers.len() + orphans < self.config.max_sessions
             && starting < self.config.max_starting;
         prop_assert!(!serves || provided || !can_start, "a worker is missing: {status:?}");
+        let comes = status.backing_off > 0 || starting >= self.config.max_starting || woken;
+        prop_assert!(
+            self.stopped > 0 || orphans == 0 || status.failed.is_none() && !status.shutting_down && comes,
+            "nobody starts a worker for a session: {status:?}"
+        );
         if status.failed.is_some() && self.workers.is_empty() {
             prop_assert_eq!(status.queued, in_leases, "they wait for ever: {:?}", status);
         }

@@ -1,0 +1,102 @@
+//! Code in the language of a worker, with which it is tried.
+
+use super::fault::Fault;
+
+/// Code with a known effect, in the language of the worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probes {
+    say: Option<String>,
+    value: Option<String>,
+    fail: Option<String>,
+    spin: Option<String>,
+    ask: Option<String>,
+    flood: Option<String>,
+    keep: Option<String>,
+    kept: Option<String>,
+}
+
+/// How many lines the probe `flood` prints.
+pub(super) const FLOOD_LINES: usize = 20_000;
+
+/// Each probe: its name, as a method and as an error tells it, and what it is.
+macro_rules! probes {
+    ($($name:ident: $what:literal;)+) => {
+        impl Probes {
+            $(
+                #[doc = $what]
+                #[must_use]
+                pub fn $name(mut self, code: impl Into<String>) -> Self {
+                    self.$name = Some(code.into());
+                    self
+                }
+            )+
+
+            /// Takes from others what is not here.
+            pub(super) fn or(self, other: Self) -> Self {
+                Self { $($name: self.$name.or(other.$name)),+ }
+            }
+        }
+
+        /// Which one.
+        #[derive(Debug, Clone, Copy)]
+        #[expect(non_camel_case_types, reason = "the names of the methods")]
+        pub(super) enum Probe { $($name),+ }
+
+        impl Probes {
+            pub(super) fn get(&self, probe: Probe) -> Result<&str, Fault> {
+                let (code, name, what) = match probe {
+                    $(Probe::$name => (&self.$name, stringify!($name), $what),)+
+                };
+                code.as_deref().ok_or_else(|| {
+                    let what = what.trim_end_matches('.').replacen("Code", "code", 1);
+                    Fault::Skip(format!("needs `{name}`, {what}"))
+                })
+            }
+        }
+    };
+}
+
+probes! {
+    say: "Code that prints the line `conform` to its standard output.";
+    value: "Code whose value is the number 42.";
+    fail: "Code that fails.";
+    spin: "Code that runs until it is stopped, and computes all the while.";
+    ask: "Code that asks for one line of input, and prints that line.";
+    flood: "Code that prints the numbers from 0 to 19999, each in a line.";
+    keep: "Code that keeps a value in the session, for the probe `kept`.";
+    kept: "Code that prints the line `conform` if what `keep` kept is there.";
+}
+
+impl Probes {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is known for a language.
+    #[must_use]
+    pub fn of(language: &str) -> Self {
+        match language {
+            "python" => Self::new()
+                .say("print('conform')")
+                .value("6 * 7")
+                .fail("raise ValueError('as asked')")
+                .spin("while True: pass")
+                .ask("print(input('? '))")
+                .flood("for number in range(20000): print(number)")
+                .keep("conform = 'conform'")
+                .kept("print(conform)"),
+            "javascript" => Self::new()
+                .say("console.log('conform')")
+                .value("6 * 7")
+                .fail("throw new TypeError('as asked')")
+                .spin("while (true) ;")
+                .ask("console.log(prompt('? '))")
+                .flood("for (let number = 0; number < 20000; number++) console.log(number)")
+                .keep("let conform = 'conform'")
+                .kept("console.log(conform)"),
+            _ => Self::new(),
+        }
+    }
+}

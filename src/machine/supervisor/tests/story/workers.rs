@@ -1,0 +1,108 @@
+//! What the workers of a story do, and what they take with them.
+
+use proptest::test_runner::TestCaseResult;
+
+use super::{Beat, Does, ExecutionId, Fate, Generation, Input, Story, dead};
+
+impl Story {
+    pub(super) fn worker_beat(&mut self, beat: Beat) -> TestCaseResult {
+        match beat {
+            Beat::Ready(number) => {
+                let Some((slot, generation, _)) = self.worker(number, Does::is_coming) else {
+                    return Ok(());
+                };
+                self.workers.insert(slot, (generation, Does::Idles));
+                self.play(Input::Ready { slot, generation })
+            }
+            Beat::NotSpawned(number) => {
+                let Some((slot, generation, _)) = self.worker(number, Does::is_coming) else {
+                    return Ok(());
+                };
+                self.workers.remove(&slot);
+                self.play(Input::NotSpawned { slot, generation, why: "refused".into() })
+            }
+            Beat::Ends(number) => self.ends(number),
+            Beat::Dies(number, started) => {
+                let Some((slot, generation, does)) = self.worker(number, |_| true) else { return Ok(()) };
+                self.workers.remove(&slot);
+                let back = self.loses(does, started);
+                self.play(dead(slot, generation.0))?;
+                back.map_or(Ok(()), |id| self.play(Input::Requeue(id)))
+            }
+            Beat::HandsBack(number) => {
+                // The session is dying, which the pool does not know yet.
+                let Some((slot, generation, does)) =
+                    self.worker(number, |does| matches!(does, Does::Runs(_)))
+                else {
+                    return Ok(());
+                };
+                let Some(id) = self.loses(does, false) else { return Ok(()) };
+                self.workers.insert(slot, (generation, Does::Ends));
+                self.play(Input::Requeue(id))?;
+                self.workers.remove(&slot);
+                self.play(dead(slot, generation.0))
+            }
+            Beat::Abandoned(number) => {
+                let alive = |does: &Does| *does != Does::Ends;
+                let Some((slot, generation, does)) = self.worker(number, alive) else { return Ok(()) };
+                let back = self.loses(does, false);
+                self.workers.insert(slot, (generation, Does::Ends));
+                self.play(Input::Abandoned { slot, generation, why: "its actor died".into() })?;
+                back.map_or(Ok(()), |id| self.play(Input::Requeue(id)))
+            }
+            Beat::Weighs(number, memory) => {
+                let Some((slot, generation, _)) = self.worker(number, |_| true) else { return Ok(()) };
+                if memory > 200 {
+                    self.play(Input::Strained { slot, generation })?;
+                }
+                self.play(Input::Measured { slot, generation, memory: memory.into() })
+            }
+            Beat::Stale(number) => {
+                let Some((slot, generation, _)) = self.worker(number, |_| true) else { return Ok(()) };
+                let generation = Generation(generation.0 - 1);
+                self.play(Input::Ready { slot, generation })?;
+                self.play(Input::NotSpawned { slot, generation, why: "late".into() })?;
+                self.play(dead(slot, generation.0))
+            }
+            other => unreachable!("{other:?} is of no worker"),
+        }
+    }
+
+    /// What a worker that does this takes with it. An execution that did not start comes back.
+    pub(super) fn loses(&mut self, does: Does, started: bool) -> Option<ExecutionId> {
+        match does {
+            Does::Runs(id) if !started => {
+                self.fates.insert(id, Fate::Waits(None));
+                Some(id)
+            }
+            Does::Runs(id) | Does::IsLeased(_, Some(id)) | Does::Restores(_, Some(id)) => {
+                self.tending.overtaken(id);
+                self.fates.insert(id, Fate::Over);
+                None
+            }
+            Does::Starts
+            | Does::Branches(_)
+            | Does::Idles
+            | Does::IsLeased(_, None)
+            | Does::Restores(_, None)
+            | Does::Ends => None,
+        }
+    }
+
+    /// An execution ends well.
+    fn ends(&mut self, number: u8) -> TestCaseResult {
+        let runs = |does: &Does| {
+            matches!(does, Does::Runs(_) | Does::IsLeased(_, Some(_)) | Does::Restores(_, Some(_)))
+        };
+        let Some((slot, generation, does)) = self.worker(number, runs) else { return Ok(()) };
+        let (execution, free) = match does {
+            Does::Runs(id) => (id, Does::Idles),
+            Does::IsLeased(lease, Some(id)) => (id, Does::IsLeased(lease, None)),
+            Does::Restores(lease, Some(id)) => (id, Does::Restores(lease, None)),
+            other => unreachable!("{other:?} runs nothing"),
+        };
+        self.workers.insert(slot, (generation, free));
+        self.fates.insert(execution, Fate::Over);
+        self.play(Input::Idle { slot, generation, execution })
+    }
+}

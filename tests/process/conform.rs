@@ -1,0 +1,183 @@
+//! The conformance kit: the workers that come with Ostler pass it, and broken ones fail it for the right reason.
+
+use std::{path::PathBuf, time::Duration};
+
+use ostler::{
+    Codec, Transport, WorkerSpec,
+    conform::{Conformance, Probes, Report, Verdict},
+};
+
+use crate::support::wait::guarded;
+
+const PAGE: &str = include_str!("../../PROTOCOL.md");
+
+/// Longer than any honest answer takes on a machine that is busy with other things.
+const PATIENT: Duration = Duration::from_secs(60);
+/// What a worker that never answers is given.
+const SHORT: Duration = Duration::from_secs(5);
+
+fn judge(spec: WorkerSpec) -> Conformance {
+    Conformance::new(spec.inherit_env()).patience(PATIENT)
+}
+
+/// Each codec on each transport.
+fn ways(spec: &WorkerSpec) -> Vec<WorkerSpec> {
+    let codecs = [Codec::MessagePack, Codec::Json];
+    let way = |transport| codecs.map(|codec| spec.clone().codec(codec).transport(transport));
+    [Transport::Stdio, Transport::Socket].map(way).concat()
+}
+
+/// A2, A10, C11, C12, E2: each message, each promise of the page, under both codecs.
+fn passes_all(report: &Report) {
+    assert!(report.conforms(), "{report}");
+    let skipped = report.checks.iter().filter(|check| matches!(check.verdict, Verdict::Skipped { .. }));
+    assert_eq!(skipped.count(), 0, "{report}");
+}
+
+#[tokio::test]
+async fn the_python_worker_conforms() {
+    guarded(async {
+        for spec in ways(&WorkerSpec::python()) {
+            passes_all(&judge(spec).run().await);
+        }
+    })
+    .await;
+}
+
+/// The example in Rust, which a build of all targets leaves beside the tests.
+fn example_worker() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.set_file_name("examples");
+    path.push("worker");
+    assert!(path.exists(), "build it with `cargo build --examples`: {}", path.display());
+    path
+}
+
+#[tokio::test]
+async fn a_worker_in_rust_conforms() {
+    let probes = Probes::new()
+        .say("say conform")
+        .value("sum 40 2")
+        .fail("sum one")
+        .spin("spin")
+        .ask("ask ?")
+        .flood("count 20000")
+        .keep("keep it conform")
+        .kept("tell it");
+    guarded(async {
+        for spec in ways(&WorkerSpec::command(example_worker())) {
+            passes_all(&judge(spec).probes(probes.clone()).run().await);
+        }
+    })
+    .await;
+}
+
+/// The worker of the page, changed at one place.
+fn smallest(from: &str, to: &str) -> String {
+    let code = PAGE.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(code.contains(from), "the smallest worker of the page has no {from:?}");
+    code.replacen(from, to, 1)
+}
+
+fn judge_code(code: &str) -> Conformance {
+    let spec = WorkerSpec::command("python3").arg("-c").arg(code).codec(Codec::Json);
+    judge(spec).probes(Probes::new().say("conform\n"))
+}
+
+async fn judged(code: &str) -> Report {
+    judge_code(code).run().await
+}
+
+#[tokio::test]
+async fn the_smallest_worker_of_the_page_conforms() {
+    guarded(async {
+        let report = judged(&smallest("", "")).await;
+        assert!(report.conforms(), "{report}");
+        let passed = report.checks.iter().filter(|check| check.verdict == Verdict::Passed).count();
+        assert!(passed >= 25, "{report}");
+    })
+    .await;
+}
+
+/// Plants a fault in it, and expects that these checks fail, each with such words, and no others.
+async fn fails(from: &str, to: &str, expected: &[(&str, &str)]) {
+    let report = judged(&smallest(from, to)).await;
+    let failed: Vec<_> = report.failures().map(|check| check.name).collect();
+    let names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
+    assert_eq!(failed, names, "{report}");
+    says_why(&report, expected);
+}
+
+fn says_why(report: &Report, expected: &[(&str, &str)]) {
+    for (name, words) in expected {
+        let check = report.failures().find(|check| check.name == *name);
+        let Some(Verdict::Failed { expected, got }) = check.map(|check| &check.verdict) else {
+            panic!("`{name}` did not fail: {report}")
+        };
+        assert!(got.contains(words) || expected.contains(words), "{name}: {words:?} in {report}");
+    }
+}
+
+const RESULT: &str = r#"    send("result", id=id, execution_time=time.monotonic() - begin)"#;
+const RUNS: &str = "runs code, and streams what it prints";
+const MANY: &str = "runs two hundred executions one after another";
+
+#[tokio::test]
+async fn broken_workers_fail_for_the_right_reason() {
+    guarded(async {
+        // The length the wrong way round: nothing can be said of it but that.
+        let first = "starts, and says `ready` first";
+        fails(r#"struct.pack(">I","#, r#"struct.pack("<I","#, &[(first, "64")]).await;
+        // A frame is read as if one read were one frame.
+        let pieces = "takes a frame in pieces of one byte";
+        fails(
+            "payload = incoming.read(length)",
+            "payload = incoming.read1(length)",
+            &[(pieces, "reads"), ("takes a message of two megabytes", "")],
+        )
+        .await;
+        // The end of one execution, and of the one before it once more.
+        let twice = format!("{RESULT}\n{RESULT}");
+        let report = judged(&smallest(RESULT, &twice)).await;
+        says_why(&report, &[(RUNS, "Result"), (MANY, "Result")]);
+        // Output is counted from one.
+        let report = judged(&smallest("seq=0", "seq=1")).await;
+        says_why(&report, &[(RUNS, "`seq` 0"), (MANY, "`seq` 0")]);
+        // A message of an unknown type ends it.
+        let unknown = "complains of a message of an unknown type, and goes on";
+        let give_up = r#"    elif kind == "juggle":
+        sys.exit(1)
+    elif kind == "shutdown":"#;
+        fails(r#"    elif kind == "shutdown":"#, give_up, &[(unknown, "end of the channel")]).await;
+        // A request without its code runs as if it were empty.
+        let no_code = r#"message.get("code", "")"#;
+        let missing = "fails a request without its code, and goes on";
+        fails(r#"message.get("code")"#, no_code, &[(missing, "`result`")]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn workers_that_do_not_answer_are_found_out() {
+    let cases = [
+        // Deaf to the end of its host.
+        ("os._exit(113)", "[time.sleep(1) for _ in range(1000)]", "ends with its host", "it lives on"),
+        // It takes a host of another version for one of its own.
+        (r#"message["protocol"] != 1"#, "False", "refuses a host of another version", "nothing for"),
+        // It never says what became of a cancel.
+        (
+            r#"send("cancel_ack", id=id, hit=False)"#,
+            "pass",
+            "answers a cancel of what does not run",
+            "nothing for",
+        ),
+    ];
+    guarded(async {
+        for (from, to, name, words) in cases {
+            let judge = judge_code(&smallest(from, to)).patience(SHORT).only(name);
+            says_why(&judge.run().await, &[(name, words)]);
+        }
+    })
+    .await;
+}

@@ -1,0 +1,167 @@
+//! Sessions whose workers are killed at any moment, and that go on in new ones (F4).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use ostler::{
+    LostCause, OnDeath, Outcome, Report, Runtime, Session, SessionRestored, StateError, WorkerSpec,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use rustix::process::Signal;
+use tokio::task::JoinSet;
+
+use crate::support::{processes::signal, wait::guarded_for};
+
+/// How many sessions are killed, unless `OSTLER_SESSIONS` says so.
+const SESSIONS: u64 = 24;
+const AT_ONCE: usize = 3;
+const STEPS: u32 = 12;
+
+/// What happened, over all sessions.
+#[derive(Debug, Default)]
+struct Tally {
+    kills: AtomicU32,
+    restored: AtomicU32,
+    from_nothing: AtomicU32,
+    lost: AtomicU32,
+    lost_saves: AtomicU32,
+}
+
+/// Each goes on with a state that was whole at one moment, and is told what it lost: no error without a type, no name that
+/// is missing and was not announced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_are_killed_at_any_moment_go_on_with_a_whole_state() {
+    let sessions = std::env::var("OSTLER_SESSIONS").map_or(SESSIONS, |it| it.parse().unwrap());
+    let tally = Arc::new(Tally::default());
+    let limit = Duration::from_secs(120) + Duration::from_secs(5) * u32::try_from(sessions).unwrap();
+    guarded_for(limit, async {
+        let spec = WorkerSpec::python().preload(["json", "threading"]);
+        let builder = Runtime::builder(spec).max_sessions(AT_ONCE).min_idle(0).on_death(OnDeath::Restore);
+        let every = std::num::NonZeroU32::new(2).unwrap();
+        let runtime = builder.save_every(every).start().await.unwrap();
+        let mut running = JoinSet::new();
+        for seed in 0..sessions {
+            if running.len() == AT_ONCE {
+                running.join_next().await.unwrap().unwrap();
+            }
+            running.spawn(one_session(runtime.clone(), seed, Arc::clone(&tally)));
+        }
+        while let Some(ended) = running.join_next().await {
+            ended.unwrap();
+        }
+        let status = runtime.status().await;
+        // What is restored behind the last execution is told to nobody.
+        assert!(u64::from(tally.restored.load(Relaxed)) <= status.restored, "{tally:?}, {status:?}");
+        println!("{sessions} sessions: {tally:?}");
+        runtime.shutdown(Duration::from_secs(5)).await;
+    })
+    .await;
+    let (restored, from_nothing) = (tally.restored.load(Relaxed), tally.from_nothing.load(Relaxed));
+    assert!(restored > from_nothing && from_nothing > 0, "both come: {tally:?}");
+}
+
+/// What one session should have in it.
+struct Expected {
+    /// The value of `n` after each execution that its workers were given; `None`: nobody knows.
+    history: Vec<Option<u64>>,
+    tally: Arc<Tally>,
+}
+
+async fn one_session(runtime: Runtime, seed: u64, tally: Arc<Tally>) {
+    let mut chance = StdRng::seed_from_u64(seed);
+    let session = Arc::new(runtime.session().await.unwrap());
+    let killer = tokio::spawn(kills(Arc::clone(&session), StdRng::seed_from_u64(!seed), Arc::clone(&tally)));
+    let mut expected = Expected { history: vec![Some(0)], tally };
+    for step in 0..STEPS {
+        if chance.random_bool(0.3) {
+            match session.checkpoint().await {
+                Ok(_) => {}
+                Err(StateError::Lost(_)) => drop(expected.tally.lost_saves.fetch_add(1, Relaxed)),
+                Err(error) => panic!("session {seed}: {error:?}"),
+            }
+        }
+        let code = format!(
+            "n = globals().get('n', 0) + 1\nv{n} = n\ncopies = [n] * 200_000\nimport threading\n\
+             lock = threading.Lock()\n(n, copies == [n] * 200_000, 'lock' in globals(), \
+             sorted(name for name in globals() if name[0] == 'v'), sorted(before))",
+            n = step
+        );
+        let code = format!("before = set(globals())\n{code}");
+        expected.check(seed, &session.run(code.as_str()).await.unwrap());
+    }
+    killer.await.unwrap();
+}
+
+/// Kills the worker of the session now and then: while code runs, while it is saved or restored, while nothing happens.
+async fn kills(session: Arc<Session>, mut chance: StdRng, tally: Arc<Tally>) {
+    for _ in 0..chance.random_range(1..4) {
+        tokio::time::sleep(Duration::from_micros(chance.random_range(0..150_000))).await;
+        let killed = session.pid().is_some_and(|pid| signal(pid, Signal::KILL));
+        tally.kills.fetch_add(u32::from(killed), Relaxed);
+    }
+}
+
+impl Expected {
+    fn check(&mut self, seed: u64, report: &Report) {
+        if let Some(news) = &report.restored {
+            self.restored(seed, news, report);
+        }
+        match &report.outcome {
+            Outcome::Completed(_) => {
+                let before = self.history.last().copied().flatten().expect("known, or just restored");
+                let told = report.outcome.to_string();
+                let begins = format!("({}, True, True, ", before + 1);
+                assert!(told.starts_with(&begins), "session {seed}: {told}, and not {begins}");
+                self.history.push(Some(before + 1));
+            }
+            Outcome::Lost(lost) => {
+                assert!(matches!(lost.cause, LostCause::Died(_)), "session {seed}: {lost}");
+                self.tally.lost.fetch_add(1, Relaxed);
+                self.history.push(None);
+            }
+            other => panic!("session {seed}: {other}"),
+        }
+    }
+
+    /// What is back is what was there so many executions ago.
+    fn restored(&mut self, seed: u64, news: &SessionRestored, report: &Report) {
+        self.tally.restored.fetch_add(1, Relaxed);
+        let last = self.history.len() - 1;
+        let back_to = last - usize::try_from(news.unsaved).unwrap();
+        let found = self.history[back_to];
+        assert!(
+            found.is_some(),
+            "session {seed}: a state of which nobody knows: {news:?}, {:?}",
+            self.history
+        );
+        if !news.from_checkpoint {
+            self.tally.from_nothing.fetch_add(1, Relaxed);
+            assert_eq!((found, news.restored.len()), (Some(0), 0), "session {seed}: {news:?}");
+        } else if news.restored.is_empty() {
+            assert_eq!(
+                (found, &news.lost[..]),
+                (Some(0), &[][..]),
+                "session {seed}: saved before anything ran"
+            );
+        } else {
+            let [lost] = &news.lost[..] else { panic!("session {seed}: {news:?}") };
+            assert_eq!((&*lost.name, lost.type_name.as_deref()), ("lock", Some("lock")), "session {seed}");
+            if report.outcome.is_completed() {
+                let told = report.outcome.to_string();
+                for name in news.restored.iter().filter(|name| !name.starts_with("__")) {
+                    assert!(
+                        told.contains(&format!("'{name}'")),
+                        "session {seed}: `{name}` was announced: {told}"
+                    );
+                }
+            }
+        }
+        // Counted from here on, as what was lost is lost.
+        self.history[last] = found;
+    }
+}
