@@ -15,14 +15,14 @@ use crate::{
     execution::Execution,
     machine::supervisor::LeaseId,
     outcome::{Activity, Generation, SessionRestored},
-    protocol::{Stream, Variable},
+    protocol::{Stream, Value, Variable},
     report::Report,
     request::Request,
     runtime::keeper::Kept,
 };
 
 /// Something that happens in a leased session while no execution of its holder runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum SessionEvent {
     /// A thread or a background task printed.
@@ -34,6 +34,13 @@ pub enum SessionEvent {
     },
     /// Its worker had died, and it goes on in a new one. The next code is told [too](crate::Event::SessionRestored).
     Restored(Box<SessionRestored>),
+    /// A JSON-RPC server reported something.
+    Notification {
+        /// What it is about.
+        method: String,
+        /// What it says.
+        params: Value,
+    },
     /// The session has ended; its state is gone. The last event.
     Ended {
         /// How.
@@ -54,7 +61,11 @@ pub struct Variables {
 /// A worker of one's own, whose namespace persists from one execution to the next.
 ///
 /// Executions run one after another; up to the pool's `line` of them may wait. Dropping the lease lets what was
-/// submitted run to its end and then replaces the worker: it never serves another caller.
+/// submitted run to its end and then replaces the worker: it never serves another caller. What a session with a name has
+/// not saved by then is saved first, without anybody who waits for it.
+///
+/// When its worker dies, it ends; or it goes on in another one, if the pool says so: see
+/// [`OnDeath`](crate::OnDeath).
 pub struct Session {
     granted: watch::Receiver<Granted>,
     events: mpsc::Receiver<Fed>,

@@ -49,7 +49,7 @@ pub struct PoolStatus {
     pub idle: usize,
     /// Sessions that run an execution, or have not proven that they stopped.
     pub busy: usize,
-    /// Sessions that are leased.
+    /// Sessions that are leased, also those whose worker is being replaced.
     pub leased: usize,
     /// Workers that are being started.
     pub starting: usize,
@@ -120,6 +120,10 @@ pub struct Totals {
     pub dropped_bytes: u64,
     /// Writes that a worker's pipe did not take at once.
     pub partial_writes: u64,
+    /// Lines that JSON-RPC servers printed between their messages.
+    pub stray_lines: u64,
+    /// Notifications of JSON-RPC servers that belonged to no execution, and to no leased session.
+    pub unclaimed: u64,
 }
 
 /// How long executions took since the pool was started. `p50`, `p90` and `p99` come from a histogram, and are within

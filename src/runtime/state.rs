@@ -29,6 +29,8 @@ use crate::{
 
 /// Bytes of the data of one `restore`, well below the frame limit.
 const PART: usize = 4 << 20;
+/// Bytes that are copied and checked in no time.
+const INLINE: usize = 64 << 10;
 /// The exception by which the shipped worker says that a namespace is too large.
 const TOO_LARGE: &str = "CheckpointTooLarge";
 /// The exception by which the shipped worker says that it must not be forked.
@@ -82,9 +84,13 @@ impl Shared {
         if let (Some(FromWorker::Forked(_)), Some(delivery)) = (messages.last(), delivery) {
             messages = vec![self.delivered(delivery, end).await?];
         }
+        let size: usize = messages.iter().map(part_len).sum();
         let gather = move || Checkpoint::gathered(messages, speaker.language, speaker.version);
-        // Off the runtime's threads: a large one takes a while to copy.
-        let gathered = tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?;
+        // Off the runtime's threads if it takes a while to copy.
+        let gathered = match size > INLINE {
+            true => tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?,
+            false => gather()?,
+        };
         Ok((gathered, ran))
     }
 
@@ -194,6 +200,10 @@ impl Shared {
         label: &str,
         frames: impl FnOnce(protocol::Codec, ExecutionId) -> Result<Bytes, EncodeError>,
     ) -> Result<Answer, StateError> {
+        if self.server.is_some() {
+            let why = "a JSON-RPC server has no state that can be saved".into();
+            return Err(StateError::Refused { why });
+        }
         let id = ExecutionId(next_id());
         let frame = frames(self.codec, id).map_err(|error| StateError::Refused { why: error.to_string() })?;
         let Purpose { asked, chore, expects } = purpose;
@@ -207,6 +217,7 @@ impl Shared {
             frame,
             deadline: Some(after),
             limits: Limits::default(),
+            terms: Default::default(),
             question: Some(question.clone()),
             chore,
             expects,
@@ -230,6 +241,10 @@ impl Shared {
             Outcome::Lost(lost) => Err(StateError::Lost(lost)),
         }
     }
+}
+
+fn part_len(message: &FromWorker) -> usize {
+    if let FromWorker::CheckpointData(part) = message { part.data.len() } else { 0 }
 }
 
 fn encode_parts(codec: protocol::Codec, id: ExecutionId, data: &Bytes) -> Result<Bytes, EncodeError> {

@@ -13,6 +13,8 @@ use crate::{
 
 mod admit;
 mod renew;
+mod restore;
+mod shared;
 mod story;
 mod wear;
 
