@@ -304,10 +304,21 @@ def problems_of(names):
 
 
 def checkpoint(message):
-    """Sends the parts but the last, and returns that."""
+    """Sends the parts but the last, and returns that. Or has a copy of the worker send it all, see ostler_branch.py."""
+    mode = message.get("mode")
+    if mode == "fork":
+        reply = worker.load_part("branch").save_behind(message, gather)
+        if reply is not None:
+            return reply
+    elif mode not in (None, "inline"):
+        raise worker.RequestError("`mode` must be `inline` or `fork`")
+    last, chunks = gather(message)
+    return {**send_parts(message["id"], chunks), **last}
+
+
+def gather(message):
+    """What the last part tells of the whole, and the whole in chunks."""
     include, exclude = message.get("include"), frozenset(message.get("exclude") or ())
-    if message.get("mode") not in (None, "inline"):
-        raise worker.RequestError("`mode` must be `inline`: this worker does not offer `fork`")
     skipped, namespace = [], {}
     for name, value in list(worker.state.namespace.items()):
         if type(name) is not str:
@@ -330,12 +341,12 @@ def checkpoint(message):
     head = marshal.dumps(head, 2)
     chunks.write(STREAM + FORMAT.to_bytes(4, "big") + len(head).to_bytes(4, "big") + head)
     chunks.list.insert(0, chunks.list.pop())
-    last = send_parts(message["id"], chunks.list)
     functions, classes = definitions(names)
-    last.update(names=list(names), skipped=skipped, function_sources=functions, class_sources=classes)
+    last = {"names": list(names), "skipped": skipped, "function_sources": functions, "class_sources": classes}
+    last["bytes"] = chunks.size
     saver.modules -= {"builtins", "__main__", __name__}
     last["imports"] = sorted(module for module in saver.modules if type(module) is str)
-    return last
+    return last, chunks.list
 
 
 def send_parts(id, chunks):

@@ -2214,7 +2214,7 @@ FIELDS = {
     "reset": {"keep": list},
     "vars": {"max": int},
     "complete": {"code": str, "pos": int},
-    "checkpoint": {"include": list, "exclude": list, "mode": str, "max_bytes": int},
+    "checkpoint": {"include": list, "exclude": list, "mode": str, "max_bytes": int, "address": str},
     "restore": {"part": int, "last": bool, "names": list},
     "fork": {"address": str, "tag": str, "folder": str},
 }
@@ -2577,6 +2577,7 @@ def answer(message, produce):
         complain(f"a {message['type']} without a valid id", "id: 1 to 64 bytes of text", repr(id))
         return
     execution = begin(id)
+    state.sequence -= 1  # it is no cell that would be named by its number
     execution.allow_stdin = False
     try:
         try:
@@ -2621,18 +2622,27 @@ def list_variables(message):
     reprlib = load("reprlib")
     short = reprlib.Repr()
     short.maxstring = short.maxother = 200
-    told = []
+    told, total = [], 0
     for name, value in list(state.namespace.items()):
         if type(name) is not str or name.startswith("__"):
             continue
-        if len(told) >= most:
-            break
+        total += 1
+        if total > most:
+            continue
         try:
             text = short.repr(value)
         except Exception as problem:
             text = f"<repr() raised {type(problem).__name__}>"
-        told.append({"name": shorten(name, 256), "type": shorten(type(value).__name__, 256), "repr": shorten(text, 400)})
-    return {"type": "vars_result", "id": message["id"], "vars": told}
+        entry = {"name": shorten(name, 256), "type": shorten(type(value).__name__, 256), "repr": shorten(text, 400)}
+        try:
+            entry["size"] = sys.getsizeof(value)
+        except Exception:
+            pass
+        told.append(entry)
+    reply = {"type": "vars_result", "id": message["id"], "vars": told}
+    if total > most:
+        reply["total"] = total
+    return reply
 
 
 def complete(message):

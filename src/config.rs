@@ -55,6 +55,9 @@ pub const CLOSED_LIMIT: Duration = Duration::from_secs(1);
 /// How long what a dead worker left in its pipes is read.
 pub const DRAIN_LIMIT: Duration = Duration::from_millis(50);
 
+/// Names that [`Session::vars`](crate::Session::vars) tells at most.
+pub const VARS_MAX: usize = 10_000;
+
 /// How long a worker may take to write down the stacks of its threads when it is examined.
 pub const STACKS_LIMIT: Duration = Duration::from_millis(50);
 /// How long a worker is examined, at the end of its grace, before it is killed all the same.

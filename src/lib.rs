@@ -56,7 +56,7 @@
 //! | [`Runtime::call`], [`Runtime::call_with`], [`Session::call`], [`Session::notify`] | deadline + grace + 250 ms | [`CallError::Unanswered`] |
 //! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
-//! | [`Session::checkpoint`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
+//! | [`Session::checkpoint`], [`Session::vars`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
 //! | [`Runtime::session_from`] | lease timeout, then as those | [`StateError`] |
 //! | [`Runtime::session_named`], [`Runtime::resume`] | twice the lease timeout (for the name, and for a session), then as those, and the disk | [`StateError`] |
 //! | [`Session::save`], [`Session::end`] | checkpoint timeout + grace + 250 ms, and the disk | [`StateError::TimedOut`] |
@@ -122,12 +122,12 @@ pub use crate::{
         Generation, InputRequest, Load, Lost, LostCause, LostName, Outcome, Phase, Question, Rung,
         SessionRestored, Stack, TimedOut, Usage,
     },
-    protocol::{Codec, Exception, ExecutionId, NameFailure, RpcError, SkippedName, Stream, Value},
+    protocol::{Codec, Exception, ExecutionId, NameFailure, RpcError, SkippedName, Stream, Value, Variable},
     recording::{Entry, Passed, Recording, RecordingError},
     report::Report,
     request::{Affinity, Label, Request, Tenant},
     runtime::{Runtime, RuntimeBuilder},
-    session::{Session, SessionEvent},
+    session::{Session, SessionEvent, Variables},
     status::{ExecutionStatus, Latency, PoolStatus, SessionState, SessionStatus, Totals, Vitals},
     worker::{PythonInfo, python_info},
 };

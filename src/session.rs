@@ -15,7 +15,7 @@ use crate::{
     execution::Execution,
     machine::supervisor::LeaseId,
     outcome::{Activity, Generation, SessionRestored},
-    protocol::{Stream, Value},
+    protocol::{Stream, Value, Variable},
     report::Report,
     request::Request,
     runtime::keeper::Kept,
@@ -46,6 +46,16 @@ pub enum SessionEvent {
         /// How.
         why: String,
     },
+}
+
+/// The names of a session.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Variables {
+    /// In the order in which they were made, at most [`VARS_MAX`](crate::config::VARS_MAX).
+    pub list: Vec<Variable>,
+    /// How many there are.
+    pub total: usize,
 }
 
 /// A worker of one's own, whose namespace persists from one execution to the next.
@@ -141,7 +151,8 @@ impl Session {
     }
 
     /// Saves the names of the session and their values, as far as they can be saved: what cannot is named in the
-    /// checkpoint, with its reason. Waits in the session's line like an execution, at most `checkpoint_timeout`; then
+    /// checkpoint, with its reason. A large session is copied for that, where it can be [forked](Self::fork): it goes on
+    /// after milliseconds, while the copy is at work on the state of that moment. Waits in the session's line like an execution, at most `checkpoint_timeout`; then
     /// the saving is cancelled, and a worker that does not stop is killed after the grace. Dropping the future does the
     /// same.
     ///
@@ -182,6 +193,17 @@ impl Session {
     /// processes, subinterpreters, or a GPU.
     pub async fn fork(&self) -> Result<Self, StateError> {
         self.lease.keep.clone().fork(self.lease.id).await
+    }
+
+    /// The names of the session, each with the type, the size and a short text of its value; names that begin with two
+    /// underscores are not told. Waits in the session's line as [`checkpoint`](Self::checkpoint) does, so code that runs is
+    /// not disturbed; for what it does meanwhile see [`inspect`](Self::inspect). The texts are made by the values'
+    /// own `__repr__`. Cancel safe.
+    ///
+    /// # Errors
+    /// Nothing was told, and the session goes on; unless its worker died of it, as [`StateError::Lost`] says.
+    pub async fn vars(&self) -> Result<Variables, StateError> {
+        self.lease.keep.clone().vars(self.lease.id).await
     }
 
     /// The name that its state is kept under, if it was leased with [`Runtime::session_named`](crate::Runtime::session_named).

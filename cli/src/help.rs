@@ -57,8 +57,11 @@ the worker dies, its cause is shown and a new session begins. The history is kep
 (~/.local/state/ostler/history).
 
 With --session NAME the state is kept: it is saved after each statement, is there again the next time, and after the
-death of the worker; what could not be saved is said. `ostler sessions` lists the names. :vars shows the names of the
-session, :save saves it now, :help lists the commands.
+death of the worker; what could not be saved is said. `ostler sessions` lists the names.
+
+:undo goes back to the state before the last statement, up to eight times, also after the death of the worker; :fork goes on
+in a copy of the session and :branch changes between them; :vars shows the names of the session; :save FILE and :load FILE
+keep its state in a file. :help lists all commands, Tab completes them. Statements of a pipe are undone behind `:undo on`.
 
 Standard input that is no terminal is read statement by statement, without prompts; the exit code is then 0 when all
 completed, 1 when some failed, 3 when the worker died.

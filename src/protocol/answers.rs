@@ -24,6 +24,10 @@ record! {
             /// The names of the session.
             vars: Vec<Variable>,
         }
+        optional {
+            /// How many there are, if not all are told.
+            total: Option<u64> = None,
+        }
     }
 }
 
@@ -37,6 +41,10 @@ record! {
             type_name as "type": String,
             /// Its value as the language prints it, shortened.
             repr: String,
+        }
+        optional {
+            /// The bytes of the value itself, without what it refers to.
+            size: Option<u64> = None,
         }
     }
 }

@@ -227,6 +227,8 @@ record! {
             mode: CheckpointMode = CheckpointMode::Inline,
             /// The most bytes to save.
             max_bytes: Option<u64> = None,
+            /// The abstract name of the socket at which the host waits for the forked child.
+            address: Option<String> = None,
         }
     }
 }
@@ -236,7 +238,7 @@ words! {
     CheckpointMode, "`inline` or `fork`" {
         /// The worker, as parts on the channel.
         Inline = "inline",
-        /// A forked child, to a descriptor that was passed along (socket transport only).
+        /// A forked child, to a socket of the host, if the worker can be forked and that is worth it.
         Fork = "fork",
     }
 }

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{Job, Retract, Runtime, Shared, keeper::Kept, next_id};
 use crate::{
@@ -14,12 +17,14 @@ use crate::{
         sink::feed,
     },
     checkpoint::{Checkpoint, Restored},
+    config::VARS_MAX,
     error::{StateError, SubmitError},
     machine::{session::Question as Asked, supervisor::LeaseId},
     outcome::{Failure, Generation, Outcome},
     protocol::{self, EncodeError, ExecutionId, FromWorker, ToWorker},
     request::Limits,
-    session::Session,
+    session::{Session, Variables},
+    worker::Delivery,
 };
 
 /// Bytes of the data of one `restore`, well below the frame limit.
@@ -60,17 +65,25 @@ impl Shared {
         lease: LeaseId,
         chore: bool,
     ) -> Result<(Checkpoint, u64), StateError> {
-        let limit = self.max_checkpoint_bytes;
-        let max_bytes = limit as u64;
+        let end = Instant::now() + self.checkpoint_timeout;
+        let max_bytes = self.max_checkpoint_bytes as u64;
+        let delivery = self.spawner.delivery();
         let frames = |codec: protocol::Codec, id| {
             let mut message = protocol::Checkpoint::new(id);
             message.max_bytes = Some(max_bytes);
+            if let Some(delivery) = &delivery {
+                message.mode = protocol::CheckpointMode::Fork;
+                message.address = Some(delivery.address().into());
+            }
             let mut frame = BytesMut::new();
             codec.encode(&ToWorker::Checkpoint(message), &mut frame).map(|()| frame.freeze())
         };
         let purpose = Purpose { asked: Asked::Save { max_bytes }, chore, expects: None };
-        let answer = self.ask(lease, purpose, "checkpoint", frames).await?;
-        let Answer { messages, speaker, ran } = answer;
+        let answer = Arc::clone(&self).ask(lease, purpose, "checkpoint", frames).await?;
+        let Answer { mut messages, speaker, ran } = answer;
+        if let (Some(FromWorker::Forked(_)), Some(delivery)) = (messages.last(), delivery) {
+            messages = vec![self.delivered(delivery, end).await?];
+        }
         let size: usize = messages.iter().map(part_len).sum();
         let gather = move || Checkpoint::gathered(messages, speaker.language, speaker.version);
         // Off the runtime's threads if it takes a while to copy.
@@ -79,6 +92,30 @@ impl Shared {
             false => gather()?,
         };
         Ok((gathered, ran))
+    }
+
+    /// The state that a copy of the worker sends, while the worker goes on.
+    async fn delivered(&self, delivery: Delivery, end: Instant) -> Result<FromWorker, StateError> {
+        let limit = self.max_checkpoint_bytes;
+        let receive = delivery.receive(self.codec, limit as u64);
+        match timeout_at(end, receive).await {
+            Ok(Ok(FromWorker::Error(error))) => {
+                let (kind, text) = error.exception.map_or_else(
+                    || (String::new(), "it did not say why".into()),
+                    |exception| (exception.type_name, exception.message),
+                );
+                Err(match kind == TOO_LARGE {
+                    true => StateError::TooLarge { limit },
+                    false => StateError::Refused { why: format!("{kind}: {text}") },
+                })
+            }
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(error)) => {
+                let expected = "a state from a copy of the worker".into();
+                Err(StateError::Damaged { expected, got: error.to_string() })
+            }
+            Err(_elapsed) => Err(StateError::TimedOut { after: self.checkpoint_timeout }),
+        }
     }
 
     /// Returns after how many executions it was, too. `chore`: the supervisor asked for it, in this generation.
@@ -135,6 +172,24 @@ impl Shared {
         };
         waiting.answered();
         Ok(self.tended(lease, granted, background, Kept::default(), duties))
+    }
+
+    pub(crate) async fn vars(self: Arc<Self>, lease: LeaseId) -> Result<Variables, StateError> {
+        let frames = |codec: protocol::Codec, id| {
+            let mut message = protocol::Vars::new(id);
+            message.max = Some(VARS_MAX as u64);
+            let mut frame = BytesMut::new();
+            codec.encode(&ToWorker::Vars(message), &mut frame).map(|()| frame.freeze())
+        };
+        let purpose = Purpose { asked: Asked::Names, chore: false, expects: None };
+        let mut answer = self.ask(lease, purpose, "vars", frames).await?;
+        match answer.messages.pop() {
+            Some(FromWorker::VarsResult(protocol::VarsResult { vars: list, total, .. })) => {
+                let total = total.and_then(|total| usize::try_from(total).ok()).unwrap_or(list.len());
+                Ok(Variables { total, list })
+            }
+            Some(_) | None => Err(StateError::Refused { why: "it sent no answer".into() }),
+        }
     }
 
     /// Asks a session about its state, when what was submitted to it before has ended.

@@ -131,7 +131,7 @@ async fn ask(link: &mut Link, word: &str, descriptors: &[std::os::fd::OwnedFd]) 
 }
 
 /// Waits for a process of this user.
-async fn accept(listener: &UnixListener) -> io::Result<(UnixStream, u32)> {
+pub(super) async fn accept(listener: &UnixListener) -> io::Result<(UnixStream, u32)> {
     loop {
         let (stream, _) = listener.accept().await?;
         let peer = stream.peer_cred()?;

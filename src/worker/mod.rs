@@ -6,6 +6,7 @@
 
 mod branch;
 mod children;
+mod delivery;
 mod environment;
 #[cfg(feature = "monitor")]
 pub(crate) mod listener;
@@ -41,6 +42,7 @@ use crate::{
 };
 
 pub use branch::{Branch, Order};
+pub use delivery::Delivery;
 pub use python::{PythonInfo, python_info};
 pub(crate) use record::Recorder;
 pub(crate) use spawner::ProcessSpawner;
@@ -61,6 +63,11 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
             let source = io::ErrorKind::Unsupported.into();
             Err(SpawnError::System { action: "fork a copy of a worker", program: tag.into(), source })
         })
+    }
+
+    /// Makes ready for a state that a copy of a worker sends. `None` where no worker can send one.
+    fn delivery(&self) -> Option<Delivery> {
+        None
     }
 
     /// Makes workers from this spec from now on. A spawner without a spec goes on as it did.

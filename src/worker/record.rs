@@ -29,7 +29,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Branch, Outbox, Pipe, Spawner, Worker};
+use super::{Branch, Delivery, Outbox, Pipe, Spawner, Worker};
 use crate::{
     config::{RECORD_PENDING_MAX, WorkerSpec},
     error::SpawnError,
@@ -98,6 +98,10 @@ impl Spawner for Recorder {
             let Branch { order, worker } = branch.await?;
             Ok(Branch { order, worker: Box::pin(async move { worker.await.map(record) }) })
         })
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        self.inner.delivery()
     }
 
     fn reload(&self, spec: WorkerSpec) {

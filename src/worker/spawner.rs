@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Branch, Control, Order, Sighting, Spawner, Worker,
+    Branch, Control, Delivery, Order, Sighting, Spawner, Worker,
     branch::Awaited,
     children, environment, pipes,
     process::{Ends, Launch, Process},
@@ -98,6 +98,13 @@ impl Spawner for ProcessSpawner {
     fn branch(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Branch, SpawnError>> + Send>> {
         let spec = Arc::clone(&self.spec.lock().unwrap_or_else(PoisonError::into_inner));
         Box::pin(branch(spec, tag.to_owned(), self.shared.clone()))
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        let spec = Arc::clone(&self.spec.lock().unwrap_or_else(PoisonError::into_inner));
+        let offered = matches!(spec.program, Program::Python { .. });
+        // Without one the worker sends it on its channel.
+        offered.then(Delivery::new)?.ok()
     }
 
     fn reload(&self, spec: WorkerSpec) {

@@ -9,9 +9,9 @@ use std::{
 };
 
 use rustyline::{
-    Cmd, ColorMode, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler,
+    Cmd, ColorMode, ConditionalEventHandler, Config, Context, Editor, Event, EventContext, EventHandler,
     ExternalPrinter, Helper, KeyCode, KeyEvent, Modifiers, Movement, RepeatCount,
-    completion::Completer,
+    completion::{Completer, FilenameCompleter, Pair},
     config::Configurer as _,
     error::ReadlineError,
     highlight::{CmdKind, Highlighter},
@@ -21,7 +21,7 @@ use rustyline::{
 };
 use tokio::sync::oneshot;
 
-use crate::repl::complete::Scanner;
+use crate::repl::{command::COMMANDS, complete::Scanner};
 
 /// Statements that are remembered.
 const HISTORY_MAX: usize = 10_000;
@@ -121,7 +121,7 @@ impl Lines {
         let mut editor = Editor::with_config(config)?;
         editor.set_helper(Some(Look::default()));
         let tab = KeyEvent(KeyCode::Tab, Modifiers::NONE);
-        editor.bind_sequence(tab, Cmd::Insert(1, LEVEL.into()));
+        editor.bind_sequence(tab, EventHandler::Conditional(Box::new(Tab)));
         let backspace = KeyEvent(KeyCode::Backspace, Modifiers::NONE);
         editor.bind_sequence(backspace, EventHandler::Conditional(Box::new(Outdent)));
         if let Some(file) = &history {
@@ -218,9 +218,10 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 }
 
 /// How what is typed looks.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Look {
     hidden: bool,
+    files: FilenameCompleter,
 }
 
 impl Highlighter for Look {
@@ -233,8 +234,19 @@ impl Highlighter for Look {
     }
 }
 
+/// Of commands, and of the files that they name; Python is not ours to complete.
 impl Completer for Look {
-    type Candidate = String;
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let typed = &line[..at];
+        if typed.starts_with(":load ") || typed.starts_with(":save ") {
+            return self.files.complete_path(typed, at);
+        }
+        let names = COMMANDS.iter().map(|(name, _)| *name).filter(|name| name.starts_with(typed));
+        let pair = |name: &str| Pair { display: name.into(), replacement: format!("{name} ") };
+        Ok((0, names.map(pair).collect()))
+    }
 }
 
 impl Hinter for Look {
@@ -243,6 +255,16 @@ impl Hinter for Look {
 
 impl Validator for Look {}
 impl Helper for Look {}
+
+/// Tab completes a command, and indents anything else.
+struct Tab;
+
+impl ConditionalEventHandler for Tab {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+        let completes = context.line().starts_with(':');
+        Some(if completes { Cmd::Complete } else { Cmd::Insert(1, LEVEL.into()) })
+    }
+}
 
 /// Backspace takes a whole level away, where only spaces are before it.
 struct Outdent;

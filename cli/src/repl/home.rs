@@ -3,7 +3,9 @@
 use std::{fs, io, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use ostler::{OnDeath, Restored, Runtime, RuntimeBuilder, Session, SessionRestored, Stream};
+use ostler::{
+    Checkpoint, OnDeath, Restored, Runtime, RuntimeBuilder, Session, SessionRestored, StateError, Stream,
+};
 
 use crate::{
     args::{SessionsArgs, StateArgs},
@@ -89,13 +91,18 @@ impl Home {
         self.name.as_deref()
     }
 
+    /// A session without a name, with a state that was saved.
+    pub(crate) async fn lease_from(&self, saved: &Checkpoint) -> Result<(Session, Restored), StateError> {
+        self.runtime.session_from(saved).await
+    }
+
     /// A session, and what came back into it, in words.
     pub(crate) async fn lease(&self) -> anyhow::Result<(Session, Option<String>)> {
         match &self.name {
             None => Ok((self.runtime.session().await?, None)),
             Some(name) => {
                 let (session, restored) = self.runtime.session_named(name).await?;
-                Ok((session, restored.map(|restored| told(name, &restored))))
+                Ok((session, restored.map(|restored| told(&format!("session `{name}` is back"), &restored))))
             }
         }
     }
@@ -106,15 +113,16 @@ pub(crate) fn revived(name: &str, news: &SessionRestored) -> String {
     format!("session `{name}` goes on in a new worker; {news}")
 }
 
-fn told(name: &str, restored: &Restored) -> String {
-    let mut text = format!("session `{name}` is back: {}", some(&restored.names));
+/// What came of a restore, in words.
+pub(super) fn told(what: &str, restored: &Restored) -> String {
+    let mut text = format!("{what}: {}", some(&restored.names));
     for lost in &restored.lost {
         text.push_str(&format!("\n    lost `{}`: {}", lost.name, lost.reason));
     }
     text
 }
 
-fn some(names: &[String]) -> String {
+pub(super) fn some(names: &[String]) -> String {
     match names {
         [] => "no names".into(),
         names if names.len() <= NAMES_TOLD => names.join(", "),

@@ -4,6 +4,7 @@ mod command;
 mod complete;
 mod editor;
 pub(crate) mod home;
+mod past;
 mod screen;
 mod session;
 mod waits;
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
         args.startup.as_deref().map(|file| startup(file, &cwd)).transpose().map_err(Fatal::usage)?;
     let mut signals = Signals::listen().map_err(Fatal::not_started)?;
     let settings = pool::settings(&args.pool, &cwd)?;
-    let builder = settings.builder().max_sessions(1);
+    let builder = settings.builder().max_sessions(past::SESSIONS_MAX);
     let builder = Home::prepare(builder, args.session.as_deref(), &args.state).map_err(Fatal::usage)?;
     let runtime = tokio::select! {
         runtime = builder.start() => runtime.map_err(Fatal::not_started)?,

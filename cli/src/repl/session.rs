@@ -15,6 +15,7 @@ use crate::{
         Reader,
         editor::Typed,
         home::Home,
+        past::{Branch, Past},
         screen::Screen,
         waits::{next_event, passed, told_to_end},
     },
@@ -36,9 +37,14 @@ pub(crate) enum Flow {
 /// A stateful session and who types into it.
 #[derive(Debug)]
 pub(crate) struct Repl {
-    home: Home,
+    pub(super) home: Home,
     /// There is none only while one follows another.
-    session: Option<Session>,
+    pub(super) session: Option<Session>,
+    /// What it was before its last statements.
+    pub(super) past: Past,
+    /// Which branch that is, and the others.
+    pub(super) number: usize,
+    pub(super) others: Vec<Branch>,
     reader: Reader,
     pub(crate) screen: Screen,
     signals: Signals,
@@ -71,6 +77,9 @@ impl Repl {
         Self {
             home,
             session: Some(session),
+            past: Past::new(matches!(reader, Reader::Terminal(_))),
+            number: 1,
+            others: Vec::new(),
             reader,
             screen,
             signals,
@@ -165,13 +174,13 @@ impl Repl {
         self.session.as_ref().expect("one follows another before anything else happens")
     }
 
-    /// Ends the session, and saves its state if it has a name.
+    /// Ends the session, and saves the state of the branch that has a name.
     pub(crate) async fn end(&mut self) {
-        let Some(session) = self.session.take() else { return };
-        if self.home.name().is_some()
-            && let Err(error) = session.end().await
-        {
-            self.screen.say(&format!("the last state was not saved: {error}")).await;
+        let others = std::mem::take(&mut self.others).into_iter().map(|branch| branch.session);
+        for session in self.session.take().into_iter().chain(others).filter(|it| it.name().is_some()) {
+            if let Err(error) = session.end().await {
+                self.screen.say(&format!("the last state was not saved: {error}")).await;
+            }
         }
     }
 
@@ -180,6 +189,7 @@ impl Repl {
         if let Some(flow) = self.command(statement).await {
             return flow;
         }
+        self.keep(statement).await;
         self.execute(Request::python(statement)).await
     }
 

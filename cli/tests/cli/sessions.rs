@@ -43,13 +43,9 @@ fn commands_begin_with_a_colon() {
     let scratch = Scratch::new();
     let typed = "x = [1] * 100\n:vars\n:save\n:nonsense\n:help\n";
     let ended = scratch.ostler(&["repl"]).run(typed).expect(0);
-    assert!(
-        ended.out().starts_with("x                list         [1, 1, 1, 1, 1, 1, ...]\n"),
-        "{}",
-        ended.out()
-    );
-    assert!(ended.out().contains(":vars   the names of the session"), "{}", ended.out());
-    let expected = "ostler: this session has no name; start with --session NAME to keep its state\n\
+    assert!(ended.out().starts_with("x  list    856 B  [1, 1, 1, 1, 1, 1, ...]\n"), "{}", ended.out());
+    assert!(ended.out().contains(":vars    the names of the session"), "{}", ended.out());
+    let expected = "ostler: this session has no name: say which file, as in :save FILE, or start with --session NAME\n\
                     ostler: there is no command `:nonsense`; see :help\n";
     assert_eq!(ended.err(), expected);
     let named = scratch.ostler(&REPL).run("x = 1\n:save\n").expect(0);

@@ -11,6 +11,8 @@ use crate::{
 
 /// The capability of a worker that saves and restores.
 const SAVES: &str = "checkpoint";
+/// The capability of a worker that tells its names.
+const TELLS: &str = "vars";
 /// The capability of a worker that forks itself.
 const FORKS: &str = "fork";
 
@@ -23,6 +25,8 @@ pub(crate) enum Question {
     Restore,
     /// To fork itself.
     Fork,
+    /// To tell its names.
+    Names,
 }
 
 impl Question {
@@ -31,6 +35,7 @@ impl Question {
         match self {
             Self::Save { .. } | Self::Restore => (SAVES, "its state cannot be saved or restored"),
             Self::Fork => (FORKS, "it cannot be forked"),
+            Self::Names => (TELLS, "its names cannot be told"),
         }
     }
 }
@@ -55,7 +60,7 @@ pub(crate) struct Speaker {
 impl From<&Ready> for Speaker {
     fn from(ready: &Ready) -> Self {
         let has = |known: &&str| ready.capabilities.iter().any(|capability| capability == known);
-        let capabilities = [SAVES, FORKS].into_iter().filter(has).collect();
+        let capabilities = [SAVES, FORKS, TELLS].into_iter().filter(has).collect();
         Self { language: ready.language.clone(), version: ready.version.clone(), capabilities }
     }
 }
@@ -116,7 +121,8 @@ impl Session {
         let question = self.run().and_then(|run| run.asked.as_ref()).map(|asked| asked.question);
         match (question, &answer) {
             (Some(Question::Restore), FromWorker::Restored(_))
-            | (Some(Question::Fork), FromWorker::Forked(_)) => self.answered(id, answer, true, effects),
+            | (Some(Question::Fork | Question::Save { .. }), FromWorker::Forked(_))
+            | (Some(Question::Names), FromWorker::VarsResult(_)) => self.answered(id, answer, true, effects),
             (_, answer) => self.wrong_answer(id, answer.type_name(), effects),
         }
     }

@@ -42,7 +42,8 @@ impl Repl {
             }
             Ok((session, None)) => {
                 self.session = Some(session);
-                self.tell("a new session begins; the names of the old one are gone").await;
+                let undo = if self.past.len() > 0 { "; :undo goes back to before it" } else { "" };
+                self.tell(&format!("a new session begins; the names of the old one are gone{undo}")).await;
                 self.start_up().await
             }
             Err(error) => {
