@@ -48,7 +48,7 @@ def read(name):
 
 def sources():
     """What the probe is given, and the bootstrap as kind S."""
-    return read("ostler_worker.py") + b"\0" + read("ostler_state.py")
+    return b"\0".join(map(read, ("ostler_worker.py", "ostler_state.py", "ostler_branch.py")))
 
 
 @functools.lru_cache(None)

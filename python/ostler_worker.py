@@ -1,5 +1,6 @@
-"""The Python worker that Ostler ships: standard library only, CPython 3.9 or newer. One file, and one that is loaded
-when it is needed: ostler_state.py, which saves the namespace and brings it back.
+"""The Python worker that Ostler ships: standard library only, CPython 3.9 or newer. One file, and two that are loaded
+when they are needed: ostler_state.py, which saves the namespace and brings it back, and ostler_branch.py, which forks
+the whole session.
 
 A worker runs code for a host, keeps the namespace between executions, streams what the code prints, and stays
 reachable while the code runs. PROTOCOL.md says what host and worker tell each other; this file is one side of it.
@@ -737,6 +738,7 @@ class State:
         self.pending = False  # the doorbell rang while the handler kept out
         self.rung = False  # CPython 3.9: the next SIGINT is a Bell of ours
         self.forked = False  # this is a child that user code forked
+        self.branching = False  # the session is being forked: what comes of that is no child of user code
         self.background = False  # asyncio tasks run between executions
         self.tainted = False  # a forced cancel cut `finally` blocks short
         self.companion_until = 0.0  # until then, one SIGINT belongs to a cancel whose execution is over
@@ -745,6 +747,7 @@ class State:
         self.sequence = 0  # executions so far; names them `<exec:N>`
         self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
         self.loop = None  # the event loop of top-level await; lives on between executions
+        self.home = None  # the working folder of the start
         self.folder = None  # the working folder, as long as only executions ran that give it back
         self.module = None  # the user's __main__
         self.namespace = None
@@ -2213,8 +2216,9 @@ FIELDS = {
     "complete": {"code": str, "pos": int},
     "checkpoint": {"include": list, "exclude": list, "mode": str, "max_bytes": int},
     "restore": {"part": int, "last": bool, "names": list},
+    "fork": {"address": str, "tag": str, "folder": str},
 }
-REQUIRED = {"execute": ("code",), "complete": ("code", "pos")}
+REQUIRED = {"execute": ("code",), "complete": ("code", "pos"), "fork": ("address", "tag", "folder")}
 # lists, and keys of maps
 HOLD_TEXT = frozenset(("argv", "sys_path", "args", "env", "keep", "include", "exclude", "names"))
 
@@ -2506,6 +2510,8 @@ def before_fork():
 
 def in_child():
     """Makes a forked child a stranger to the host: it must never speak on the channel, nor read from it."""
+    if state.branching:
+        return
     state.forked = True
     _signal.signal(DOORBELL, _signal.SIG_DFL)
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
@@ -2528,7 +2534,7 @@ def leave_child(ending, reply):
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Smaller requests: init, reset, vars, complete, checkpoint, restore
+# Smaller requests: init, reset, vars, complete, checkpoint, restore, fork
 # ---------------------------------------------------------------------------------------------------------------
 
 
@@ -2670,43 +2676,47 @@ def attributes_of(path):
         return []
 
 
-saving = None  # the module of ostler_state.py, once it was needed
-state_code = None  # that file, from the host: marshalled, or as text; None if this file was started as a script
+parts = {}  # the modules of the files beside this one, once they were needed
+part_codes = None  # these files by name, from the host: marshalled, or as text; None if this file was started as a script
 
 
-def load_saving():
-    """The part of the worker that saves and restores. Few sessions need it, so it does not delay the others' start."""
-    global saving
-    if saving is None:
+def load_part(name):
+    """A part of the worker that few sessions need, so it does not delay the others' start."""
+    module = parts.get(name)
+    if module is None:
         theirs = sys.path
         sys.path = list(state.clean_path)  # its imports are ours: see `load`
         try:
-            module = type(sys)("_ostler_state")
+            module = type(sys)(f"_ostler_{name}")
             module.__dict__.update(worker=sys.modules["_ostler_worker"], __builtins__=__builtins__)
-            exec(code_of_saving(), module.__dict__)
-            saving = module
+            exec(code_of_part(name), module.__dict__)
+            parts[name] = module
         finally:
             sys.path = theirs
-    sys.modules["_ostler_state"] = saving  # pickle looks there, and user code may have removed it
+    return module
+
+
+def load_saving():
+    saving = sys.modules["_ostler_state"] = load_part("state")  # pickle looks there, and user code may have removed it
     return saving
 
 
-def code_of_saving():
-    if type(state_code) is bytes:
-        return load("marshal").loads(state_code)
-    source = state_code
-    if source is None:
-        with io.open(file_of_saving(), encoding="utf-8") as file:
-            source = file.read()
-    return compile(source, "<ostler_state>", "exec", dont_inherit=True, optimize=2)
+def code_of_part(name):
+    code = None if part_codes is None else part_codes[name]
+    if type(code) is bytes:
+        return load("marshal").loads(code)
+    if code is None:
+        with io.open(file_of_part(name), encoding="utf-8") as file:
+            code = file.read()
+    return compile(code, f"<ostler_{name}>", "exec", dont_inherit=True, optimize=2)
 
 
-def file_of_saving():
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "ostler_state.py")
+def file_of_part(name):
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), f"ostler_{name}.py")
 
 
-def can_save():
-    return state_code is not None or os.path.exists(file_of_saving())
+def has_part(name):
+    return part_codes is not None or os.path.exists(file_of_part(name))
 
 
 def set_names(namespace, names):
@@ -2722,8 +2732,14 @@ def checkpoint(message):
 
 def restore(message):
     """One part; the last is answered. Only then the id is looked at, and all else that can be wrong."""
-    if load_saving().take_part(message):
+    saving = load_saving()
+    if saving.take_part(message):
         answer(message, saving.restore)
+
+
+def fork(message):
+    """Answered twice: by this worker, and with its greeting by the one that the copy becomes."""
+    return load_part("branch").fork(message)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -3017,6 +3033,7 @@ HANDLERS = {
     "complete": lambda message: answer(message, complete),
     "checkpoint": lambda message: answer(message, checkpoint),
     "restore": restore,
+    "fork": lambda message: answer(message, fork),
     "protocol_error": lambda message: None,  # never answered, or two peers could complain at each other for ever
 }
 
@@ -3041,6 +3058,7 @@ def serve():
 
 def start():
     """Takes the process over: channel, descriptors, signals, streams, namespace. Nothing slow."""
+    state.home = current_folder()
     global channel, streams, health, codec_name, idle_work
     environment = os.environ
     codec_name = environment.get("OSTLER_CODEC", "msgpack")
@@ -3115,14 +3133,31 @@ def add_folders_of_the_user(user_site):
         sys.path.extend(rest)
 
 
+def renew_private_files():
+    """Gives a copy of a worker files of its own where the two would share one."""
+    global health
+    if stacks is not None:
+        opened = open_stacks()
+        os.dup2(opened, stacks, False)
+        os.close(opened)
+    if health.statm is not None:
+        os.close(health.statm)
+    health = Health()
+
+
+stacks = None  # the descriptor that faulthandler writes to, if it is a file of ours
+
+
 def install_signals():
+    global stacks
     """Sets our handlers, whatever was inherited: nohup and service managers leave signals ignored or blocked."""
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, OUR_SIGNALS)
     _signal.signal(DOORBELL, on_doorbell)
     _signal.signal(_signal.SIGINT, on_sigint)
     faulthandler.enable(2)
     # How the host sees what the threads do, also while one of them holds the interpreter.
-    faulthandler.register(_signal.SIGUSR2, open_stacks(), all_threads=True)
+    stacks = open_stacks()
+    faulthandler.register(_signal.SIGUSR2, 2 if stacks is None else stacks, all_threads=True)
 
 
 def open_stacks():
@@ -3130,11 +3165,11 @@ def open_stacks():
     try:
         opened = os.memfd_create("ostler-stacks", os.MFD_CLOEXEC)
     except (AttributeError, OSError):  # not Linux
-        return 2
+        return None
     fcntl.fcntl(opened, fcntl.F_SETFL, os.O_APPEND)
-    stacks = private(opened)
+    copy = private(opened)
     os.close(opened)
-    return stacks
+    return copy
 
 
 def ring_on_arrival(fd):
@@ -3151,30 +3186,31 @@ def ring_on_arrival(fd):
     return True
 
 
-def announce(doorbell):
+def greeting(doorbell):
     capabilities = ["input", "cancel", "interrupt", "await", "display", "reset", "vars", "complete"]
-    if can_save():
+    if has_part("state"):
         capabilities.append("checkpoint")
-    channel.send(
-        {
-            "type": "ready",
-            "protocol": PROTOCOL,
-            "pid": PID,
-            "codec": codec_name,
-            "language": "python",
-            "version": "%d.%d.%d" % sys.version_info[:3],
-            "executable": sys.executable or "",
-            "capabilities": capabilities + ["doorbell"] if doorbell else capabilities,
-            "concurrency": 1,
-            "boot_ms": process_time() * 1000.0,
-        }
-    )
+    if LINUX and has_part("branch"):
+        capabilities.append("fork")
+    return {
+        "type": "ready",
+        "protocol": PROTOCOL,
+        "pid": PID,
+        "codec": codec_name,
+        "language": "python",
+        "version": "%d.%d.%d" % sys.version_info[:3],
+        "executable": sys.executable or "",
+        "capabilities": capabilities + ["doorbell"] if doorbell else capabilities,
+        "concurrency": 1,
+        "boot_ms": process_time() * 1000.0,
+    }
 
 
 def main():
     """Runs the worker; never returns. Every way out is `_exit`: a normal exit would wait for the user's threads."""
     try:
-        announce(start())
+        hello = greeting(start())
+        channel.send(hello)
         serve()
     except BaseException as error:
         try:

@@ -234,6 +234,7 @@ def become_worker():
     set_variables(dict(variable.split(b"=", 1) for variable in variables))
     mark(os.environb[TAG[:-1]])
     os.chdir(folder)
+    worker.state.home = worker.current_folder()
     os.umask(mask)
     doorbell = worker.take_descriptors(fds)
     for fd in fds:

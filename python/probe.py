@@ -1,11 +1,12 @@
-# Given to `python -I -c`, once for each interpreter, with the worker's source on stdin and, after a zero, that of
-# ostler_state.py. Prints one line of JSON about this interpreter, then what the bootstrap accepts as kind M: the magic
-# number and the marshalled code of both, the second within the first as bytes, which cost nothing until they are needed.
+# Given to `python -I -c`, once for each interpreter, with the worker's source on stdin and, behind a zero each, those
+# of ostler_state.py and ostler_branch.py. Prints one line of JSON about this interpreter, then what the bootstrap accepts as kind M: the magic
+# number and the marshalled code of all, the others beside the first as bytes, which cost nothing until they are needed.
 import json, marshal, os, sys
 def compiled(source, name):
     return compile(source, f"<ostler_{name}>", "exec", dont_inherit=True, optimize=2)
-worker, state = sys.stdin.buffer.read().split(b"\0")
-code = compiled(worker, "worker"), marshal.dumps(compiled(state, "state"))
+worker, state, branch = sys.stdin.buffer.read().split(b"\0")
+parts = (state, "state"), (branch, "branch")
+code = (compiled(worker, "worker"), *(marshal.dumps(compiled(*part)) for part in parts))
 payload = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER + marshal.dumps(code)
 facts = {
     # Not resolved any further: the real file behind a virtual environment's link would not find its packages.

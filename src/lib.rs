@@ -57,8 +57,10 @@
 //! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
 //! | [`Session::checkpoint`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
-//! | [`Runtime::session_from`], [`Runtime::session_named`], [`Runtime::resume`] | lease timeout, then as those, and the disk | [`StateError`] |
+//! | [`Runtime::session_from`] | lease timeout, then as those | [`StateError`] |
+//! | [`Runtime::session_named`], [`Runtime::resume`] | twice the lease timeout (for the name, and for a session), then as those, and the disk | [`StateError`] |
 //! | [`Session::save`], [`Session::end`] | checkpoint timeout + grace + 250 ms, and the disk | [`StateError::TimedOut`] |
+//! | [`Session::fork`] | checkpoint timeout + grace + 10 s | [`StateError::TimedOut`], [`StateError::NotForked`] |
 //! | [`Runtime::session`] | lease timeout | [`SubmitError::NoSession`] |
 //! | [`Session::next_event`] | session timeout | [`SessionEvent::Ended`] |
 //! | [`Runtime::reload`] | lease timeout + grace + ready timeout + warmup timeout | [`ReloadError::Pending`] |

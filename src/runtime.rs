@@ -4,7 +4,7 @@ mod builder;
 mod call;
 pub(crate) mod keeper;
 mod lease;
-mod named;
+pub(crate) mod named;
 mod state;
 
 use std::{
@@ -365,9 +365,9 @@ impl Shared {
             deadline,
             limits: request.limits,
             question: None,
-            terms,
             chore: false,
             expects: request.expects,
+            terms,
         })
     }
 

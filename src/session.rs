@@ -32,6 +32,8 @@ pub enum SessionEvent {
         /// What.
         data: Bytes,
     },
+    /// Its worker had died, and it goes on in a new one. The next code is told [too](crate::Event::SessionRestored).
+    Restored(Box<SessionRestored>),
     /// A JSON-RPC server reported something.
     Notification {
         /// What it is about.
@@ -39,8 +41,6 @@ pub enum SessionEvent {
         /// What it says.
         params: Value,
     },
-    /// Its worker had died, and it goes on in a new one. The next code is told [too](crate::Event::SessionRestored).
-    Restored(Box<SessionRestored>),
     /// The session has ended; its state is gone. The last event.
     Ended {
         /// How.
@@ -51,7 +51,11 @@ pub enum SessionEvent {
 /// A worker of one's own, whose namespace persists from one execution to the next.
 ///
 /// Executions run one after another; up to the pool's `line` of them may wait. Dropping the lease lets what was
-/// submitted run to its end and then replaces the worker: it never serves another caller.
+/// submitted run to its end and then replaces the worker: it never serves another caller. What a session with a name has
+/// not saved by then is saved first, without anybody who waits for it.
+///
+/// When its worker dies, it ends; or it goes on in another one, if the pool says so: see
+/// [`OnDeath`](crate::OnDeath).
 pub struct Session {
     granted: watch::Receiver<Granted>,
     events: mpsc::Receiver<Fed>,
@@ -159,6 +163,25 @@ impl Session {
     /// That a part of the names did not come back is no error: see [`Restored::lost`].
     pub async fn restore(&self, checkpoint: &Checkpoint) -> Result<Restored, StateError> {
         Ok(self.lease.keep.clone().restore(self.lease.id, checkpoint, None).await?.0)
+    }
+
+    /// Forks the session: a session of its own with the same state, which shares memory with this one until either writes to
+    /// it. The fork takes milliseconds, whatever the session holds, and objects that no checkpoint could save are there
+    /// too. From then on neither sees what the other does, and one may die without the other.
+    ///
+    /// The copy has a worker, a lease and a place in the pool of its own, and a scratch folder of its own, which is empty;
+    /// it has no name. Random numbers go on in both as they would have gone on in one. Files that are open are shared, as
+    /// after `os.fork`: what is not written yet is written first, and both read and write at one position. Sockets are
+    /// shared, too.
+    ///
+    /// Waits in the session's line as [`checkpoint`](Self::checkpoint) does. Cancel safe: a copy that nobody waits for ends.
+    ///
+    /// # Errors
+    /// There is no copy, and the session goes on: the pool has no room, the worker is none that can be forked, or
+    /// [`StateError::NotForked`] says why it must not be forked now: threads run in it, or tasks of asyncio; it has child
+    /// processes, subinterpreters, or a GPU.
+    pub async fn fork(&self) -> Result<Self, StateError> {
+        self.lease.keep.clone().fork(self.lease.id).await
     }
 
     /// The name that its state is kept under, if it was leased with [`Runtime::session_named`](crate::Runtime::session_named).

@@ -49,7 +49,7 @@ pub struct PoolStatus {
     pub idle: usize,
     /// Sessions that run an execution, or have not proven that they stopped.
     pub busy: usize,
-    /// Sessions that are leased.
+    /// Sessions that are leased, also those whose worker is being replaced.
     pub leased: usize,
     /// Workers that are being started.
     pub starting: usize,

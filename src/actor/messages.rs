@@ -37,7 +37,7 @@ use crate::{
     protocol::{DecodeError, ExecutionId, FromWorker, RpcError, ToWorker, Value, rpc::Said},
     request::{Affinity, Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
-    worker::{Sighting, Worker},
+    worker::{Order, Sighting, Worker},
 };
 
 /// Told to the supervisor.
@@ -47,6 +47,8 @@ pub(crate) enum SupervisorMsg {
     Submit(Box<Submission>),
     /// Runtime: a session of my own, please.
     Lease(Box<LeaseRequest>),
+    /// Session handle: a copy of my session, please.
+    Fork(Box<ForkRequest>),
     /// Session handle: I am done with it.
     Release(LeaseId),
     /// Runtime: the state of this session is kept under a name from now on.
@@ -139,12 +141,12 @@ pub(crate) struct Job {
     pub(crate) limits: Limits,
     /// It is a question, and no code.
     pub(crate) question: Option<Question>,
-    /// It is for a JSON-RPC server: how it is made.
-    pub(crate) terms: rpc::Terms,
     /// The supervisor has asked for it.
     pub(crate) chore: bool,
     /// The generation of its session that it may run in, if not any.
     pub(crate) expects: Option<Generation>,
+    /// It is for a JSON-RPC server: how it is made.
+    pub(crate) terms: rpc::Terms,
 }
 
 /// A caller that waits for a session of its own.
@@ -155,6 +157,15 @@ pub(crate) struct LeaseRequest {
     /// Where it is told what is to be done to the state of the session.
     pub(crate) duties: Sender<Duty>,
     pub(crate) granted: oneshot::Sender<Result<watch::Receiver<Granted>, SubmitError>>,
+}
+
+/// The holder of a lease that wants a copy of its session.
+#[derive(Debug)]
+pub(crate) struct ForkRequest {
+    pub(crate) of: LeaseId,
+    pub(crate) request: LeaseRequest,
+    /// What the worker is to be told, once there is a slot for the copy.
+    pub(crate) order: oneshot::Sender<Order>,
 }
 
 /// A session, handed to a caller. There is another one when the session goes on in a new worker.

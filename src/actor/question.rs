@@ -31,7 +31,7 @@ impl Question {
     /// What it is to the state of the session.
     pub(crate) fn sort(&self) -> Sort {
         match self.asked {
-            Asked::Save { .. } => Sort::Save,
+            Asked::Save { .. } | Asked::Fork => Sort::Save,
             Asked::Restore => Sort::Restore,
         }
     }

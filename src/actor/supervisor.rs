@@ -25,7 +25,7 @@ use crate::{
     machine::supervisor::{Effect, Input, LeaseId, Pool},
     outcome::{Generation, LostCause},
     protocol::ExecutionId,
-    worker::Spawner,
+    worker::{Order, Spawner},
 };
 
 mod hand;
@@ -69,6 +69,8 @@ pub(crate) struct State {
     tickets: HashMap<ExecutionId, Ticket>,
     leases: HashMap<LeaseId, LeaseRequest>,
     holders: HashMap<LeaseId, Holder>,
+    /// Who waits to hear what the worker is to be told that forks itself.
+    forks: HashMap<LeaseId, oneshot::Sender<Order>>,
     timers: Timers<Wait>,
     deaths: BTreeMap<&'static str, u64>,
     effects: Vec<Effect>,
@@ -146,6 +148,7 @@ impl Actor for Supervisor {
             tickets: HashMap::new(),
             leases: HashMap::new(),
             holders: HashMap::new(),
+            forks: HashMap::new(),
             timers: Timers::new(),
             deaths: BTreeMap::new(),
             effects: Vec::new(),
@@ -173,8 +176,10 @@ impl Actor for Supervisor {
                 state.leases.insert(lease, *request);
                 state.step(&myself, Input::Lease(lease)).await;
             }
+            SupervisorMsg::Fork(fork) => state.fork(&myself, *fork).await,
             SupervisorMsg::Release(lease) => {
                 state.leases.remove(&lease);
+                state.forks.remove(&lease);
                 state.step(&myself, Input::Release(lease)).await;
             }
             SupervisorMsg::Name(lease) => state.step(&myself, Input::Name(lease)).await,
@@ -185,10 +190,7 @@ impl Actor for Supervisor {
                 state.step(&myself, Input::Saved { lease, covers, chore }).await;
             }
             SupervisorMsg::Cancel { id, reason, found } => {
-                let ticket = state.tickets.get(&id);
-                let told =
-                    ticket.is_some_and(|it| it.execution.cast(ExecutionMsg::Cancel { reason }).is_ok());
-                let _ = found.send(told);
+                let _ = found.send(state.cancel(id, reason));
             }
             SupervisorMsg::Withdraw(id) => state.step(&myself, Input::Withdraw(id)).await,
             SupervisorMsg::Requeue(returning) => {
@@ -308,6 +310,7 @@ impl State {
     fn perform(&mut self, myself: &ActorRef<SupervisorMsg>, effect: Effect) {
         match effect {
             Effect::Start { slot, generation } => self.start(myself, slot, generation),
+            Effect::Branch { slot, generation, lease } => self.branch(myself, slot, generation, lease),
             Effect::Assign { slot, execution } => self.assign(slot, execution),
             Effect::Withdrawn(id) => self.dismiss(id, ExecutionMsg::Withdrawn),
             Effect::AlreadyAssigned { slot, execution } => {
@@ -321,6 +324,7 @@ impl State {
             Effect::Cancel { slot, execution } => self.tell(slot, SessionMsg::Cancel(execution)),
             Effect::Grant { lease, slot } => self.grant(myself, lease, slot),
             Effect::Deny(lease, error) => {
+                self.forks.remove(&lease);
                 if let Some(request) = self.leases.remove(&lease) {
                     let _ = request.granted.send(Err(error));
                 }

@@ -26,6 +26,12 @@ pub enum StateError {
         /// What it said.
         why: String,
     },
+    /// The session cannot be forked now.
+    #[error("the session cannot be forked: {why}")]
+    NotForked {
+        /// What is in the way.
+        why: String,
+    },
     /// It took too long.
     #[error("the session was not done within {after:?}; save less, or raise `checkpoint_timeout`")]
     TimedOut {

@@ -50,6 +50,12 @@ pub(crate) enum Place {
     Empty,
     /// Its worker is being started or warmed.
     Starting,
+    /// A copy of a leased session is on its way, for this lease.
+    Branching {
+        lease: LeaseId,
+        /// How many executions made what it holds.
+        ran: u64,
+    },
     Idle {
         since: Instant,
     },
@@ -72,6 +78,13 @@ pub(crate) enum Place {
     },
 }
 
+impl Place {
+    /// Whether its worker has no session yet.
+    pub(crate) fn is_coming(&self) -> bool {
+        matches!(self, Self::Starting | Self::Branching { .. })
+    }
+}
+
 impl Slot {
     /// An empty place, of a pool that begins now.
     pub(crate) fn new(now: Instant) -> Self {
@@ -84,6 +97,7 @@ impl Slot {
     pub(crate) fn has_worker(&self) -> bool {
         match self.place {
             Place::Starting
+            | Place::Branching { .. }
             | Place::Idle { .. }
             | Place::Busy { .. }
             | Place::Leased { .. }
@@ -93,12 +107,18 @@ impl Slot {
         }
     }
 
+    /// Whether a worker may be started in it for anybody.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self.place, Place::Empty) && self.heir.is_none()
+    }
+
     /// What runs in it, leases aside.
     pub(crate) fn runs(&self) -> &[(ExecutionId, Instant)] {
         match &self.place {
             Place::Busy { runs } => runs,
             Place::Empty
             | Place::Starting
+            | Place::Branching { .. }
             | Place::Idle { .. }
             | Place::Leased { .. }
             | Place::Retiring
@@ -107,9 +127,9 @@ impl Slot {
         }
     }
 
-    /// Whether a worker may be started in it for anybody.
-    pub(crate) fn is_free(&self) -> bool {
-        matches!(self.place, Place::Empty) && self.heir.is_none()
+    /// Whether it is somebody's, also while his worker is replaced.
+    pub(crate) fn is_leased(&self) -> bool {
+        self.heir.is_some() || matches!(self.place, Place::Leased { .. })
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -28,6 +28,7 @@ use crate::{
 
 mod admit;
 mod death;
+mod fork;
 mod io;
 mod lease;
 mod look;
@@ -51,6 +52,8 @@ pub(crate) struct Pool {
     slots: Vec<Slot>,
     line: Line,
     leases: HashMap<LeaseId, Lease>,
+    /// Copies of sessions that have no slot yet.
+    forks: VecDeque<(LeaseId, u64)>,
     placed: HashMap<ExecutionId, usize>,
     pace: Pace,
     restarts: Restarts,
@@ -153,6 +156,7 @@ impl Pool {
             slots,
             line,
             leases: HashMap::new(),
+            forks: VecDeque::new(),
             placed: HashMap::new(),
             pace: Pace::default(),
             restarts,
@@ -193,6 +197,7 @@ impl Pool {
             Input::Requeue(execution) => self.requeue(execution, effects),
             Input::Forget(execution) => self.forget(execution, effects),
             Input::Lease(lease) => self.lease(lease, now, effects),
+            Input::Fork { of, lease } => self.fork(of, lease, effects),
             Input::Name(lease) => self.name(lease),
             Input::Release(lease) => self.release(lease, now, effects),
             Input::LeaseExpired(lease) => self.lease_expired(lease, now, effects),
@@ -231,6 +236,7 @@ impl Pool {
         self.keep(now, effects);
         self.renew(now, effects);
         self.serve(now, effects);
+        self.branch(now, jitter, effects);
         self.replenish(now, jitter, effects);
         self.finish(effects);
         self.set_alarm(now, effects);
@@ -241,8 +247,11 @@ impl Pool {
     }
 
     fn ready(&mut self, slot: usize, generation: Generation, now: Instant, effects: &mut Vec<Effect>) {
-        if !self.is_current(slot, generation) || !matches!(self.slots[slot].place, Place::Starting) {
-            return;
+        match self.slots.get(slot).map(|slot| &slot.place) {
+            _ if !self.is_current(slot, generation) => return,
+            Some(Place::Starting) => {}
+            Some(Place::Branching { .. }) => return self.branched(slot, now, effects),
+            Some(_) | None => return,
         }
         self.slots[slot].place = Place::Idle { since: now };
         self.trouble = None;
@@ -298,6 +307,7 @@ impl Pool {
             }
             Place::Empty
             | Place::Starting
+            | Place::Branching { .. }
             | Place::Idle { .. }
             | Place::Retiring
             | Place::Doomed { .. }

@@ -42,6 +42,11 @@ impl SessionRestored {
     /// The session was restored once more before anybody was told of this: what was lost then is lost still.
     pub(crate) fn after(mut self, untold: &Self) -> Self {
         self.unsaved += untold.unsaved;
+        // A state that was saved in between knows nothing of them.
+        let back = |lost: &&LostName| !self.restored.contains(&lost.name);
+        let known = |lost: &&LostName| self.lost.iter().any(|other| other.name == lost.name);
+        let more: Vec<_> = untold.lost.iter().filter(back).filter(|lost| !known(lost)).cloned().collect();
+        self.lost.extend(more);
         self
     }
 }
@@ -68,5 +73,42 @@ impl fmt::Display for SessionRestored {
             write!(f, "\n    lost `{name}`{kind}: {reason}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(restored: &[&str], lost: &[&str], unsaved: u64) -> SessionRestored {
+        let lost = lost.iter().map(|name| LostName { name: (*name).into(), ..LostName::default() }).collect();
+        let restored = restored.iter().map(|name| (*name).into()).collect();
+        SessionRestored { restored, lost, unsaved, from_checkpoint: true, ..SessionRestored::default() }
+    }
+
+    /// A session that was restored, saved and restored again before any code ran: what the first time cost is told too.
+    #[test]
+    fn what_nobody_was_told_of_yet_is_told_with_the_next() {
+        let first = news(&["a"], &["lock", "socket", "late"], 3);
+        let second = news(&["a", "late"], &["lock"], 1).after(&first);
+        assert_eq!(second, news(&["a", "late"], &["lock", "socket"], 4));
+    }
+
+    #[test]
+    fn it_says_what_is_back_and_what_is_not() {
+        let many: Vec<String> = (0..10).map(|number| format!("n{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for (news, expected) in [
+            (SessionRestored::default(), "nothing had been saved, so all names are gone"),
+            (news(&[], &[], 0), "no names are back"),
+            (news(&["x"], &[], 1), "back: x; what 1 execution made or changed since the last save is lost"),
+            (
+                news(&many, &[], 2),
+                "back: n0, n1, n2, n3, n4, n5, n6, n7 and 2 more; what 2 executions made or changed since the last \
+                 save is lost",
+            ),
+        ] {
+            assert_eq!(news.to_string(), expected);
+        }
     }
 }

@@ -158,6 +158,16 @@ record! {
 }
 
 record! {
+    /// Answers `fork`: the copy is on its way to the host.
+    Forked {
+        required {
+            /// The id of the question.
+            id: ExecutionId,
+        }
+    }
+}
+
+record! {
     /// A name that could not be brought back.
     NameFailure {
         required {

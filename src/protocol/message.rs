@@ -1,7 +1,8 @@
 //! Every message of the protocol, in one enum for each direction.
 
 use super::answers::{
-    CheckpointData, CompleteResult, GetResult, InspectResult, ResetResult, Restored, SetResult, VarsResult,
+    CheckpointData, CompleteResult, Forked, GetResult, InspectResult, ResetResult, Restored, SetResult,
+    VarsResult,
 };
 use super::exception::ExecutionError;
 use super::from_worker::{
@@ -9,8 +10,8 @@ use super::from_worker::{
 };
 use super::record::messages;
 use super::to_worker::{
-    Cancel, Checkpoint, Complete, Execute, Get, Init, InputResponse, Inspect, Ping, ProtocolError, Reset,
-    Restore, Set, Shutdown, Vars,
+    Cancel, Checkpoint, Complete, Execute, Fork, Get, Init, InputResponse, Inspect, Ping, ProtocolError,
+    Reset, Restore, Set, Shutdown, Vars,
 };
 use super::{ExecutionId, error::Fault, reader::Reader, token::Text, writer::Writer};
 
@@ -52,6 +53,8 @@ messages! {
         Checkpoint(Checkpoint) = "checkpoint",
         /// Brings a saved namespace back.
         Restore(Restore) = "restore",
+        /// Forks the worker.
+        Fork(Fork) = "fork",
         /// Ends the worker.
         Shutdown(Shutdown) = "shutdown",
         /// Says that a message was not understood.
@@ -104,6 +107,8 @@ messages! {
         CheckpointData(Box<CheckpointData>) = "checkpoint_data",
         /// A saved namespace is back.
         Restored(Restored) = "restored",
+        /// A copy of the worker is on its way.
+        Forked(Forked) = "forked",
     }
     empty {
         /// The worker is about to exit.
@@ -127,6 +132,7 @@ impl ToWorker {
             Self::Inspect(message) => Some(message.id),
             Self::Checkpoint(message) => Some(message.id),
             Self::Restore(message) => Some(message.id),
+            Self::Fork(message) => Some(message.id),
             Self::ProtocolError(message) => message.id,
             Self::Init(_) | Self::Ping(_) | Self::Shutdown(_) | Self::Interrupt => None,
         }
@@ -156,6 +162,7 @@ impl FromWorker {
             Self::InspectResult(message) => Some(message.id),
             Self::CheckpointData(message) => Some(message.id),
             Self::Restored(message) => Some(message.id),
+            Self::Forked(message) => Some(message.id),
             Self::Ready(_) | Self::Heartbeat(_) | Self::Log(_) | Self::Bye => None,
         }
     }

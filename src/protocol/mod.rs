@@ -38,8 +38,8 @@ mod sample;
 mod tests;
 
 pub use answers::{
-    CheckpointData, CompleteResult, GetResult, InspectResult, NameFailure, ResetResult, Restored, SetResult,
-    SkippedName, Variable, VarsResult,
+    CheckpointData, CompleteResult, Forked, GetResult, InspectResult, NameFailure, ResetResult, Restored,
+    SetResult, SkippedName, Variable, VarsResult,
 };
 pub use codec::{Codec, UnknownCodec};
 pub use error::{DecodeError, EncodeError};
@@ -54,8 +54,8 @@ pub use message::{FromWorker, ToWorker};
 pub use mime::{Mime, MimeData};
 pub use rpc::RpcError;
 pub use to_worker::{
-    Cancel, Checkpoint, CheckpointMode, Complete, Execute, Get, Init, InputResponse, Inspect, Limits, Ping,
-    ProtocolError, Reset, Restore, Set, Shutdown, Vars,
+    Cancel, Checkpoint, CheckpointMode, Complete, Execute, Fork, Get, Init, InputResponse, Inspect, Limits,
+    Ping, ProtocolError, Reset, Restore, Set, Shutdown, Vars,
 };
 pub use value::Value;
 

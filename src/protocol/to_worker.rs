@@ -262,6 +262,22 @@ record! {
 }
 
 record! {
+    /// Forks the worker: its copy becomes a worker of its own. Answered by `forked`.
+    Fork {
+        required {
+            /// A new id.
+            id: ExecutionId,
+            /// The abstract name of the socket at which the host waits for the copy.
+            address: String,
+            /// The tag of the copy.
+            tag: String,
+            /// The working folder of the copy, if the worker is still in the one that it started in.
+            folder: String,
+        }
+    }
+}
+
+record! {
     /// Ends the worker: what runs is cancelled first. Answered by `bye` and exit 0.
     Shutdown {
         optional {

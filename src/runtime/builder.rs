@@ -1,6 +1,11 @@
 //! The settings of a pool, and its start.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use ractor::{Actor, ActorCell};
@@ -281,7 +286,7 @@ impl RuntimeBuilder {
             Some(spawner) => spawner,
             None => Arc::new(ProcessSpawner::new(spec)) as Arc<dyn Spawner>,
         };
-        let spawner = recorded(spawner, config.record.clone())?;
+        let spawner = recorded(spawner, config.record.as_deref())?;
         let ledger = Arc::new(Ledger::default());
         let (started, outcome) = oneshot::channel();
         let (deadline, lease_timeout, on_death) = (config.deadline, config.lease_timeout, config.on_death);
@@ -374,18 +379,18 @@ impl RuntimeBuilder {
     }
 }
 
+/// The spawner, with a recorder around it if there is to be one.
+fn recorded(spawner: Arc<dyn Spawner>, folder: Option<&Path>) -> Result<Arc<dyn Spawner>, ConfigError> {
+    let Some(folder) = folder else { return Ok(spawner) };
+    let why = |error| format!("recordings cannot go to `{}`: {error}", folder.display());
+    let recorder = Recorder::new(spawner, folder.to_owned());
+    Ok(Arc::new(recorder.map_err(|error| ConfigError { key: "record", why: why(error) })?))
+}
+
 /// How long the first worker of a new spec may take, with the wait for a place.
 fn reload_timeout(config: &PoolConfig) -> Duration {
     let parts = [config.grace, config.ready_timeout, config.warmup_timeout];
     parts.iter().fold(config.lease_timeout, |all, part| all.saturating_add(*part))
-}
-
-/// The same workers, whose every byte goes into this folder, if one is given.
-fn recorded(spawner: Arc<dyn Spawner>, folder: Option<PathBuf>) -> Result<Arc<dyn Spawner>, ConfigError> {
-    let Some(folder) = folder else { return Ok(spawner) };
-    let why = |error| format!("recordings cannot go to `{}`: {error}", folder.display());
-    let recorder = Recorder::new(spawner, folder.clone());
-    Ok(Arc::new(recorder.map_err(|error| ConfigError { key: "record", why: why(error) })?))
 }
 
 async fn store(folder: Option<PathBuf>) -> Result<Option<Arc<Store>>, StartError> {

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Retract, Runtime,
+    Retract, Runtime, Shared,
     keeper::{self, Kept},
     next_id,
 };
 use crate::{
     actor::{
-        mailbox::mailbox,
-        messages::{LeaseRequest, SupervisorMsg},
-        sink::feed,
+        charge::Duty,
+        mailbox::{Mailbox, mailbox},
+        messages::{Granted, LeaseRequest, SupervisorMsg},
+        sink::{Fed, feed},
     },
     error::SubmitError,
     machine::supervisor::LeaseId,
@@ -43,17 +44,7 @@ impl Runtime {
         match tokio::time::timeout(after, answer).await {
             Ok(Ok(answer)) => {
                 waiting.answered();
-                let (granted, kept) = (answer?, Arc::new(kept));
-                if shared.restores || kept.name().is_some() {
-                    let tending = keeper::tend(Arc::downgrade(shared), Arc::clone(&kept), duties);
-                    // Refused only when the runtime is shutting down and waits for those that there are.
-                    let alive = Arc::clone(&shared.keepers).try_read_owned();
-                    drop(tokio::spawn(async move {
-                        tending.await;
-                        drop(alive);
-                    }));
-                }
-                Ok(Session::new(lease, granted, background, kept, Arc::clone(shared)))
+                Ok(shared.tended(lease, answer?, background, kept, duties))
             }
             Ok(Err(_gone)) => Err(SubmitError::ShuttingDown),
             Err(_elapsed) => {
@@ -61,5 +52,29 @@ impl Runtime {
                 Err(SubmitError::NoSession { after, sessions, limit })
             }
         }
+    }
+}
+
+impl Shared {
+    /// The handle of a session, with whoever sees to its state.
+    pub(super) fn tended(
+        self: &Arc<Self>,
+        lease: LeaseId,
+        granted: watch::Receiver<Granted>,
+        background: mpsc::Receiver<Fed>,
+        kept: Kept,
+        duties: Mailbox<Duty>,
+    ) -> Session {
+        let kept = Arc::new(kept);
+        if self.restores || kept.name().is_some() {
+            let tending = keeper::tend(Arc::downgrade(self), Arc::clone(&kept), duties);
+            // Refused only when the runtime is shutting down and waits for those that there are.
+            let alive = Arc::clone(&self.keepers).try_read_owned();
+            drop(tokio::spawn(async move {
+                tending.await;
+                drop(alive);
+            }));
+        }
+        Session::new(lease, granted, background, kept, Arc::clone(self))
     }
 }

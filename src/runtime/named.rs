@@ -13,7 +13,8 @@ use crate::{
 
 impl Runtime {
     /// Leases the session of this name: with the state that was last [saved](Session::save), also by a host that was
-    /// killed since; or with none, if there is no such state. Waits as [`session_from`](Self::session_from) does.
+    /// killed since; or with none, if there is no such state. Waits as [`session_from`](Self::session_from) does; and, if
+    /// somebody has just dropped the session of this name, until that is saved, at most the lease timeout.
     ///
     /// # Errors
     /// There is no `state_dir`, no session, or the state did not come back. Somebody has this session already. What was

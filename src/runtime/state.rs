@@ -1,14 +1,20 @@
 //! Sessions whose state is saved and brought back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use tokio::{sync::oneshot, time::timeout};
 
-use super::{Job, Runtime, Shared, next_id};
+use super::{Job, Retract, Runtime, Shared, keeper::Kept, next_id};
 use crate::{
-    actor::question::{Answer, Question},
+    actor::{
+        mailbox::mailbox,
+        messages::{ForkRequest, LeaseRequest, SupervisorMsg},
+        question::{Answer, Question},
+        sink::feed,
+    },
     checkpoint::{Checkpoint, Restored},
-    error::StateError,
+    error::{StateError, SubmitError},
     machine::{session::Question as Asked, supervisor::LeaseId},
     outcome::{Failure, Generation, Outcome},
     protocol::{self, EncodeError, ExecutionId, FromWorker, ToWorker},
@@ -18,8 +24,14 @@ use crate::{
 
 /// Bytes of the data of one `restore`, well below the frame limit.
 const PART: usize = 4 << 20;
+/// Bytes that are copied and checked in no time.
+const INLINE: usize = 64 << 10;
 /// The exception by which the shipped worker says that a namespace is too large.
 const TOO_LARGE: &str = "CheckpointTooLarge";
+/// The exception by which the shipped worker says that it must not be forked.
+const FORK_REFUSED: &str = "ForkRefused";
+/// How long a copy may take from the fork until it is ready: the worker has answered, so this is milliseconds.
+const FORK_LIMIT: Duration = Duration::from_secs(10);
 
 impl Runtime {
     /// Leases a session, as [`session`](Self::session) does, and brings a saved state back into it.
@@ -59,9 +71,13 @@ impl Shared {
         let purpose = Purpose { asked: Asked::Save { max_bytes }, chore, expects: None };
         let answer = self.ask(lease, purpose, "checkpoint", frames).await?;
         let Answer { messages, speaker, ran } = answer;
+        let size: usize = messages.iter().map(part_len).sum();
         let gather = move || Checkpoint::gathered(messages, speaker.language, speaker.version);
-        // Off the runtime's threads: a large one takes a while to copy.
-        let gathered = tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?;
+        // Off the runtime's threads if it takes a while to copy.
+        let gathered = match size > INLINE {
+            true => tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?,
+            false => gather()?,
+        };
         Ok((gathered, ran))
     }
 
@@ -82,6 +98,43 @@ impl Shared {
             }
             Some(_) | None => Err(StateError::Refused { why: "it sent no answer".into() }),
         }
+    }
+
+    /// A copy of the session `of`.
+    pub(crate) async fn fork(self: Arc<Self>, of: LeaseId) -> Result<Session, StateError> {
+        let lease = LeaseId(next_id());
+        let (events, background) = feed();
+        let (granted, answer) = oneshot::channel();
+        let (told, order) = oneshot::channel();
+        let (tend, duties) = mailbox();
+        let request = LeaseRequest { lease, events, duties: tend, granted };
+        let fork = SupervisorMsg::Fork(Box::new(ForkRequest { of, request, order: told }));
+        self.supervisor.cast(fork).map_err(|_gone| SubmitError::ShuttingDown)?;
+        let waiting = Retract::new(&self.supervisor, SupervisorMsg::Release(lease));
+        // Without an order the answer says why there is none.
+        if let Ok(order) = order.await {
+            let purpose = Purpose { asked: Asked::Fork, chore: false, expects: None };
+            let frames = |codec: protocol::Codec, id| {
+                let folder = order.folder.to_string_lossy();
+                let mut frame = BytesMut::new();
+                let message = ToWorker::Fork(protocol::Fork::new(id, order.address, order.tag, folder));
+                codec.encode(&message, &mut frame).map(|()| frame.freeze())
+            };
+            Arc::clone(&self).ask(of, purpose, "fork", frames).await?;
+        }
+        let granted = match timeout(FORK_LIMIT, answer).await {
+            Ok(Ok(Ok(granted))) => granted,
+            Ok(Ok(Err(SubmitError::SessionEnded { why }))) => return Err(StateError::NotForked { why }),
+            Ok(Ok(Err(error))) => return Err(error.into()),
+            Ok(Err(_gone)) => return Err(SubmitError::ShuttingDown.into()),
+            Err(_elapsed) => {
+                return Err(StateError::NotForked {
+                    why: format!("its copy was not there within {FORK_LIMIT:?}"),
+                });
+            }
+        };
+        waiting.answered();
+        Ok(self.tended(lease, granted, background, Kept::default(), duties))
     }
 
     /// Asks a session about its state, when what was submitted to it before has ended.
@@ -120,6 +173,9 @@ impl Shared {
             Outcome::Failed(Failure::Exception(exception)) if exception.type_name == TOO_LARGE => {
                 Err(StateError::TooLarge { limit })
             }
+            Outcome::Failed(Failure::Exception(exception)) if exception.type_name == FORK_REFUSED => {
+                Err(StateError::NotForked { why: exception.message })
+            }
             Outcome::Failed(Failure::Exception(exception)) => {
                 let why = format!("{}: {}", exception.type_name, exception.message);
                 Err(StateError::Refused { why })
@@ -130,6 +186,10 @@ impl Shared {
             Outcome::Lost(lost) => Err(StateError::Lost(lost)),
         }
     }
+}
+
+fn part_len(message: &FromWorker) -> usize {
+    if let FromWorker::CheckpointData(part) = message { part.data.len() } else { 0 }
 }
 
 fn encode_parts(codec: protocol::Codec, id: ExecutionId, data: &Bytes) -> Result<Bytes, EncodeError> {

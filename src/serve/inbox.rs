@@ -111,6 +111,7 @@ impl Reader {
             | ToWorker::Set(_)
             | ToWorker::Inspect(_)
             | ToWorker::Checkpoint(_)
+            | ToWorker::Fork(_)
             | ToWorker::Restore(_)) => {
                 let error = format!("this worker answers no questions: {question:?}");
                 self.complain(error.chars().take(200).collect(), question.execution_id());

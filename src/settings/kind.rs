@@ -305,6 +305,23 @@ impl Kind<Option<Transport>> for Word {
     }
 }
 
+impl Kind<OnDeath> for Word {
+    const EXPECTED: &'static str = "\"fail\" or \"restore\"";
+    fn read(given: &Given) -> Option<OnDeath> {
+        match words(given)? {
+            "fail" => Some(OnDeath::Fail),
+            "restore" => Some(OnDeath::Restore),
+            _ => None,
+        }
+    }
+    fn show(value: &OnDeath) -> String {
+        quoted(match value {
+            OnDeath::Fail => "fail",
+            OnDeath::Restore => "restore",
+        })
+    }
+}
+
 impl Kind<Dialect> for Word {
     const EXPECTED: &'static str = "\"ostler\", \"json-rpc\", \"mcp\" or \"content-length\"";
     fn read(given: &Given) -> Option<Dialect> {
@@ -322,23 +339,6 @@ impl Kind<Dialect> for Word {
             Dialect::JsonRpc => "json-rpc",
             Dialect::Mcp => "mcp",
             Dialect::ContentLength => "content-length",
-        })
-    }
-}
-
-impl Kind<OnDeath> for Word {
-    const EXPECTED: &'static str = "\"fail\" or \"restore\"";
-    fn read(given: &Given) -> Option<OnDeath> {
-        match words(given)? {
-            "fail" => Some(OnDeath::Fail),
-            "restore" => Some(OnDeath::Restore),
-            _ => None,
-        }
-    }
-    fn show(value: &OnDeath) -> String {
-        quoted(match value {
-            OnDeath::Fail => "fail",
-            OnDeath::Restore => "restore",
         })
     }
 }

@@ -9,6 +9,10 @@ use crate::{
 
 /// Names a worker among all processes of the machine. Children inherit it.
 pub(super) const TAG: &str = "OSTLER_TAG";
+/// Room behind it, for the longer tag of a copy: it stands there in the order of names, and the worker removes it.
+const TAG_ROOM: &str = "OSTLER_TAG_ROOM";
+/// Bytes of that room.
+const TAG_ROOM_LEN: usize = 32;
 const CODEC: &str = "OSTLER_CODEC";
 const TRANSPORT: &str = "OSTLER_TRANSPORT";
 /// Whoever gets the user's environment gets the packages that the user installed, too.
@@ -36,8 +40,11 @@ pub(super) fn of_worker(
     for (name, value) in [(CODEC, codec), (TRANSPORT, transport), (TAG, tag)] {
         environment.insert(name.into(), value.into());
     }
-    if spec.inherit_env && matches!(spec.program, Program::Python { .. }) {
-        environment.insert(USER_SITE.into(), "1".into());
+    if matches!(spec.program, Program::Python { .. }) {
+        environment.insert(TAG_ROOM.into(), "-".repeat(TAG_ROOM_LEN).into());
+        if spec.inherit_env {
+            environment.insert(USER_SITE.into(), "1".into());
+        }
     }
     environment
 }
@@ -84,12 +91,16 @@ mod tests {
         variables.collect::<Vec<_>>().join(" ")
     }
 
+    /// The room is behind the tag, wherever the order of names puts the others.
     #[test]
     fn a_worker_sees_the_allow_list_what_was_added_and_the_marks_of_its_host() {
         let spec = WorkerSpec::python().env("PATH", "/mine").env("TOKEN", "t").env("OSTLER_TAG", "forged");
         assert_eq!(
             shown(&of_worker(&spec, "7-a.0.1", host())),
-            "LC_TIME=host OSTLER_CODEC=msgpack OSTLER_TAG=7-a.0.1 OSTLER_TRANSPORT=socket PATH=/mine TOKEN=t"
+            format!(
+                "LC_TIME=host OSTLER_CODEC=msgpack OSTLER_TAG=7-a.0.1 OSTLER_TAG_ROOM={} OSTLER_TRANSPORT=socket PATH=/mine TOKEN=t",
+                "-".repeat(TAG_ROOM_LEN)
+            )
         );
     }
 

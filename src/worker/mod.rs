@@ -4,6 +4,7 @@
 //! streams, an exit and a way to end it. [`Spawner`] is the seam: the scripted in-memory worker of the tests
 //! stands behind the same trait as a real process.
 
+mod branch;
 mod children;
 mod environment;
 #[cfg(feature = "monitor")]
@@ -39,6 +40,7 @@ use crate::{
     status::Vitals,
 };
 
+pub use branch::{Branch, Order};
 pub use python::{PythonInfo, python_info};
 pub(crate) use record::Recorder;
 pub(crate) use spawner::ProcessSpawner;
@@ -50,6 +52,16 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
     /// `tag` identifies this worker among all processes of the machine; a spawner of real processes puts it into
     /// the environment, where children inherit it.
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>>;
+
+    /// Makes ready for a worker that another one is about to fork from itself. A spawner that cannot have such workers says
+    /// so.
+    fn branch(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Branch, SpawnError>> + Send>> {
+        let tag = tag.to_owned();
+        Box::pin(async move {
+            let source = io::ErrorKind::Unsupported.into();
+            Err(SpawnError::System { action: "fork a copy of a worker", program: tag.into(), source })
+        })
+    }
 
     /// Makes workers from this spec from now on. A spawner without a spec goes on as it did.
     fn reload(&self, spec: WorkerSpec) {

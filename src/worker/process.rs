@@ -1,8 +1,8 @@
 //! Worker processes: how they are started, signalled and collected. No other file names `Command`, signals or `wait`.
 //!
 //! A worker leads its own process group. The group is signalled only while the worker is not yet collected: until
-//! then its id cannot have become a stranger's. A worker that a zygote forked is collected by the zygote, and only when
-//! told to; so the same holds for it as long as the zygote lives.
+//! then its id cannot have become a stranger's. A worker that was forked is collected by its parent, a zygote or a keeper,
+//! and only when told to; so the same holds for it as long as that lives.
 
 use std::{
     collections::BTreeMap,
@@ -26,10 +26,10 @@ use rustix::{
 };
 
 use super::{
+    branch::Keeper,
     children, oom, shortage,
     unsettled::{Pending, Unsettled},
-    vitals,
-    zygote::Parent,
+    vitals, zygote,
 };
 use crate::outcome::Exit;
 
@@ -103,16 +103,57 @@ impl Launch {
     }
 }
 
+/// Descriptors for a worker that is forked: our ends, and its own. `socket`: see [`Launch`].
+pub(super) fn descriptors(socket: bool) -> io::Result<(Ends, [OwnedFd; 3])> {
+    let (stdin, fd0) = match socket {
+        true => {
+            let (ours, theirs) = UnixStream::pair()?;
+            (Stdin::Socket(ours), OwnedFd::from(theirs))
+        }
+        false => {
+            let (theirs, ours) = io::pipe()?;
+            (Stdin::Pipe(ours.into()), theirs.into())
+        }
+    };
+    let ((stdout, fd1), (stderr, fd2)) = (io::pipe()?, io::pipe()?);
+    let ends = Ends { stdin, stdout: stdout.into(), stderr: stderr.into() };
+    Ok((ends, [fd0, fd1.into(), fd2.into()]))
+}
+
 /// A started process that leads its own group.
 #[derive(Debug)]
 pub(super) struct Process {
     pid: Pid,
     pidfd: OwnedFd,
-    /// The zygote that forked it, unless it is a child of ours.
+    /// What forked it, unless it is a child of ours.
     parent: Option<Parent>,
     /// Locked while its group is signalled, so that nobody collects it meanwhile.
     life: Mutex<Life>,
     unsettled: Unsettled,
+}
+
+/// A parent that is not this process, and collects its child only by our word.
+#[derive(Debug)]
+pub(super) enum Parent {
+    Zygote(zygote::Parent),
+    Keeper(Keeper),
+}
+
+impl Parent {
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Zygote(zygote) => zygote.is_alive(),
+            Self::Keeper(keeper) => keeper.is_alive(),
+        }
+    }
+
+    /// Has a child collected that is dead.
+    fn collect(&self, pid: u32) {
+        match self {
+            Self::Zygote(zygote) => zygote.collect(pid),
+            Self::Keeper(keeper) => keeper.let_go(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -128,7 +169,7 @@ impl Process {
     pub(super) fn adopt(id: u32, parent: Option<Parent>, unsettled: Unsettled) -> io::Result<Self> {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        if parent.as_ref().is_some_and(|zygote| !zygote.is_alive()) {
+        if parent.as_ref().is_some_and(|parent| !parent.is_alive()) {
             // Whoever inherited its children may have collected this one before we held it.
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -181,7 +222,7 @@ impl Process {
         poll(&mut death, within).is_ok_and(|dead| dead > 0)
     }
 
-    /// Whether its id is its own, if we have not collected it. Once its zygote is gone, another parent may collect it as
+    /// Whether its id is its own, if we have not collected it. Once its parent is gone, another parent may collect it as
     /// soon as it is dead; ids come round after all others only, so one that lives has its own for a moment longer.
     fn is_kept(&self) -> bool {
         self.parent.as_ref().is_none_or(Parent::is_alive) || !self.is_dead()
@@ -220,7 +261,7 @@ impl Process {
                 exit(&status)
             }
             (Err(_), Some(_)) if !self.is_dead() => return None,
-            (Err(_), Some(zygote)) => self.have_collected(zygote),
+            (Err(_), Some(parent)) => self.have_collected(parent),
             // Another part of this program collects every child. The group's id may be free by now, so what was in
             // the group is left to the sweep.
             (Err(_), None) => Exit::Unknown,
@@ -237,16 +278,16 @@ impl Process {
         Some((exit, pending))
     }
 
-    /// Has its zygote collect it, once it is dead. Until then everybody may read how it ended.
-    fn have_collected(&self, zygote: &Parent) -> Exit {
+    /// Has its parent collect it, once it is dead. Until then everybody may read how it ended.
+    fn have_collected(&self, parent: &Parent) -> Exit {
         let exit = vitals::exit(self.id()).unwrap_or(Exit::Unknown);
-        if !zygote.is_alive() {
+        if !parent.is_alive() {
             // So somebody else may have collected it, and what was read may be a stranger's. Its group is left to the
             // sweep, too.
             return Exit::Unknown;
         }
         let _ = kill_process_group(self.pid, Signal::KILL);
-        zygote.collect(self.id());
+        parent.collect(self.id());
         exit
     }
 

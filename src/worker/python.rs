@@ -25,11 +25,13 @@ use super::{
 };
 use crate::{config::WorkerSpec, error::SpawnError};
 
-/// The worker and, after a zero, the part of it that is loaded when it is needed.
+/// The worker and, behind a zero each, the parts of it that are loaded when they are needed.
 const WORKER: &str = concat!(
     include_str!("../../python/ostler_worker.py"),
     "\0",
-    include_str!("../../python/ostler_state.py")
+    include_str!("../../python/ostler_state.py"),
+    "\0",
+    include_str!("../../python/ostler_branch.py")
 );
 const ZYGOTE: &str = include_str!("../../python/ostler_zygote.py");
 const BOOTSTRAP: &str = include_str!("../../python/bootstrap.py");

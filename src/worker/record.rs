@@ -29,7 +29,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Outbox, Pipe, Spawner, Worker};
+use super::{Branch, Outbox, Pipe, Spawner, Worker};
 use crate::{
     config::{RECORD_PENDING_MAX, WorkerSpec},
     error::SpawnError,
@@ -69,20 +69,34 @@ impl Recorder {
     }
 }
 
-impl Spawner for Recorder {
-    fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> {
-        let started = self.inner.spawn(tag);
+impl Recorder {
+    /// What records the worker of this tag, once it is there.
+    fn recording(&self, tag: &str) -> impl FnOnce(Worker) -> Worker + Send + use<> {
         let path = self.folder.join(format!("{tag}.ostlog"));
         let (desk, tag) = (self.desk.clone(), tag.to_owned());
-        Box::pin(async move {
-            let worker = started.await?;
+        move |worker| {
             let tape = Tape { desk, path: Arc::from(path), since: Instant::now(), missing: Arc::default() };
             if !tape.put(header(worker.codec, &tag)) {
                 // Without its beginning nobody could read the rest.
                 log::warn!(file = %tape.path.display(), error = "too much waits for the disk", "recording not written");
-                return Ok(worker);
+                return worker;
             }
-            Ok(listen(worker, &tape))
+            listen(worker, &tape)
+        }
+    }
+}
+
+impl Spawner for Recorder {
+    fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> {
+        let (started, record) = (self.inner.spawn(tag), self.recording(tag));
+        Box::pin(async move { started.await.map(record) })
+    }
+
+    fn branch(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Branch, SpawnError>> + Send>> {
+        let (branch, record) = (self.inner.branch(tag), self.recording(tag));
+        Box::pin(async move {
+            let Branch { order, worker } = branch.await?;
+            Ok(Branch { order, worker: Box::pin(async move { worker.await.map(record) }) })
         })
     }
 

@@ -16,7 +16,9 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Control, Sighting, Spawner, Worker, children, environment, pipes,
+    Branch, Control, Order, Sighting, Spawner, Worker,
+    branch::Awaited,
+    children, environment, pipes,
     process::{Ends, Launch, Process},
     program,
     python::{self, Interpreter},
@@ -93,6 +95,11 @@ impl Spawner for ProcessSpawner {
         Box::pin(spawn(spec, tag.to_owned(), self.shared.clone()))
     }
 
+    fn branch(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Branch, SpawnError>> + Send>> {
+        let spec = Arc::clone(&self.spec.lock().unwrap_or_else(PoisonError::into_inner));
+        Box::pin(branch(spec, tag.to_owned(), self.shared.clone()))
+    }
+
     fn reload(&self, spec: WorkerSpec) {
         *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(spec);
     }
@@ -158,6 +165,29 @@ async fn fork(
     };
     let birth = on_spawn_thread(python.executable(), prepare).await??;
     shared.zygote.fork(spec, python, birth, &shared.unsettled).await
+}
+
+/// Makes ready for a copy of a worker.
+async fn branch(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Branch, SpawnError> {
+    let program = match &spec.program {
+        Program::Command { program, .. } => program.clone(),
+        Program::Python { interpreter } => interpreter.clone(),
+    };
+    let prepare = {
+        let (spec, program, shared) = (Arc::clone(&spec), program.clone(), shared.clone());
+        move || {
+            let (cwd, scratch) = working_folder(&spec, &tag, &program)?;
+            shared.have_undertaker(&pool_of(&tag));
+            Ok((cwd, Estate { tag, scratch }))
+        }
+    };
+    let (folder, estate) = on_spawn_thread(&program, prepare).await??;
+    let tag = estate.tag.clone();
+    let awaited = Awaited::new(&program, estate, shared.unsettled);
+    let (address, awaited) =
+        awaited.map_err(|error| program::system("await a copy of a worker", &program, error))?;
+    let worker = async move { connect(awaited.arrives().await?, &spec, Bytes::new(), &program) };
+    Ok(Branch { order: Order { address, tag, folder }, worker: Box::pin(worker) })
 }
 
 /// What stands before the tags of all workers of a pool.

@@ -33,7 +33,7 @@ pub(super) struct Watch {
 struct Living {
     process: Arc<Process>,
     exit: oneshot::Sender<Exit>,
-    estate: Estate,
+    estate: Option<Estate>,
 }
 
 impl Watch {
@@ -43,8 +43,14 @@ impl Watch {
         Ok(Self { epoll, living: Mutex::default(), sweep })
     }
 
-    /// Watches `process` until it is collected. The receiver resolves then.
-    pub(super) fn add(&self, process: Arc<Process>, estate: Estate) -> io::Result<oneshot::Receiver<Exit>> {
+    /// Watches `process` until it is collected. The receiver resolves then. `estate` is what it leaves behind, if that is
+    /// its own.
+    pub(super) fn add(
+        &self,
+        process: Arc<Process>,
+        estate: impl Into<Option<Estate>>,
+    ) -> io::Result<oneshot::Receiver<Exit>> {
+        let estate = estate.into();
         let (exit, receiver) = oneshot::channel();
         let key = key(&process);
         let pidfd = Arc::clone(&process);
@@ -84,7 +90,9 @@ impl Watch {
         // Whoever hears of the end, or of the clearing, may count descriptors.
         drop((process, watched));
         let _ = notice.send(exit);
-        let _ = self.sweep.send((estate, pending));
+        if let Some(estate) = estate {
+            let _ = self.sweep.send((estate, pending));
+        }
     }
 
     fn living(&self) -> MutexGuard<'_, HashMap<u64, Living>> {

@@ -45,6 +45,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub(super) use link::Link;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,

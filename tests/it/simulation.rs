@@ -9,6 +9,7 @@ use std::{env, io, io::Write, panic};
 use crate::support::guarded;
 
 mod caller;
+mod questions;
 mod scenario;
 mod worker;
 

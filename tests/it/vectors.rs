@@ -128,6 +128,7 @@ fn the_corpus_has_every_conversation_and_every_message() {
         "display",
         "exception",
         "exit",
+        "fork",
         "heartbeat_busy",
         "hello",
         "input",

@@ -8,6 +8,7 @@ mod cancel;
 mod conform;
 mod deaths;
 mod explain;
+mod fork;
 mod python;
 mod rpc;
 mod scarce;

@@ -51,9 +51,11 @@ impl State {
             Place::Busy { runs } => (runs.first().map(|(id, _)| *id), false, None),
             Place::Leased { lease } => (self.pool.running_in(*lease), true, None),
             Place::BackingOff { until } => (None, false, Some(until.saturating_duration_since(now))),
-            Place::Starting | Place::Idle { .. } | Place::Retiring | Place::Doomed { .. } => {
-                (None, false, None)
-            }
+            Place::Starting
+            | Place::Branching { .. }
+            | Place::Idle { .. }
+            | Place::Retiring
+            | Place::Doomed { .. } => (None, false, None),
             Place::Empty => return None,
         };
         let shown = match retry_in {
@@ -65,7 +67,7 @@ impl State {
             generation: slot.generation,
             pid: shown.pid,
             state: shown.state,
-            leased,
+            leased: leased || slot.heir.is_some(),
             execution,
             age: now.saturating_duration_since(slot.worker.since),
             executions: slot.worker.served,

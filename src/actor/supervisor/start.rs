@@ -17,10 +17,16 @@ use crate::{
     config::JsonRpc,
     error::{ReloadError, SpawnError, StartError},
     log::{info, warn},
-    machine::{self, budget::MemoryLimits, session::Limits, slot::Place, supervisor::Input},
+    machine::{
+        self,
+        budget::MemoryLimits,
+        session::Limits,
+        slot::Place,
+        supervisor::{Input, LeaseId},
+    },
     outcome::{Death, DeathCause, Exit, Generation},
     protocol::{Init, VERSION},
-    worker::Worker,
+    worker::{Branch, Worker},
 };
 
 impl State {
@@ -35,6 +41,31 @@ impl State {
             };
             // A supervisor that is gone needs no worker; dropping it here kills it.
             let _ = myself.cast(message);
+        });
+        self.starts.insert(slot, task);
+    }
+
+    /// Awaits a copy of another session, for as long as somebody wants it: the other one may have much to do before.
+    pub(super) fn branch(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        slot: usize,
+        generation: Generation,
+        lease: LeaseId,
+    ) {
+        let Some(told) = self.forks.remove(&lease) else { return };
+        let branching = self.spawner.branch(&format!("{}.{slot}.{generation}", self.tag));
+        let myself = myself.clone();
+        let task = Task::spawn(async move {
+            let result = match branching.await {
+                Ok(Branch { order, worker }) => {
+                    // Whoever does not hear it has let go of the lease.
+                    let _ = told.send(order);
+                    worker.await
+                }
+                Err(error) => Err(error),
+            };
+            let _ = myself.cast(SupervisorMsg::Spawned { slot, generation, result: Box::new(result) });
         });
         self.starts.insert(slot, task);
     }
@@ -57,7 +88,7 @@ impl State {
     ) {
         self.starts.remove(&slot);
         let wanted = self.pool.generation(slot) == generation
-            && self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Starting));
+            && self.pool.places().any(|(at, _, place)| at == slot && place.is_coming());
         let failure = match result {
             Ok(worker) if wanted => match self.adopt(myself, slot, generation, worker).await {
                 Ok(()) => return,
@@ -84,6 +115,9 @@ impl State {
         generation: Generation,
         worker: Worker,
     ) -> Result<(), String> {
+        // What the warmup makes is there already.
+        let is_copy =
+            self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Branching { .. }));
         let gauge = Arc::new(Gauge::new(worker.pid));
         let taken = Instant::now().into_std().saturating_duration_since(self.pool.started(slot));
         if let Some(server) = worker.server.clone() {
@@ -102,7 +136,7 @@ impl State {
                 memory: MemoryLimits { soft: self.config.soft_memory, hard: self.config.hard_memory },
             },
             init: Init::new(VERSION),
-            warmup: self.warmup.clone(),
+            warmup: self.warmup.clone().filter(|_| !is_copy),
             supervisor: myself.clone(),
             ledger: Arc::clone(&self.ledger),
             gauge: Arc::clone(&gauge),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     actor::{
         execution,
-        messages::{Accepted, Job, Submission, SupervisorMsg},
+        messages::{Accepted, ExecutionMsg, ForkRequest, Job, Submission, SupervisorMsg},
         question::Question,
         supervisor::{State, Ticket},
     },
@@ -37,6 +37,12 @@ impl State {
         self.perform_all(myself).await;
     }
 
+    /// Returns whether there is such an execution.
+    pub(super) fn cancel(&self, id: ExecutionId, reason: Option<String>) -> bool {
+        let ticket = self.tickets.get(&id);
+        ticket.is_some_and(|it| it.execution.cast(ExecutionMsg::Cancel { reason }).is_ok())
+    }
+
     fn accept(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
         let Submission { job, lease, mut obligation, sink, accepted } = submission;
         obligation.accept();
@@ -56,6 +62,14 @@ impl State {
             Ticket { job, lease, execution: execution.clone(), accepted: Instant::now(), waits: true };
         self.tickets.insert(ticket.job.id, ticket);
         let _ = accepted.send(Ok(Accepted { execution, task }));
+    }
+
+    pub(super) async fn fork(&mut self, myself: &ActorRef<SupervisorMsg>, fork: ForkRequest) {
+        let ForkRequest { of, request, order } = fork;
+        let lease = request.lease;
+        self.leases.insert(lease, request);
+        self.forks.insert(lease, order);
+        self.step(myself, Input::Fork { of, lease }).await;
     }
 
     pub(super) fn forget(&mut self, id: ExecutionId) {

@@ -61,7 +61,9 @@ impl Session {
             FromWorker::Started(_) => self.started(id, effects),
             FromWorker::Result(_) if self.asks() => self.wrong_answer(id, "result", effects),
             FromWorker::CheckpointData(part) if self.asks() => self.part(id, part, effects),
-            FromWorker::Restored(_) if self.asks() => self.restored(id, frame, effects),
+            FromWorker::Restored(_) | FromWorker::Forked(_) if self.asks() => {
+                self.replied(id, frame, effects);
+            }
             FromWorker::Result(result) => self.completed(id, result, effects),
             FromWorker::Error(error) => self.failed(id, error, effects),
             _late if told => effects.push(Effect::Noted(Noted::Late(id))),

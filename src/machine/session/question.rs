@@ -9,8 +9,10 @@ use crate::{
     protocol::{CheckpointData, ExecutionId, FromWorker, Ready},
 };
 
-/// The capability of a worker that answers these questions.
-const CAPABILITY: &str = "checkpoint";
+/// The capability of a worker that saves and restores.
+const SAVES: &str = "checkpoint";
+/// The capability of a worker that forks itself.
+const FORKS: &str = "fork";
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,18 @@ pub(crate) enum Question {
     Save { max_bytes: u64 },
     /// To bring a namespace back.
     Restore,
+    /// To fork itself.
+    Fork,
+}
+
+impl Question {
+    /// What a worker must be capable of, and what cannot be done with another.
+    fn needs(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Save { .. } | Self::Restore => (SAVES, "its state cannot be saved or restored"),
+            Self::Fork => (FORKS, "it cannot be forked"),
+        }
+    }
 }
 
 /// A question under way.
@@ -35,29 +49,29 @@ pub(super) struct Asked {
 pub(crate) struct Speaker {
     pub(crate) language: String,
     pub(crate) version: Option<String>,
-    saves: bool,
+    capabilities: Vec<&'static str>,
 }
 
 impl From<&Ready> for Speaker {
     fn from(ready: &Ready) -> Self {
-        let saves = ready.capabilities.iter().any(|capability| capability == CAPABILITY);
-        Self { language: ready.language.clone(), version: ready.version.clone(), saves }
+        let has = |known: &&str| ready.capabilities.iter().any(|capability| capability == known);
+        let capabilities = [SAVES, FORKS].into_iter().filter(has).collect();
+        Self { language: ready.language.clone(), version: ready.version.clone(), capabilities }
     }
 }
 
 impl Session {
     pub(super) fn ask(&mut self, id: ExecutionId, question: Question, effects: &mut Vec<Effect>) {
+        let (needed, without) = question.needs();
         match self.phase {
-            Phase::Ready | Phase::Idle if self.speaker.saves => {
+            Phase::Ready | Phase::Idle if self.speaker.capabilities.contains(&needed) => {
                 let asked = Some(Asked { question, next_part: 0, bytes: 0 });
                 // It is not acknowledged, and the values' own code may run from here on.
                 self.phase = Phase::Busy(Run { started: true, asked, ..Run::new(id) });
                 effects.extend([Effect::Execute(id), Effect::Started(id)]);
             }
             Phase::Ready | Phase::Idle => {
-                let what = format!(
-                    "the worker does not offer `{CAPABILITY}`: its state cannot be saved or restored"
-                );
+                let what = format!("the worker does not offer `{needed}`: {without}");
                 let ending = Ending::Failed(Failure::Protocol { what });
                 effects.extend([Effect::Idle(id), Effect::Ended(id, ending)]);
             }
@@ -97,10 +111,13 @@ impl Session {
         self.answered(id, FromWorker::CheckpointData(part), last, effects);
     }
 
-    pub(super) fn restored(&mut self, id: ExecutionId, answer: FromWorker, effects: &mut Vec<Effect>) {
-        match self.run().and_then(|run| run.asked.as_ref()) {
-            Some(Asked { question: Question::Restore, .. }) => self.answered(id, answer, true, effects),
-            Some(_) | None => self.wrong_answer(id, "restored", effects),
+    /// An answer in one piece.
+    pub(super) fn replied(&mut self, id: ExecutionId, answer: FromWorker, effects: &mut Vec<Effect>) {
+        let question = self.run().and_then(|run| run.asked.as_ref()).map(|asked| asked.question);
+        match (question, &answer) {
+            (Some(Question::Restore), FromWorker::Restored(_))
+            | (Some(Question::Fork), FromWorker::Forked(_)) => self.answered(id, answer, true, effects),
+            (_, answer) => self.wrong_answer(id, answer.type_name(), effects),
         }
     }
 

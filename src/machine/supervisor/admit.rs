@@ -74,8 +74,7 @@ impl Pool {
 
     /// How long it probably takes until this many of those who wait have been served.
     fn wait(&self, waiting: usize) -> Option<Duration> {
-        let leased = |slot: &&Slot| slot.heir.is_some() || matches!(slot.place, Place::Leased { .. });
-        let leased = self.slots.iter().filter(leased).count();
+        let leased = self.slots.iter().filter(|slot| slot.is_leased()).count();
         let shared = self.config.max_sessions.saturating_sub(leased);
         self.pace.wait(waiting, shared.saturating_mul(self.in_flight))
     }

@@ -29,6 +29,10 @@ impl Pool {
                 doomed(true)
             }
             Place::Leased { lease } => doomed(self.lease_lost(lease, slot, &why, now, jitter, effects)),
+            Place::Branching { lease, .. } => {
+                self.not_branched(lease, &why, effects);
+                Place::Retiring
+            }
             Place::Starting | Place::Idle { .. } => doomed(false),
             other @ (Place::Empty | Place::Retiring | Place::Doomed { .. } | Place::BackingOff { .. }) => {
                 other
@@ -55,6 +59,8 @@ impl Pool {
             Place::Leased { lease } => (self.lease_lost(lease, slot, &why, now, jitter, effects), why),
             Place::Doomed { ran, why } => (ran, why),
             Place::Retiring => return,
+            // It says nothing about workers that are started.
+            Place::Branching { lease, .. } => return self.not_branched(lease, &why, effects),
             Place::Starting => {
                 starting = true;
                 self.trouble = Some(why.clone());

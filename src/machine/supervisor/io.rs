@@ -31,7 +31,7 @@ pub(crate) enum Sort {
     /// It may change it.
     #[default]
     Code,
-    /// It asks for it.
+    /// It asks for it, or for a copy.
     Save,
     /// It brings one back.
     Restore,
@@ -61,6 +61,8 @@ pub(crate) enum Input {
     Forget(ExecutionId),
     /// A caller wants a session of its own.
     Lease(LeaseId),
+    /// The holder of a lease wants a copy of its session, as another lease.
+    Fork { of: LeaseId, lease: LeaseId },
     /// A lease is over, or the one who waited for it left.
     Release(LeaseId),
     /// The state of a session is kept under a name from now on.
@@ -104,6 +106,12 @@ pub(crate) enum Effect {
     Start {
         slot: usize,
         generation: Generation,
+    },
+    /// Await a copy of another session in this slot, for this lease.
+    Branch {
+        slot: usize,
+        generation: Generation,
+        lease: LeaseId,
     },
     /// Give this execution to the session in this slot.
     Assign {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Why a session ends whose holder has gone.
-const RELEASED: &str = "it was released";
+pub(super) const RELEASED: &str = "it was released";
 
 impl Pool {
     pub(super) fn lease(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
@@ -208,7 +208,7 @@ impl Pool {
     }
 
     pub(super) fn release(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
-        if self.line.remove(Waiter::Lease(lease)) {
+        if self.line.remove(Waiter::Lease(lease)) || self.forget_fork(lease, effects) {
             return;
         }
         let Some(held) = self.leases.get_mut(&lease) else { return };

@@ -19,8 +19,8 @@ impl Pool {
         PoolStatus {
             idle: count(|place| matches!(place, Place::Idle { .. })),
             busy: count(|place| matches!(place, Place::Busy { .. })),
-            leased: count(|place| matches!(place, Place::Leased { .. })),
-            starting: count(|place| matches!(place, Place::Starting)),
+            leased: self.slots.iter().filter(|slot| slot.is_leased()).count(),
+            starting: count(|place| matches!(place, Place::Starting | Place::Branching { .. })),
             retiring: count(|place| matches!(place, Place::Retiring | Place::Doomed { .. })),
             backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
             max_sessions: self.config.max_sessions,

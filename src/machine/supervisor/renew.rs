@@ -83,7 +83,11 @@ impl Pool {
         match slot.place {
             Place::Idle { .. } | Place::Busy { .. } => self.wear(slot, now).is_some(),
             Place::Retiring | Place::Doomed { .. } => true,
-            Place::Empty | Place::Starting | Place::Leased { .. } | Place::BackingOff { .. } => false,
+            Place::Empty
+            | Place::Starting
+            | Place::Branching { .. }
+            | Place::Leased { .. }
+            | Place::BackingOff { .. } => false,
         }
     }
 
@@ -100,6 +104,7 @@ impl Pool {
             Place::Idle { since } => since.checked_add(self.config.idle_timeout?),
             Place::Empty
             | Place::Starting
+            | Place::Branching { .. }
             | Place::Busy { .. }
             | Place::Leased { .. }
             | Place::Retiring
@@ -176,6 +181,7 @@ impl Pool {
             Place::Idle { .. } => [self.old_at(slot), self.unused_at(slot)],
             Place::Empty
             | Place::Starting
+            | Place::Branching { .. }
             | Place::Busy { .. }
             | Place::Leased { .. }
             | Place::Retiring

@@ -142,6 +142,12 @@ impl Pool {
     }
 
     pub(super) fn start_in(&mut self, slot: usize, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
+        let generation = self.occupy(slot, Place::Starting, now, jitter);
+        effects.push(Effect::Start { slot, generation });
+    }
+
+    /// Puts a worker that is to come into this slot.
+    pub(super) fn occupy(&mut self, slot: usize, place: Place, now: Instant, jitter: f64) -> Generation {
         let generation = Generation(self.slots[slot].generation.0 + 1);
         self.spawned += 1;
         // One draw serves all that start now: their births spread it (by the golden ratio, which spreads best).
@@ -149,7 +155,7 @@ impl Pool {
         let (birth, edition) = (self.spawned, self.edition);
         let worker = Record { since: now, birth, edition, served: 0, chance, heavy: false, affinity: None };
         let (last_death, heir) = (self.slots[slot].last_death.take(), self.slots[slot].heir);
-        self.slots[slot] = Slot { generation, place: Place::Starting, worker, last_death, heir };
-        effects.push(Effect::Start { slot, generation });
+        self.slots[slot] = Slot { generation, place, worker, last_death, heir };
+        generation
     }
 }

@@ -40,6 +40,7 @@ impl Pool {
             match self.slots[slot].place {
                 Place::Idle { .. } | Place::Starting => self.retire(slot, effects),
                 Place::Leased { lease } => self.stop_lease(lease, slot, now, effects),
+                Place::Branching { lease, .. } => self.stop_branching(slot, lease, effects),
                 Place::BackingOff { .. } => self.slots[slot].place = Place::Empty,
                 Place::Empty | Place::Busy { .. } | Place::Retiring | Place::Doomed { .. } => {}
             }

@@ -13,6 +13,7 @@ use crate::{
 
 mod admit;
 mod renew;
+mod restore;
 mod shared;
 mod story;
 mod wear;

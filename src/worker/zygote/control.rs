@@ -4,10 +4,7 @@ use std::{
     env,
     ffi::OsString,
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::fd::AsFd,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +21,7 @@ use crate::{
     outcome::Exit,
     worker::{
         environment,
-        process::{Ends, Launch, Process, Stdin},
+        process::{Ends, Launch, Process, Stdin, descriptors},
         program,
         python::Interpreter,
         spawner::{Power, Started, on_spawn_thread, start},
@@ -233,21 +230,4 @@ impl Alive {
         drop(link);
         let _ = timeout(END_LIMIT, &mut exit).await;
     }
-}
-
-/// A worker's three descriptors: our ends, and its own.
-fn descriptors(socket: bool) -> io::Result<(Ends, [OwnedFd; 3])> {
-    let (stdin, fd0) = match socket {
-        true => {
-            let (ours, theirs) = UnixStream::pair()?;
-            (Stdin::Socket(ours), OwnedFd::from(theirs))
-        }
-        false => {
-            let (theirs, ours) = io::pipe()?;
-            (Stdin::Pipe(ours.into()), theirs.into())
-        }
-    };
-    let ((stdout, fd1), (stderr, fd2)) = (io::pipe()?, io::pipe()?);
-    let ends = Ends { stdin, stdout: stdout.into(), stderr: stderr.into() };
-    Ok((ends, [fd0, fd1.into(), fd2.into()]))
 }

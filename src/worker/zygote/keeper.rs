@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::SpawnError,
     worker::{
-        process::Process,
+        process::{self, Process},
         spawner::{Started, watched},
         unsettled::Unsettled,
     },
@@ -185,7 +185,8 @@ impl Keeper {
             Ok((pid, ends)) => {
                 let parent = zygote.process.id();
                 let zygote = Parent { zygote: Arc::clone(&zygote.process), asks };
-                let process = Process::adopt(pid, Some(zygote), self.unsettled.clone());
+                let process =
+                    Process::adopt(pid, Some(process::Parent::Zygote(zygote)), self.unsettled.clone());
                 let started = process.and_then(|process| watched(process, ends, birth.estate, starting));
                 if let Err(error) = &started {
                     // Had it been taken over before it went wrong, it is collected already; this does no harm then.

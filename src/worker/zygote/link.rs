@@ -29,7 +29,7 @@ const SAID_MAX: usize = 2 << 10;
 
 /// The control socket, and what the zygote prints.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(in crate::worker) struct Link {
     socket: UnixStream,
     decoder: Decoder,
     stderr: Option<OutputPipe>,
@@ -48,12 +48,22 @@ impl Link {
         })
     }
 
+    /// Of a process that prints nothing.
+    pub(in crate::worker) fn quiet(socket: UnixStream) -> Self {
+        Self { socket, decoder: Decoder::new(MESSAGE_MAX), stderr: None, printed: BytesMut::new() }
+    }
+
+    /// The socket alone. What came and was not heard is lost.
+    pub(in crate::worker) fn into_socket(self) -> UnixStream {
+        self.socket
+    }
+
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes).await
     }
 
     /// Sends a frame whose fields are these, and descriptors with it.
-    pub(super) async fn send(
+    pub(in crate::worker) async fn send(
         &mut self,
         fields: impl IntoIterator<Item = OsString>,
         descriptors: &[BorrowedFd<'_>],
@@ -76,7 +86,7 @@ impl Link {
     }
 
     /// The next message: its first word, and the rest. What it prints meanwhile is read too, or it would wait for that.
-    pub(super) async fn hear(&mut self) -> io::Result<(String, String)> {
+    pub(in crate::worker) async fn hear(&mut self) -> io::Result<(String, String)> {
         loop {
             if let Some(frame) = self.decoder.next().map_err(io::Error::other)? {
                 let text = String::from_utf8_lossy(&frame);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ostler::{Event, Execution, ExecutionId, Lost, Outcome, Request, Runtime, Session, Stream, SubmitError};
+use ostler::{
+    Event, Execution, ExecutionId, Generation, Lost, Outcome, Request, Runtime, Session, Stream, SubmitError,
+};
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use tokio::time::Instant;
 
@@ -73,6 +75,8 @@ pub(super) struct Caller {
     pub(super) name: String,
     pub(super) chance: StdRng,
     pub(super) bound: Duration,
+    /// The last generation of its session, as far as it was told.
+    pub(super) generation: Option<Generation>,
 }
 
 impl Caller {
@@ -89,6 +93,7 @@ impl Caller {
         if manner == Manner::DropsTheSubmission {
             let patience = Duration::from_micros(self.chance.random_range(0..3) * 500);
             let _ = tokio::time::timeout(patience, to.execute(request)).await;
+            self.generation = None;
             return told(None, Ending::Left);
         }
         let execution = match to.execute(request).await {
@@ -96,6 +101,9 @@ impl Caller {
             Err(refused) => return told(None, Ending::Refused(refused)),
         };
         let id = execution.id();
+        // Who does not read is not told.
+        let reads = !matches!(manner, Manner::WantsTheOutcome | Manner::Drops | Manner::Detaches);
+        self.generation = self.generation.filter(|_| reads);
         match manner {
             Manner::Drops | Manner::Detaches => {
                 self.pause(500).await;
@@ -137,7 +145,22 @@ impl Caller {
         let (mut started, mut next, mut dropped) = (false, 0, false);
         while let Some(event) = execution.next().await {
             match event {
-                Event::Started { .. } => assert!(!std::mem::replace(&mut started, true), "started twice"),
+                Event::Started { generation, .. } => {
+                    assert!(!std::mem::replace(&mut started, true), "started twice");
+                    let known = self.generation.is_none_or(|known| known == generation);
+                    assert!(
+                        known,
+                        "{}: {:?}, then {generation}, and nobody said so",
+                        self.name, self.generation
+                    );
+                }
+                Event::SessionRestored(news) => {
+                    assert!(
+                        !started && self.generation.is_none_or(|known| known < news.generation),
+                        "{news:?}"
+                    );
+                    self.generation = Some(news.generation);
+                }
                 // A worker's own noise may belong to what runs when it is heard.
                 Event::Output { data, .. } if data.first() == Some(&b'~') => {}
                 Event::Output { stream, data } => {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use ostler::{
-    Cancelled, DeathCause, LostCause, Outcome, Phase, PoolConfig, RestartPolicy, Rung, Runtime, SubmitError,
-    TimedOut, Transport, WorkerSpec,
+    Cancelled, DeathCause, LostCause, OnDeath, Outcome, Phase, PoolConfig, RestartPolicy, Rung, Runtime,
+    SubmitError, TimedOut, Transport, WorkerSpec,
     testing::{ScriptedSpawner, actor_of, supervisor_of},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -112,17 +112,22 @@ impl Scenario {
     fn next_caller(&mut self, number: usize, callers: &mut JoinSet<Vec<Told>>) {
         let chance = StdRng::seed_from_u64(self.chance.random());
         let bound = self.config.grace + Duration::from_millis(250);
-        let mut caller = Caller { name: format!("r{number:02}"), chance, bound };
-        let leases = self.chance.random_bool(0.15).then(|| self.chance.random_range(1..5));
+        let mut caller = Caller { name: format!("r{number:02}"), chance, bound, generation: None };
+        let leases = self.chance.random_bool(0.2).then(|| self.chance.random_range(1..5));
         let runtime = self.runtime.clone();
         callers.spawn(async move {
             let Some(executions) = leases else { return vec![caller.asks(To::Pool(&runtime)).await] };
             let Ok(session) = runtime.session().await else { return Vec::new() };
             let name = caller.name.clone();
             let mut told = Vec::new();
+            caller.generation = Some(session.generation());
             for execution in 0..executions {
                 caller.name = format!("{name}.{execution}");
                 told.push(caller.asks(To::Session(&session)).await);
+                if caller.chance.random_bool(0.2) {
+                    // Whatever comes of it, it comes, and the session goes on or has ended.
+                    let _ = session.checkpoint().await;
+                }
             }
             told
         });
@@ -264,6 +269,13 @@ fn config(chance: &mut StdRng) -> PoolConfig {
     config.lease_timeout = Duration::from_secs(5);
     config.session_timeout = chance.random_bool(0.3).then_some(Duration::from_millis(400));
     config.warmup = chance.random_bool(0.3).then(|| "warmup".to_owned());
+    if chance.random_bool(0.6) {
+        config.on_death = OnDeath::Restore;
+        config.save_every = chance.random_bool(0.5).then(|| chance.random_range(1..4));
+        config.save_interval =
+            chance.random_bool(0.5).then(|| Duration::from_millis(chance.random_range(1..500)));
+        config.checkpoint_timeout = Duration::from_secs(2);
+    }
     config.restart = RestartPolicy::default();
     config.restart.max_backoff = Duration::from_millis(300);
     if chance.random_bool(0.8) {

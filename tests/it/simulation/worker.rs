@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::questions::{self, Asked};
 use ostler::{
     ExecutionId, Exit, SpawnError, Stream,
     protocol::{
@@ -132,18 +133,30 @@ impl World {
             return exit;
         }
         nap(&mut chance, 30).await;
-        stage.ready().await;
+        questions::ready(&mut stage).await;
+        let mut held = 0;
         loop {
             let dies_idle = chance.random_bool(self.faults().0 / 10.0);
             let idle_for =
                 Duration::from_millis(if dies_idle { chance.random_range(0..300) } else { u64::MAX >> 20 });
-            let execute = tokio::select! {
+            let asked = tokio::select! {
                 biased;
-                execute = stage.next_execute() => execute,
+                asked = questions::next_asked(&mut stage) => asked,
                 () = tokio::time::sleep(idle_for) => return Exit::Signal(9),
             };
-            let Some(execute) = execute else { return Exit::Code(0) };
-            if let Some(exit) = self.perform(&mut stage, &mut chance, &execute).await {
+            let Some(asked) = asked else { return Exit::Code(0) };
+            let bad = chance.random_bool(self.faults().0);
+            let exit = match asked {
+                Asked::Execute(execute) => {
+                    held += 1;
+                    self.perform(&mut stage, &mut chance, &execute).await
+                }
+                Asked::Save(id) => questions::save(&mut stage, &mut chance, id, held, bad).await,
+                Asked::Restore(id, data) => {
+                    questions::restore(&mut stage, &mut chance, (id, data), &mut held, bad).await
+                }
+            };
+            if let Some(exit) = exit {
                 return exit;
             }
         }

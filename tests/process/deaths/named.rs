@@ -10,7 +10,7 @@ use crate::{
     python::{completed, one, shows},
     support::{
         processes::{nothing_left, pool_tag},
-        wait::{SOON, eventually, guarded},
+        wait::{SOON, eventually, guarded, pool_is},
     },
 };
 
@@ -96,6 +96,38 @@ async fn a_session_is_saved_behind_every_so_many_executions() {
         assert_eq!(shows(&session, "n").await, "4", "what was not saved yet is saved when the lease ends");
     })
     .await;
+}
+
+/// Fault 65: a save that the disk refuses is told, the one before it is there, and the session goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f65_a_save_that_the_disk_refuses_costs_nothing_but_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    // No file may become larger than half a megabyte: what is beyond that is refused as by a full disk.
+    let host = Host::start("fills", folder.path().to_str().unwrap(), "trap '' XFSZ; ulimit -f 1024; ");
+    assert!(host.ended_well());
+}
+
+/// The host of that test.
+pub(super) async fn fills(folder: &Path) {
+    let builder = one().state_dir(folder).save_every(NonZeroU32::MIN);
+    let runtime = builder.start().await.unwrap();
+    let (session, _) = runtime.session_named("work").await.unwrap();
+    completed(&session.run("x = 1").await.unwrap());
+    pool_is(&runtime, "saved", |status| status.saved == 1).await;
+    completed(&session.run("x = 2; large = bytes(4 << 20)").await.unwrap());
+    pool_is(&runtime, "not saved", |status| status.not_saved == 1).await;
+    let told = session.last_save();
+    assert!(matches!(&told, Some(Err(StateError::Store(StoreError::Disk { .. })))), "{told:?}");
+    let error = session.save().await.unwrap_err();
+    assert!(matches!(&error, StateError::Store(StoreError::Disk { action: "write", .. })), "{error}");
+    assert_eq!(shows(&session, "x, len(large)").await, "(2, 4194304)", "it goes on");
+    drop(session);
+    // The save before its end fails too, and holds nothing up.
+    let (session, _) = runtime.resume("work").await.unwrap();
+    assert_eq!(shows(&session, "x, 'large' in globals()").await, "(1, False)", "the last whole one");
+    completed(&session.run("x = 3").await.unwrap());
+    assert_eq!(session.end().await.map(|generation| generation > 1), Ok(true), "and there is room again");
+    runtime.shutdown(Duration::from_secs(5)).await;
 }
 
 /// Sessions with a name in the host that is killed.

@@ -90,6 +90,9 @@ fn a_host() {
         if role == "reaps" {
             reap_everybody();
         }
+        if role == "fills" {
+            return super::named::fills(code.as_ref()).await;
+        }
         if role == "saves" {
             return super::named::saves(code.as_ref()).await;
         }

@@ -1,6 +1,7 @@
 //! Stories of a pool: callers, workers and time do what they do, some of it late; after each beat the promises hold.
 
 mod beat;
+mod forks;
 mod promises;
 mod tending;
 mod workers;
@@ -26,6 +27,8 @@ use crate::config::OnDeath;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Does {
     Starts,
+    /// A copy is awaited, for this lease.
+    Branches(LeaseId),
     Idles,
     Runs(ExecutionId),
     IsLeased(LeaseId, Option<ExecutionId>),
@@ -118,6 +121,7 @@ impl Story {
                 self.leases.insert(lease, Holds::Waits);
                 self.play(Input::Lease(lease))
             }
+            Beat::Fork(number) => self.fork(number),
             Beat::Release(number) => match pick(number, self.leases.keys().copied()) {
                 Some(lease) => {
                     match self.leases.remove(&lease) {
@@ -202,6 +206,7 @@ impl Story {
                 let before = self.workers.insert(*slot, (*generation, Does::Starts));
                 prop_assert_eq!(before, None, "a slot has one worker");
             }
+            Effect::Branch { slot, generation, lease } => self.branches(*slot, *generation, *lease)?,
             Effect::Assign { slot, execution } => self.assigned(*slot, *execution)?,
             Effect::Withdrawn(id) | Effect::Lose(id, _) => {
                 let before = self.fates.insert(*id, Fate::Over);
@@ -242,7 +247,7 @@ impl Story {
                     self.loses(does, true);
                 }
             }
-            Effect::Kill { .. } => prop_assert!(self.end.is_some(), "killed without a shutdown"),
+            Effect::Kill { slot, .. } => self.killed(*slot)?,
             Effect::Tick(wait) => self.tick = Some(self.bench.now + *wait),
             Effect::ArmShutdown(wait) => self.end = Some(self.bench.now + *wait),
             Effect::Stopped => self.stopped += 1,

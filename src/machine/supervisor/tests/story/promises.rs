@@ -11,7 +11,8 @@ impl Story {
         let status = self.bench.pool.status();
         let does = |wanted: fn(&Does) -> bool| self.workers.values().filter(|(_, does)| wanted(does)).count();
         let (idle, starting) = (does(|does| *does == Does::Idles), does(|does| *does == Does::Starts));
-        prop_assert_eq!((status.idle, status.starting), (idle, starting));
+        let branching = does(|does| matches!(does, Does::Branches(_)));
+        prop_assert_eq!((status.idle, status.starting), (idle, starting + branching));
         let in_line = self.fates.values().filter(|fate| **fate == Fate::Waits(None)).count();
         let in_leases = self.fates.values().filter(|fate| matches!(fate, Fate::Waits(Some(_)))).count();
         let leasing = self.leases.values().filter(|holds| **holds == Holds::Waits).count();

@@ -8,14 +8,14 @@ impl Story {
     pub(super) fn worker_beat(&mut self, beat: Beat) -> TestCaseResult {
         match beat {
             Beat::Ready(number) => {
-                let Some((slot, generation, _)) = self.worker(number, |does| *does == Does::Starts) else {
+                let Some((slot, generation, _)) = self.worker(number, Does::is_coming) else {
                     return Ok(());
                 };
                 self.workers.insert(slot, (generation, Does::Idles));
                 self.play(Input::Ready { slot, generation })
             }
             Beat::NotSpawned(number) => {
-                let Some((slot, generation, _)) = self.worker(number, |does| *does == Does::Starts) else {
+                let Some((slot, generation, _)) = self.worker(number, Does::is_coming) else {
                     return Ok(());
                 };
                 self.workers.remove(&slot);
@@ -80,9 +80,12 @@ impl Story {
                 self.fates.insert(id, Fate::Over);
                 None
             }
-            Does::Starts | Does::Idles | Does::IsLeased(_, None) | Does::Restores(_, None) | Does::Ends => {
-                None
-            }
+            Does::Starts
+            | Does::Branches(_)
+            | Does::Idles
+            | Does::IsLeased(_, None)
+            | Does::Restores(_, None)
+            | Does::Ends => None,
         }
     }
 

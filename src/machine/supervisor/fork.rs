@@ -1,0 +1,112 @@
+//! Forks: the copy of a leased session gets a slot and a lease of its own. It counts as every session; where there is no
+//! room for it, one that is idle and nobody's gives way.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    error::SubmitError,
+    machine::{
+        slot::{Place, Slot},
+        supervisor::{Effect, Held, Lease, LeaseId, Pool, lease::RELEASED},
+    },
+    outcome::DeathCause,
+};
+
+impl Pool {
+    /// `lease` shall be a copy of `of`.
+    pub(super) fn fork(&mut self, of: LeaseId, lease: LeaseId, effects: &mut Vec<Effect>) {
+        let ended = |why: &str| Some(SubmitError::SessionEnded { why: why.into() });
+        let refused = match self.leases.get(&of) {
+            _ if self.stopping() => Some(SubmitError::ShuttingDown),
+            None | Some(Lease { leaving: true, .. }) => ended(RELEASED),
+            Some(Lease { place: Held::Ended(why), .. }) => ended(why),
+            Some(Lease { place: Held::Restoring { .. }, .. }) => {
+                ended("its worker died, and it is being restored")
+            }
+            Some(Lease { place: Held::Slot(_), .. }) => None,
+        };
+        match refused {
+            Some(error) => effects.push(Effect::Deny(lease, error)),
+            None => {
+                // What the copy holds was made by as many executions as what it is a copy of.
+                let ran = self.ran_in(of);
+                self.forks.push_back((lease, ran));
+            }
+        }
+    }
+
+    /// Gives those that fork a slot each, or says that there is none.
+    pub(super) fn branch(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
+        while let Some(&(lease, ran)) = self.forks.front() {
+            let alive = self.alive();
+            let empty = self.slots.iter().position(Slot::is_free);
+            if self.stopping() {
+                self.forks.pop_front();
+                effects.push(Effect::Deny(lease, SubmitError::ShuttingDown));
+            } else if let Some(slot) = empty.filter(|_| alive < self.config.max_sessions) {
+                self.forks.pop_front();
+                let generation = self.occupy(slot, Place::Branching { lease, ran }, now, jitter);
+                effects.push(Effect::Branch { slot, generation, lease });
+            } else if !self.make_room(effects) {
+                self.forks.pop_front();
+                let limit = self.config.max_sessions;
+                let full = SubmitError::NoSession { after: Duration::ZERO, sessions: alive, limit };
+                effects.push(Effect::Deny(lease, full));
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Sees to it that a slot will be free soon. False if that cannot be.
+    fn make_room(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let leaving = self.count(|place| matches!(place, Place::Retiring | Place::Doomed { .. }));
+        if leaving >= self.forks.len() {
+            return true;
+        }
+        if let Some(slot) = self.slots.iter().position(|slot| slot.is_idle()) {
+            self.retire(slot, effects);
+            return true;
+        }
+        // One that is coming will be idle.
+        leaving > 0 || self.count(|place| matches!(place, Place::Starting)) > 0
+    }
+
+    /// The one who wanted this copy does not want it any more. True if there was one.
+    pub(super) fn forget_fork(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) -> bool {
+        let waiting = self.forks.len();
+        self.forks.retain(|(fork, _)| *fork != lease);
+        let place = self
+            .slots
+            .iter()
+            .position(|slot| matches!(slot.place, Place::Branching { lease: of, .. } if of == lease));
+        if let Some(slot) = place {
+            self.slots[slot].place = Place::Retiring;
+            effects.push(Effect::Kill { slot, cause: DeathCause::Retired });
+        }
+        place.is_some() || self.forks.len() < waiting
+    }
+
+    /// The copy is ready.
+    pub(super) fn branched(&mut self, slot: usize, now: Instant, effects: &mut Vec<Effect>) {
+        let Place::Branching { lease, ran } = self.slots[slot].place else { return };
+        self.slots[slot].place = Place::Idle { since: now };
+        self.grant(slot, lease, now, effects);
+        if let Some(held) = self.leases.get_mut(&lease) {
+            held.ran = ran;
+        }
+    }
+
+    /// The copy in this slot will not be one.
+    pub(super) fn not_branched(&mut self, lease: LeaseId, why: &str, effects: &mut Vec<Effect>) {
+        let why = format!("its copy was lost before it was ready: {why}");
+        effects.push(Effect::Deny(lease, SubmitError::SessionEnded { why }));
+    }
+
+    /// The pool ends: no copy is waited for.
+    pub(super) fn stop_branching(&mut self, slot: usize, lease: LeaseId, effects: &mut Vec<Effect>) {
+        self.forget_fork(lease, effects);
+        debug_assert!(matches!(self.slots[slot].place, Place::Retiring));
+        effects.push(Effect::Deny(lease, SubmitError::ShuttingDown));
+    }
+}
