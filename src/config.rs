@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,9 +12,12 @@ use crate::{error::ConfigError, protocol::Codec};
 
 mod policy;
 mod pool;
+mod server;
 
 pub use policy::{OnDeath, RecyclePolicy, RestartPolicy};
 pub use pool::PoolConfig;
+pub(crate) use server::Opening;
+pub use server::{Dialect, JsonRpc, MCP_VERSIONS};
 
 /// Frames larger than this are refused, on both sides.
 pub const FRAME_LEN_MAX: usize = crate::protocol::FRAME_LEN_MAX;
@@ -68,6 +72,8 @@ pub struct WorkerSpec {
     pub(crate) transport: Transport,
     pub(crate) codec: Codec,
     pub(crate) preload: Option<Vec<String>>,
+    /// It is a JSON-RPC server, and speaks no other protocol.
+    pub(crate) server: Option<Arc<JsonRpc>>,
 }
 
 /// Which program speaks the protocol.
@@ -116,6 +122,7 @@ impl WorkerSpec {
             transport,
             codec: Codec::MessagePack,
             preload: None,
+            server: None,
         }
     }
 
@@ -184,6 +191,7 @@ impl WorkerSpec {
 
     /// What can be said against it without starting anything.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_server()?;
         let wrong = |why: String| Err(ConfigError { key: "preload", why });
         let Some(modules) = &self.preload else { return Ok(()) };
         if let Program::Command { program, .. } = &self.program {

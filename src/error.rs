@@ -7,9 +7,11 @@ use crate::{
     request::Tenant,
 };
 
+mod call;
 mod state;
 mod store;
 
+pub use call::CallError;
 pub use state::{CheckpointError, StateError};
 pub use store::StoreError;
 
@@ -199,6 +201,12 @@ pub enum SubmitError {
         len: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The workers of this pool cannot carry it out.
+    #[error("the workers of this pool cannot carry the request out: {why}")]
+    Unfit {
+        /// Why, and what they can.
+        why: String,
     },
     /// The runtime is shutting down, or has.
     #[error("the runtime is shutting down; start a new one")]

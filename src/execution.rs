@@ -11,7 +11,7 @@ use crate::{
         sink::Delivery,
     },
     outcome::{Activity, Event, Lost, LostCause, Outcome},
-    protocol::ExecutionId,
+    protocol::{ExecutionId, RpcError, Value},
     report::{Collector, Report},
     request::Label,
 };
@@ -167,6 +167,11 @@ impl Execution {
     /// Answers an [`Event::Input`] with the end of the input: `input()` raises `EOFError`.
     pub fn end_of_input(&self, request: u64) {
         self.control.tell(ExecutionMsg::Input { request, value: None });
+    }
+
+    /// Answers an [`Event::Asked`]. An answer to a question that is not open is ignored.
+    pub fn answer(&self, request: u64, answer: Result<Value, RpcError>) {
+        self.control.tell(ExecutionMsg::Reply { request, answer });
     }
 
     /// What its worker is doing now: where its code is, whether it computes or waits, since when it printed nothing.

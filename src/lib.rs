@@ -53,6 +53,7 @@
 //! | [`RuntimeBuilder::start`] | ready timeout + warmup timeout | [`StartError`] |
 //! | [`Runtime::execute`], [`Runtime::execute_for`], [`Session::execute`] | not: admission answers at once | [`SubmitError`] |
 //! | [`Runtime::run`], [`Runtime::run_all`], [`Session::run`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
+//! | [`Runtime::call`], [`Runtime::call_with`], [`Session::call`], [`Session::notify`] | deadline + grace + 250 ms | [`CallError::Unanswered`] |
 //! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
 //! | [`Session::checkpoint`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
@@ -110,18 +111,18 @@ mod worker;
 pub use crate::settings::{Place, Settings, SettingsError, Source, WorkerSettings};
 pub use crate::{
     checkpoint::{Checkpoint, Restored},
-    config::{OnDeath, PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
+    config::{Dialect, JsonRpc, OnDeath, PoolConfig, RecyclePolicy, RestartPolicy, Transport, WorkerSpec},
     error::{
-        CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError, StoreError,
-        SubmitError,
+        CallError, CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError,
+        StoreError, SubmitError,
     },
     execution::{Canceller, Execution},
     outcome::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
-        Generation, InputRequest, Load, Lost, LostCause, LostName, Outcome, Phase, Rung, SessionRestored,
-        Stack, TimedOut, Usage,
+        Generation, InputRequest, Load, Lost, LostCause, LostName, Outcome, Phase, Question, Rung,
+        SessionRestored, Stack, TimedOut, Usage,
     },
-    protocol::{Codec, Exception, ExecutionId, NameFailure, SkippedName, Stream, Value},
+    protocol::{Codec, Exception, ExecutionId, NameFailure, RpcError, SkippedName, Stream, Value},
     recording::{Entry, Passed, Recording, RecordingError},
     report::Report,
     request::{Affinity, Label, Request, Tenant},

@@ -1,17 +1,21 @@
 //! How an execution is seen while it runs, and the one way in which it ended.
 
 mod activity;
+mod failure;
 mod lost;
+mod question;
 mod restored;
 
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::protocol::{Exception, Mime, Stream, Value};
+use crate::protocol::{Mime, Stream, Value};
 
 pub use activity::{Activity, Call, Child, Load, Stack};
+pub use failure::Failure;
 pub use lost::{Death, DeathCause, Exit, Lost, LostCause};
+pub use question::Question;
 pub use restored::{LostName, SessionRestored};
 
 /// Counts the workers that a slot has had: the first is 1. Every late fact carries it.
@@ -49,6 +53,16 @@ pub enum Event {
     Display(Box<Display>),
     /// The code waits for a line of input; answer with `Execution::input`.
     Input(InputRequest),
+    /// A JSON-RPC server reported something: the progress of this execution, or what it tells its client while it has
+    /// no other request.
+    Notification {
+        /// What it is about.
+        method: String,
+        /// What it says.
+        params: Value,
+    },
+    /// A JSON-RPC server asks something; see [`Question`].
+    Asked(Question),
     /// Output was discarded, because nobody took it in time after a cancel or a deadline.
     Dropped {
         /// How many bytes.
@@ -198,91 +212,6 @@ pub struct Usage {
     pub tainted: bool,
 }
 
-/// Why an execution failed.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Failure {
-    /// The code raised, or does not compile. Shown as Python shows it.
-    Exception(Box<Exception>),
-    /// The code asked to exit with a code other than 0.
-    Exit {
-        /// The exit code that was asked for.
-        code: i32,
-        /// The text given to `sys.exit`, if any.
-        message: Option<String>,
-    },
-    /// It printed more than [`Request::max_output`](crate::Request::max_output) allows, and was stopped. What it had
-    /// printed until then was passed on.
-    OutputLimit {
-        /// The limit, in bytes.
-        limit: u64,
-        /// What it had printed when that was seen, in bytes.
-        printed: u64,
-    },
-    /// Its worker used more processor time for it than [`Request::max_cpu`](crate::Request::max_cpu) allows, and it was
-    /// stopped.
-    CpuLimit {
-        /// The limit.
-        limit: Duration,
-        /// What it had used when that was seen.
-        used: Duration,
-    },
-    /// Its worker held more memory than [`PoolConfig::soft_memory`](crate::PoolConfig::soft_memory) allows, and it was
-    /// stopped.
-    MemoryLimit {
-        /// The limit, in bytes.
-        limit: u64,
-        /// What the worker held when that was seen, in bytes.
-        used: u64,
-    },
-    /// Its value has more bytes than [`Request::max_result`](crate::Request::max_result) allows. The code ran to its
-    /// end.
-    ResultLimit {
-        /// The limit, in bytes.
-        limit: u64,
-        /// The bytes of the value, in all its formats.
-        size: u64,
-    },
-    /// The worker refused the request, or answered it with a message that breaks the protocol.
-    Protocol {
-        /// What was wrong, with expected and got.
-        what: String,
-    },
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exception(exception) => match &exception.text {
-                Some(text) => f.write_str(text.trim_end()),
-                None if exception.message.is_empty() => f.write_str(&exception.type_name),
-                None => write!(f, "{}: {}", exception.type_name, exception.message),
-            },
-            Self::Exit { code, message: None } => write!(f, "the code asked to exit with code {code}"),
-            Self::Exit { code, message: Some(message) } => {
-                write!(f, "the code asked to exit with code {code}: {message}")
-            }
-            Self::OutputLimit { limit, printed } => write!(
-                f,
-                "the code was stopped: it printed {printed} bytes, more than its limit of {limit}; print less, or raise `max_output`"
-            ),
-            Self::CpuLimit { limit, used } => write!(
-                f,
-                "the code was stopped: it used {used:?} of processor time, more than its limit of {limit:?}; do less, or raise `max_cpu`"
-            ),
-            Self::MemoryLimit { limit, used } => write!(
-                f,
-                "the code was stopped: its worker held {used} bytes of memory, more than its limit of {limit}; hold less, or raise `soft_memory`"
-            ),
-            Self::ResultLimit { limit, size } => write!(
-                f,
-                "the code ran to its end, but its value has {size} bytes, more than the limit of {limit}; give back less, or raise `max_result`"
-            ),
-            Self::Protocol { what } => write!(f, "the worker broke the protocol for this execution: {what}"),
-        }
-    }
-}
-
 /// What it took to stop the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rung {
@@ -292,6 +221,9 @@ pub enum Rung {
     Interrupt,
     /// The code swallowed the first interrupt and obeyed a forced one; `finally` blocks may have been cut short.
     Force,
+    /// The server was told, and did not answer within the grace. It goes on, because it answers others; what it may still
+    /// say of this request is dropped and counted.
+    Abandoned,
     /// The worker was killed at the end of the grace, and its state is gone.
     Kill,
 }
@@ -321,6 +253,7 @@ impl fmt::Display for Cancelled {
             Rung::Queued => "cancelled before it was given to a worker",
             Rung::Interrupt => "cancelled: the code stopped at an interrupt",
             Rung::Force => "cancelled: the code stopped at a forced interrupt",
+            Rung::Abandoned => "cancelled: the server was told, did not answer within the grace, and goes on",
             Rung::Kill => "cancelled: the code did not stop within the grace, so its worker was killed",
         })?;
         if let Some(reason) = &self.reason {

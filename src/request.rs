@@ -32,6 +32,8 @@ pub type Affinity = Arc<str>;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     pub(crate) code: String,
+    /// It is a call of a JSON-RPC server, and no code.
+    pub(crate) rpc: Option<Box<Rpc>>,
     pub(crate) label: Option<Label>,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) args: Vec<(String, Value)>,
@@ -48,6 +50,15 @@ pub struct Request {
     pub(crate) affinity: Option<Affinity>,
     pub(crate) limits: Limits,
     pub(crate) expects: Option<Generation>,
+}
+
+/// What a JSON-RPC server is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rpc {
+    pub(crate) method: String,
+    pub(crate) params: Value,
+    /// There is no answer to it.
+    pub(crate) notify: bool,
 }
 
 /// What a request may use, besides time.
@@ -78,6 +89,7 @@ impl Request {
     pub fn new(code: impl Into<String>) -> Self {
         Self {
             code: code.into(),
+            rpc: None,
             label: None,
             deadline: None,
             args: Vec::new(),
@@ -111,6 +123,25 @@ impl Request {
         let argv = std::iter::once(file.clone()).chain(args.into_iter().map(Into::into)).collect();
         let sys_path = vec![folder.unwrap_or_default()];
         Self { argv: Some(argv), sys_path, filename: Some(file), silent: true, ..Self::python(code) }
+    }
+
+    /// A call of a [JSON-RPC server](crate::WorkerSpec::json_rpc). `params` is a map, a list or nothing, such as
+    /// `serde_json::json!({"name": "add"})` or [`Value::None`]. What the server answers is the value of the execution, or
+    /// [`Failure::Rpc`](crate::Failure::Rpc).
+    ///
+    /// What the server asks in turn is answered with an error, unless the request [allows it](Self::allow_input).
+    pub fn rpc(method: impl Into<String>, params: impl Into<Value>) -> Self {
+        let rpc = Rpc { method: method.into(), params: params.into(), notify: false };
+        Self { rpc: Some(Box::new(rpc)), allow_input: false, ..Self::python(String::new()) }
+    }
+
+    /// A notification of a JSON-RPC server. It has completed when it is written.
+    pub fn notification(method: impl Into<String>, params: impl Into<Value>) -> Self {
+        let mut request = Self::rpc(method, params);
+        if let Some(rpc) = &mut request.rpc {
+            rpc.notify = true;
+        }
+        request
     }
 
     /// Names the request in spans, lists and reports. Default: none.
@@ -216,7 +247,9 @@ impl Request {
         self
     }
 
-    /// Whether the code may ask for input; if not, `input()` raises `EOFError`. Default: it may.
+    /// Whether the code may ask for input; if not, `input()` raises `EOFError`. Default: it may. For a
+    /// [`rpc`](Self::rpc), whether the server may ask its client something, see [`Event::Asked`](crate::Event::Asked).
+    /// Default there: it is told that nobody answers.
     #[must_use]
     pub fn allow_input(mut self, allow: bool) -> Self {
         self.allow_input = allow;

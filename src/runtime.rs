@@ -1,9 +1,10 @@
 //! The runtime: what an embedder holds. It talks to the supervisor and decides nothing.
 
 mod builder;
+mod call;
 pub(crate) mod keeper;
 mod lease;
-mod named;
+pub(crate) mod named;
 mod state;
 
 use std::{
@@ -15,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use ractor::ActorRef;
 use tokio::{
     sync::{RwLock, oneshot},
@@ -30,11 +30,11 @@ use crate::{
         obligation::{Ledger, Obligation, Reply},
         sink::{Host, Sink},
     },
-    config::{FRAME_LEN_MAX, WorkerSpec},
+    config::{JsonRpc, WorkerSpec},
     error::{ConfigError, NotFound, ReloadError, SubmitError},
     execution::{Canceller, Execution, Parts},
-    machine::supervisor::LeaseId,
-    protocol::{Codec, EncodeError, Execute, ExecutionId, ToWorker},
+    machine::{rpc::Terms, supervisor::LeaseId},
+    protocol::{Codec, ExecutionId},
     report::Report,
     request::{Deadline, Request},
     status::{ExecutionStatus, PoolStatus},
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) supervisor: ActorRef<SupervisorMsg>,
     ledger: Arc<Ledger>,
     codec: Codec,
+    /// Its workers are JSON-RPC servers.
+    server: Option<Arc<JsonRpc>>,
     deadline: Option<Duration>,
     lease_timeout: Duration,
     reload_timeout: Duration,
@@ -209,6 +211,16 @@ impl Runtime {
             );
             return Err(ConfigError { key: "codec", why }.into());
         }
+        let same = match (&spec.server, &self.shared.server) {
+            (None, None) => true,
+            (Some(new), Some(old)) => new.reads_the_same(old),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !same {
+            let why =
+                "it speaks another dialect than the workers of this runtime; start a new runtime".into();
+            return Err(ConfigError { key: "dialect", why }.into());
+        }
         spec.validate()?;
         self.shared.spawner.reload(spec);
         let after = self.shared.reload_timeout;
@@ -335,12 +347,10 @@ impl Shared {
     /// Encodes a request, once, on the caller's time.
     fn job(&self, request: &Request, fresh: bool) -> Result<Job, SubmitError> {
         let id = ExecutionId(next_id());
-        let mut frame = BytesMut::new();
-        let message = ToWorker::Execute(execute_message(id, request, fresh));
-        self.codec.encode(&message, &mut frame).map_err(|error| match error {
-            EncodeError::TooLong { len, limit } => SubmitError::TooLarge { len, limit },
-            EncodeError::TooDeep => SubmitError::TooLarge { len: request.code.len(), limit: FRAME_LEN_MAX },
-        })?;
+        let (frame, terms) = match &self.server {
+            Some(server) => Self::message(server, id, request)?,
+            None => (self.execute_frame(id, request, fresh)?, Terms::default()),
+        };
         let deadline = match request.deadline {
             None => self.deadline,
             Some(Deadline::Never) => None,
@@ -351,12 +361,13 @@ impl Shared {
             label: request.label.clone(),
             tenant: request.tenant.clone(),
             affinity: request.affinity.clone(),
-            frame: frame.freeze(),
+            frame,
             deadline,
             limits: request.limits,
             question: None,
             chore: false,
             expects: request.expects,
+            terms,
         })
     }
 
@@ -377,18 +388,4 @@ impl Shared {
         waiting.answered();
         answer
     }
-}
-
-fn execute_message(id: ExecutionId, request: &Request, fresh: bool) -> Execute {
-    let mut execute = Execute::new(id, request.code.clone());
-    execute.fresh = fresh;
-    execute.filename = request.filename.clone();
-    execute.silent = request.silent;
-    execute.allow_stdin = request.allow_input;
-    execute.mime = request.mime;
-    execute.cwd = request.cwd.as_ref().map(|folder| folder.to_string_lossy().into_owned());
-    execute.args = request.args.clone();
-    execute.argv = request.argv.clone();
-    execute.sys_path = request.sys_path.clone();
-    execute
 }

@@ -15,14 +15,14 @@ use crate::{
     execution::Execution,
     machine::supervisor::LeaseId,
     outcome::{Activity, Generation, SessionRestored},
-    protocol::Stream,
+    protocol::{Stream, Value},
     report::Report,
     request::Request,
     runtime::keeper::Kept,
 };
 
 /// Something that happens in a leased session while no execution of its holder runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum SessionEvent {
     /// A thread or a background task printed.
@@ -34,6 +34,13 @@ pub enum SessionEvent {
     },
     /// Its worker had died, and it goes on in a new one. The next code is told [too](crate::Event::SessionRestored).
     Restored(Box<SessionRestored>),
+    /// A JSON-RPC server reported something.
+    Notification {
+        /// What it is about.
+        method: String,
+        /// What it says.
+        params: Value,
+    },
     /// The session has ended; its state is gone. The last event.
     Ended {
         /// How.

@@ -24,7 +24,7 @@ use self::{
     keys::{KEYS, Key, SECTIONS},
 };
 use crate::{
-    config::{PoolConfig, Transport, WorkerSpec},
+    config::{Dialect, PoolConfig, Transport, WorkerSpec},
     protocol::Codec,
     runtime::{Runtime, RuntimeBuilder},
 };
@@ -75,10 +75,12 @@ pub struct Settings {
 pub struct WorkerSettings {
     /// The interpreter that runs the shipped worker. Default: `python3`.
     pub python: PathBuf,
-    /// Another program that speaks the worker protocol, instead of the shipped worker. Default: `None`.
+    /// Another program, instead of the shipped worker. Default: `None`.
     pub command: Option<PathBuf>,
     /// The arguments of `command`. Default: none.
     pub args: Vec<String>,
+    /// What `command` speaks. Default: the worker protocol.
+    pub dialect: Dialect,
     /// Variables of the worker's environment. Default: none.
     pub env: BTreeMap<String, String>,
     /// Whether the worker has the whole environment of the host. Default: false.
@@ -100,6 +102,7 @@ impl Default for WorkerSettings {
             python: "python3".into(),
             command: None,
             args: Vec::new(),
+            dialect: Dialect::Ostler,
             env: BTreeMap::new(),
             inherit_env: false,
             cwd: None,
@@ -114,10 +117,10 @@ impl WorkerSettings {
     /// The spec of such a worker.
     #[must_use]
     pub fn spec(&self) -> WorkerSpec {
-        let Self { python, command, args, env, inherit_env, cwd, transport, codec, preload } = self;
+        let Self { python, command, args, dialect, env, inherit_env, cwd, transport, codec, preload } = self;
         let spec = match command {
             None => WorkerSpec::python_at(python),
-            Some(program) => args.iter().fold(WorkerSpec::command(program), |spec, arg| spec.arg(arg)),
+            Some(program) => args.iter().fold(dialect.spec(program), |spec, arg| spec.arg(arg)),
         };
         let mut spec = env.iter().fold(spec, |spec, (name, value)| spec.env(name, value)).codec(*codec);
         if *inherit_env {

@@ -120,6 +120,10 @@ pub struct Totals {
     pub dropped_bytes: u64,
     /// Writes that a worker's pipe did not take at once.
     pub partial_writes: u64,
+    /// Lines that JSON-RPC servers printed between their messages.
+    pub stray_lines: u64,
+    /// Notifications of JSON-RPC servers that belonged to no execution, and to no leased session.
+    pub unclaimed: u64,
 }
 
 /// How long executions took since the pool was started. `p50`, `p90` and `p99` come from a histogram, and are within

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::help::{
-    CONFIG_HELP, CONFORM_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, REPLAY_HELP, RUN_HELP, TOP_HELP,
+    CALL_HELP, CONFIG_HELP, CONFORM_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, REPLAY_HELP, RUN_HELP, TOP_HELP,
 };
 
 /// Run Python code on a supervised pool of worker processes.
@@ -26,6 +26,9 @@ pub(crate) enum Command {
     /// Run files, a piece of code or standard input, as `python FILE ARGS` would
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
+    /// Call a JSON-RPC server, such as an MCP server, over a pool of its processes
+    #[command(after_help = CALL_HELP)]
+    Call(CallArgs),
     /// Type code line by line into one worker that keeps its state
     #[command(after_help = REPL_HELP)]
     Repl(ReplArgs),
@@ -81,6 +84,56 @@ pub(crate) struct RunArgs {
     /// The workers.
     #[command(flatten)]
     pub(crate) pool: PoolArgs,
+}
+
+/// `ostler call`.
+#[derive(Debug, Args)]
+pub(crate) struct CallArgs {
+    /// The method
+    #[arg(value_name = "METHOD", required_unless_present = "calls", conflicts_with = "calls")]
+    pub(crate) method: Option<String>,
+    /// Its parameters: an object or a list [default: none]
+    #[arg(value_name = "JSON")]
+    pub(crate) params: Option<String>,
+    /// The command of the server, with its arguments
+    #[arg(short, long, value_name = "COMMAND")]
+    pub(crate) server: Option<String>,
+    /// It is an MCP server: initialise it first
+    #[arg(long, conflicts_with = "content_length")]
+    pub(crate) mcp: bool,
+    /// It frames messages as language servers do, not as lines
+    #[arg(long)]
+    pub(crate) content_length: bool,
+    /// Make the calls of this file, one JSON object a line; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calls: Option<PathBuf>,
+    /// Most processes of the server at once
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: u16,
+    /// Most calls that one process has at once [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) in_flight: Option<u16>,
+    /// Stop each call after this time, waiting included, such as 30s or 2m [default: never]
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+    /// Print one JSON event a line instead of the results
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print at the end how many calls ended how, how fast, and what became of the processes
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// Print only results and errors: no summary
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Take settings from this file; see `ostler config` [default: the variable OSTLER_CONFIG, if it is set]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Time that a cancelled call has before it is abandoned [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) grace: Option<Duration>,
+    /// Who may look.
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
 }
 
 /// `ostler repl`.

@@ -4,6 +4,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   ostler run hello.py                   as `python3 hello.py`, in a supervised worker
   ostler run jobs/*.py --deadline 30s   many files at the same time
+  ostler call --mcp -s 'uvx mcp-server-time' tools/list   a server, called
   ostler repl                           a session that survives Ctrl-C and crashes
   ostler doctor                         is everything there, and how fast is it?
   ostler top                            what does a pool do that runs elsewhere?
@@ -68,6 +69,36 @@ Examples:
   ostler repl --startup prelude.py
   ostler repl --session analysis
   printf 'x = 41\\nx + 1\\n' | ostler repl";
+
+pub(crate) const CALL_HELP: &str = "\
+The server speaks JSON-RPC 2.0 on its stdin and stdout: one message a line, or framed with --content-length. It is
+started with your environment, in your working folder; one process answers many calls at once. A result goes to stdout
+as JSON; what went wrong, to stderr.
+
+A line of --calls is an object: {\"method\": …, \"params\": …, \"label\": …}; `params` and `label` may be left out. Results
+come in the order of the lines, one line each. With one process the calls share it; --workers has more of them.
+
+Exit codes:
+  0    all were answered
+  1    the server answered one with an error
+  2    wrong usage; nothing was called
+  3    a call was lost with its process, or not accepted
+  4    a deadline passed
+  5    the server could not be started; nothing was called
+  129, 130, 143   stopped by a hangup, by Ctrl-C, by a TERM signal
+  141  nobody reads the output any more
+
+JSON events (--json), one object a line; `event` and `label` are in each:
+  notification  id, method, params: what the server reported while it had no other call, or as the progress of this one
+  outcome       id, method, and as for `ostler run`; with `result`, or with `error` {code, message, data}. Of a lost call
+                `started` says whether it had been sent
+  refused       method, message: a call that was not accepted
+  summary       the last one, as for `ostler run`
+
+Examples:
+  ostler call --server 'uvx mcp-server-time' --mcp tools/list
+  ostler call -s 'uvx mcp-server-time' --mcp tools/call '{\"name\": \"get_current_time\", \"arguments\": {\"timezone\": \"UTC\"}}'
+  ostler call -s './server.py' --calls calls.jsonl --workers 4 --json";
 
 pub(crate) const DOCTOR_HELP: &str = "\
 Exit code 0 when everything essential is there, 1 when something is missing.

@@ -4,6 +4,7 @@
 
 mod args;
 mod bar;
+mod call;
 mod config;
 mod conform;
 mod doctor;
@@ -55,6 +56,7 @@ async fn command(cli: Cli) -> Exit {
         Err(fatal) => Err(fatal),
         Ok(console) => match cli.command {
             Command::Run(args) => run::run(args, verbose, console).await,
+            Command::Call(args) => call::run(args, console).await,
             Command::Repl(args) => repl::run(args, console).await,
             Command::Doctor(args) => doctor::run(args, console).await,
             Command::Top(args) => top::run(args, console).await,

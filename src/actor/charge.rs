@@ -15,6 +15,7 @@ use crate::{
         question::Question,
     },
     machine::{
+        rpc::Terms,
         session::Ending,
         supervisor::{Chore, LeaseId},
     },
@@ -32,6 +33,7 @@ pub(crate) struct Charge {
     pub(crate) cpu: Option<Duration>,
     /// It is a question, and no code.
     pub(crate) question: Option<Question>,
+    pub(crate) terms: Terms,
     execution: Sender<ExecutionMsg>,
     started: bool,
     discharged: bool,
@@ -40,8 +42,8 @@ pub(crate) struct Charge {
 impl Charge {
     pub(crate) fn new(job: &Job, execution: Sender<ExecutionMsg>) -> Self {
         let (frame, cpu) = (job.frame.clone(), job.limits.cpu);
-        let question = job.question.clone();
-        Self { id: job.id, frame, cpu, question, execution, started: false, discharged: false }
+        let (question, terms) = (job.question.clone(), job.terms.clone());
+        Self { id: job.id, frame, cpu, question, terms, execution, started: false, discharged: false }
     }
 
     /// From here on its code may have run.

@@ -172,6 +172,9 @@ impl State {
                 let answer = InputResponse { id: self.id, request, value, eof };
                 self.to_session(|id| SessionMsg::Send(id, Box::new(ToWorker::InputResponse(answer))));
             }
+            ExecutionMsg::Reply { request, answer } => {
+                self.to_session(|id| SessionMsg::Reply { id, request, answer });
+            }
             ExecutionMsg::Inspect(asker) => self.to_session(|_| SessionMsg::Inspect(asker)),
             ExecutionMsg::Seen(activity) => self.step(myself, Input::Seen(activity)),
         }

@@ -29,11 +29,12 @@ use crate::{
     },
     error::{ReloadError, SpawnError, SubmitError},
     machine::{
+        rpc,
         session::{Broken, Ending, Timer},
         supervisor::LeaseId,
     },
     outcome::{Activity, Death, DeathCause, Event, Failure, Generation, LostCause, SessionRestored},
-    protocol::{DecodeError, ExecutionId, FromWorker, ToWorker},
+    protocol::{DecodeError, ExecutionId, FromWorker, RpcError, ToWorker, Value, rpc::Said},
     request::{Affinity, Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
     worker::{Order, Sighting, Worker},
@@ -144,6 +145,8 @@ pub(crate) struct Job {
     pub(crate) chore: bool,
     /// The generation of its session that it may run in, if not any.
     pub(crate) expects: Option<Generation>,
+    /// It is for a JSON-RPC server: how it is made.
+    pub(crate) terms: rpc::Terms,
 }
 
 /// A caller that waits for a session of its own.
@@ -197,6 +200,12 @@ pub(crate) enum SessionMsg {
     Inspect(Asker),
     /// Helper task: this is what was seen of the worker.
     Sighted(Box<Sighting>),
+    /// Reader of a JSON-RPC server: this came in one go.
+    Heard(Box<Heard>),
+    /// Execution: its caller answers a question of the server.
+    Reply { id: ExecutionId, request: u64, answer: Result<Value, RpcError> },
+    /// Own timers, with a JSON-RPC server.
+    Due(rpc::Timer),
     /// Own timers.
     Elapsed(Timer),
     /// Supervisor: see how the worker is.
@@ -205,6 +214,16 @@ pub(crate) enum SessionMsg {
     Stop,
     /// Supervisor: end it at once.
     Kill(DeathCause),
+}
+
+/// What one turn of the reader of a JSON-RPC server brought, in order, and the room that it takes until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) said: Vec<Said>,
+    /// Lines that were no messages, and what was written to stderr.
+    pub(crate) printed: Bytes,
+    pub(crate) broken: Option<Broken>,
+    pub(crate) _room: Credit,
 }
 
 /// What one turn of the reader brought, in order.
@@ -239,6 +258,8 @@ pub(crate) enum ExecutionMsg {
     Interrupt,
     /// Handle: the answer to an input request; `None` is the end of the input.
     Input { request: u64, value: Option<String> },
+    /// Handle: the answer to a question of a JSON-RPC server.
+    Reply { request: u64, answer: Result<Value, RpcError> },
     /// Handle: what is my worker doing?
     Inspect(Asker),
     /// Helper task: what the worker was doing at the deadline, if its session could say.

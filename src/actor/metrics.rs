@@ -13,6 +13,8 @@ pub(crate) fn publish(pool: &str, status: &PoolStatus) {
         ("ostler_requests_accepted_total", totals.accepted),
         ("ostler_requests_requeued_total", totals.requeued),
         ("ostler_late_frames_total", totals.late_frames),
+        ("ostler_stray_lines_total", totals.stray_lines),
+        ("ostler_unclaimed_total", totals.unclaimed),
         ("ostler_output_dropped_bytes_total", totals.dropped_bytes),
         ("ostler_workers_spawned_total", status.spawned),
         ("ostler_workers_recycled_total", status.recycled),

@@ -32,6 +32,7 @@ pub(crate) mod metrics;
 pub(crate) mod obligation;
 pub(crate) mod question;
 pub(crate) mod reader;
+pub(crate) mod rpc;
 pub(crate) mod session;
 pub(crate) mod sink;
 pub(crate) mod supervisor;

@@ -109,6 +109,8 @@ pub(crate) struct Ledger {
     pub(crate) late_frames: AtomicU64,
     pub(crate) dropped_bytes: AtomicU64,
     pub(crate) partial_writes: AtomicU64,
+    pub(crate) stray_lines: AtomicU64,
+    pub(crate) unclaimed: AtomicU64,
     queue_wait: Histogram,
     run_time: Histogram,
     peak_memory: AtomicU64,
@@ -165,6 +167,8 @@ impl Ledger {
             late_frames: read(&self.late_frames),
             dropped_bytes: read(&self.dropped_bytes),
             partial_writes: read(&self.partial_writes),
+            stray_lines: read(&self.stray_lines),
+            unclaimed: read(&self.unclaimed),
         }
     }
 }

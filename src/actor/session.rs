@@ -118,6 +118,7 @@ impl Actor for Session {
             SessionMsg::Sighted(sighting) => state.sighted(&myself, *sighting),
             SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::free()),
             SessionMsg::Look => state.look(&myself),
+            SessionMsg::Heard(_) | SessionMsg::Due(_) | SessionMsg::Reply { .. } => {} // Of JSON-RPC servers.
             SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::free()),
             SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::free()),
         }
@@ -140,7 +141,7 @@ impl Actor for Session {
 
 fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     let Arguments { slot, generation, worker, limits, init, warmup, supervisor, ledger, gauge } = arguments;
-    let Worker { pid, codec, frames, outbox, stdout, stderr, exit, control } = worker;
+    let Worker { pid, codec, server: _, frames, outbox, stdout, stderr, exit, control } = worker;
     let (window, credits) = window();
     let reader = Reader::new(myself.clone(), credits, codec, frames, stdout, stderr);
     // Not aborted with this actor: it ends by itself when the worker is dead, which dropping `control` sees to.

@@ -144,6 +144,9 @@ impl Feed {
     pub(crate) fn offer(&self, event: SessionEvent) -> bool {
         let bytes = match &event {
             SessionEvent::Background { data, .. } => u32::try_from(data.len()).unwrap_or(u32::MAX),
+            SessionEvent::Notification { method, params } => {
+                u32::try_from(method.len() + params.weight()).unwrap_or(u32::MAX)
+            }
             SessionEvent::Restored(_) | SessionEvent::Ended { .. } => 0,
         };
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);

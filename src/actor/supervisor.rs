@@ -41,6 +41,8 @@ pub(crate) struct Supervisor;
 /// What a supervisor is started with.
 pub(crate) struct Arguments {
     pub(crate) config: PoolConfig,
+    /// Its workers are JSON-RPC servers, which have several executions at once.
+    pub(crate) shared: bool,
     pub(crate) spawner: Arc<dyn Spawner>,
     pub(crate) ledger: Arc<Ledger>,
     /// The warmup, encoded under an id that no request has.
@@ -131,9 +133,10 @@ impl Actor for Supervisor {
         myself: ActorRef<SupervisorMsg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { config, spawner, ledger, warmup, started, tag, seed } = arguments;
+        let Arguments { config, shared, spawner, ledger, warmup, started, tag, seed } = arguments;
+        let begin = if shared { Pool::shared } else { Pool::new };
         let mut state = State {
-            pool: Pool::new(config.clone(), Instant::now().into_std()),
+            pool: begin(config.clone(), Instant::now().into_std()),
             config,
             ledger,
             warmup,

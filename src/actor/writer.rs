@@ -5,7 +5,10 @@ use std::{
     io::{self, ErrorKind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::AcqRel},
+        atomic::{
+            AtomicUsize,
+            Ordering::{AcqRel, Acquire, Release},
+        },
     },
 };
 
@@ -27,7 +30,11 @@ pub(crate) enum Refusal {
 pub(crate) struct Writer {
     outbox: Arc<dyn Outbox>,
     waiting: Arc<AtomicUsize>,
+    /// What is left of the frame that is being written at this moment.
+    in_hand: Arc<AtomicUsize>,
     overflow: Option<Overflow>,
+    /// All bytes that were taken so far.
+    taken: u64,
     /// By how much what was written last into an empty outbox is longer than that may be: a restore, whose bytes its
     /// caller holds anyway.
     excess: usize,
@@ -44,12 +51,13 @@ struct Overflow {
 
 impl Writer {
     pub(crate) fn new(outbox: Arc<dyn Outbox>, closed: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { outbox, waiting: Arc::default(), overflow: None, excess: 0, closed: Arc::new(closed) }
+        let (waiting, in_hand) = (Arc::default(), Arc::default());
+        Self { outbox, waiting, in_hand, overflow: None, taken: 0, excess: 0, closed: Arc::new(closed) }
     }
 
     /// Takes a whole frame or nothing. Returns whether all of it was written at once.
     pub(crate) fn write(&mut self, mut frame: Bytes) -> Result<bool, Refusal> {
-        let waiting = self.waiting.load(std::sync::atomic::Ordering::Acquire);
+        let (waiting, whole) = (self.waiting.load(Acquire), frame.len() as u64);
         if waiting == 0 {
             self.excess = frame.len().saturating_sub(OUTBOX_MAX);
             match self.outbox.try_write(&frame) {
@@ -58,11 +66,13 @@ impl Writer {
                 Err(_) => return Err(Refusal::Closed),
             }
             if frame.is_empty() {
+                self.taken += whole;
                 return Ok(true);
             }
         } else if waiting + frame.len() > OUTBOX_MAX + self.excess {
             return Err(Refusal::Full);
         }
+        self.taken += whole;
         self.waiting.fetch_add(frame.len(), AcqRel);
         let overflow = self.overflow.take().unwrap_or_else(|| self.overflow());
         let sent = overflow.frames.send(frame);
@@ -72,6 +82,19 @@ impl Writer {
 }
 
 impl Writer {
+    /// All bytes that were taken so far.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// How many of them may be written. A frame that is being written at this moment counts as a whole, so that what
+    /// lies beyond was certainly not written.
+    pub(crate) fn written(&self) -> u64 {
+        // In this order: see `write_all`.
+        let in_hand = self.in_hand.load(Acquire) as u64;
+        (self.taken - self.waiting.load(Acquire) as u64 + in_hand).min(self.taken)
+    }
+
     /// What its pipe did not take at once, and all that comes after it.
     fn overflow(&self) -> Overflow {
         #[expect(
@@ -80,10 +103,11 @@ impl Writer {
         )]
         let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
         let (outbox, waiting) = (Arc::clone(&self.outbox), Arc::clone(&self.waiting));
+        let in_hand = Arc::clone(&self.in_hand);
         let closed = Arc::clone(&self.closed);
         let task = Task::spawn(async move {
             while let Some(frame) = queue.recv().await {
-                if write_all(&*outbox, frame, &waiting).await.is_err() {
+                if write_all(&*outbox, frame, &waiting, &in_hand).await.is_err() {
                     return closed();
                 }
             }
@@ -92,13 +116,23 @@ impl Writer {
     }
 }
 
-async fn write_all(outbox: &dyn Outbox, mut frame: Bytes, waiting: &AtomicUsize) -> io::Result<()> {
+/// What is written is in hand before, and waits no more when it is not in hand any more.
+async fn write_all(
+    outbox: &dyn Outbox,
+    mut frame: Bytes,
+    waiting: &AtomicUsize,
+    in_hand: &AtomicUsize,
+) -> io::Result<()> {
     while !frame.is_empty() {
-        match outbox.try_write(&frame) {
-            Ok(written) => {
-                frame.advance(written);
-                waiting.fetch_sub(written, AcqRel);
-            }
+        in_hand.store(frame.len(), Release);
+        let written = outbox.try_write(&frame);
+        if let Ok(written) = &written {
+            frame.advance(*written);
+            waiting.fetch_sub(*written, AcqRel);
+        }
+        in_hand.store(0, Release);
+        match written {
+            Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 poll_fn(|context| outbox.poll_writable(context)).await?;
             }

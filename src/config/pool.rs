@@ -18,6 +18,9 @@ pub struct PoolConfig {
     pub min_idle: usize,
     /// Most workers alive at once, starting and dying ones included. Default: the number of processors, at least 2.
     pub max_sessions: usize,
+    /// Most requests that one JSON-RPC server has at once. Default: 16. Other workers have one at a time, whatever this
+    /// says, and so do leased sessions.
+    pub in_flight: usize,
     /// Most requests that wait for a session. Default: 256.
     pub queue: usize,
     /// Most requests of one tenant that wait, so that none of them can take the whole queue. Default: 64.
@@ -98,6 +101,7 @@ impl Default for PoolConfig {
             name: "default".into(),
             min_idle: 1,
             max_sessions: processors.max(2),
+            in_flight: 16,
             queue: 256,
             tenant_queue: 64,
             tenant_weights: BTreeMap::new(),
@@ -140,6 +144,9 @@ impl PoolConfig {
         let refuse = |key, why: String| Err(ConfigError { key, why });
         if self.max_sessions == 0 {
             return refuse("max_sessions", "it is 0, so nothing could ever run; give at least 1".into());
+        }
+        if self.in_flight == 0 {
+            return refuse("in_flight", "it is 0, so nothing could ever run; give at least 1".into());
         }
         if self.min_idle > self.max_sessions {
             let (idle, max) = (self.min_idle, self.max_sessions);

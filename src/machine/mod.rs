@@ -10,6 +10,7 @@ pub(crate) mod ladder;
 pub(crate) mod line;
 pub(crate) mod pace;
 pub(crate) mod restart;
+pub(crate) mod rpc;
 pub(crate) mod session;
 pub(crate) mod slot;
 pub(crate) mod supervisor;

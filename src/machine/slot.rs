@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::{outcome::Generation, protocol::ExecutionId, request::Affinity};
 
 /// Names a lease.
@@ -39,6 +41,9 @@ pub(crate) struct Record {
     pub(crate) affinity: Option<Affinity>,
 }
 
+/// Executions of one worker, and when it was given each of them.
+pub(crate) type Runs = SmallVec<[(ExecutionId, Instant); 1]>;
+
 /// What is in the place.
 #[derive(Debug)]
 pub(crate) enum Place {
@@ -54,9 +59,9 @@ pub(crate) enum Place {
     Idle {
         since: Instant,
     },
+    /// With one execution, or with several if its worker is shared.
     Busy {
-        execution: ExecutionId,
-        since: Instant,
+        runs: Runs,
     },
     Leased {
         lease: LeaseId,
@@ -105,6 +110,21 @@ impl Slot {
     /// Whether a worker may be started in it for anybody.
     pub(crate) fn is_free(&self) -> bool {
         matches!(self.place, Place::Empty) && self.heir.is_none()
+    }
+
+    /// What runs in it, leases aside.
+    pub(crate) fn runs(&self) -> &[(ExecutionId, Instant)] {
+        match &self.place {
+            Place::Busy { runs } => runs,
+            Place::Empty
+            | Place::Starting
+            | Place::Branching { .. }
+            | Place::Idle { .. }
+            | Place::Leased { .. }
+            | Place::Retiring
+            | Place::Doomed { .. }
+            | Place::BackingOff { .. } => &[],
+        }
     }
 
     /// Whether it is somebody's, also while his worker is replaced.

@@ -47,6 +47,8 @@ pub(crate) use io::{Chore, Effect, Input, Sort, Want, Wear};
 #[derive(Debug)]
 pub(crate) struct Pool {
     config: PoolConfig,
+    /// Executions that one worker may have at once.
+    in_flight: usize,
     slots: Vec<Slot>,
     line: Line,
     leases: HashMap<LeaseId, Lease>,
@@ -150,6 +152,7 @@ impl Pool {
         let line = Line::new(config.tenant_weights.clone());
         Self {
             config,
+            in_flight: 1,
             slots,
             line,
             leases: HashMap::new(),
@@ -170,6 +173,11 @@ impl Pool {
             saved: 0,
             not_saved: 0,
         }
+    }
+
+    /// A pool whose workers have several executions at once.
+    pub(crate) fn shared(config: PoolConfig, now: Instant) -> Self {
+        Self { in_flight: config.in_flight, ..Self::new(config, now) }
     }
 
     /// Takes one input and says what is to be done. `jitter` is in 0..=1.
@@ -282,13 +290,15 @@ impl Pool {
         let worker = &mut self.slots[slot].worker;
         worker.served = worker.served.saturating_add(1);
         match &mut self.slots[slot].place {
-            place @ Place::Busy { .. } => {
-                if let Place::Busy { since, .. } = place {
-                    self.pace.took(now.duration_since(*since));
+            Place::Busy { runs } => {
+                if let Some(at) = runs.iter().position(|(id, _)| *id == execution) {
+                    self.pace.took(now.duration_since(runs.swap_remove(at).1));
                 }
-                *place = Place::Idle { since: now };
-                if self.stopping() {
-                    self.retire(slot, effects);
+                if runs.is_empty() {
+                    self.slots[slot].place = Place::Idle { since: now };
+                    if self.stopping() {
+                        self.retire(slot, effects);
+                    }
                 }
             }
             Place::Leased { lease } => {

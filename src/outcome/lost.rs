@@ -124,6 +124,13 @@ pub enum DeathCause {
         /// Its.
         got: u64,
     },
+    /// It is an MCP server of a version that this host does not speak. Starting it again cannot help.
+    McpVersion {
+        /// What we speak.
+        expected: String,
+        /// What it speaks.
+        got: String,
+    },
     /// Its warmup failed.
     Warmup(String),
     /// It broke the protocol.
@@ -163,6 +170,7 @@ impl DeathCause {
             Self::NotReady { .. } => "not_ready",
             Self::Printed(_) => "printed",
             Self::Version { .. } => "version",
+            Self::McpVersion { .. } => "mcp_version",
             Self::Warmup(_) => "warmup",
             Self::Protocol(_) => "protocol",
             Self::ChannelClosed => "channel_closed",
@@ -195,6 +203,10 @@ impl fmt::Display for DeathCause {
                     "the worker speaks protocol version {got}, this host speaks {expected}; install matching versions"
                 )
             }
+            Self::McpVersion { expected, got } => write!(
+                f,
+                "the server speaks version {got} of MCP, this host speaks {expected}; install a server of one of those"
+            ),
             Self::Warmup(what) => write!(f, "the warmup failed: {what}"),
             Self::Protocol(what) => write!(f, "the worker broke the protocol: {what}"),
             Self::ChannelClosed => f.write_str("the worker closed its channel and lived on"),

@@ -23,6 +23,7 @@ mod message;
 mod mime;
 mod reader;
 mod record;
+pub(crate) mod rpc;
 mod to_worker;
 mod token;
 mod value;
@@ -51,6 +52,7 @@ pub use from_worker::{
 pub use id::{ExecutionId, ParseIdError};
 pub use message::{FromWorker, ToWorker};
 pub use mime::{Mime, MimeData};
+pub use rpc::RpcError;
 pub use to_worker::{
     Cancel, Checkpoint, CheckpointMode, Complete, Execute, Fork, Get, Init, InputResponse, Inspect, Limits,
     Ping, ProtocolError, Reset, Restore, Set, Shutdown, Vars,

@@ -84,7 +84,7 @@ impl Collector {
                 }
             }
             Event::Dropped { bytes } => self.dropped += bytes,
-            Event::Started { .. } | Event::Input(_) => {}
+            Event::Started { .. } | Event::Input(_) | Event::Notification { .. } | Event::Asked(_) => {}
         }
     }
 

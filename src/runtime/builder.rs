@@ -1,6 +1,11 @@
 //! The settings of a pool, and its start.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use ractor::{Actor, ActorCell};
@@ -58,6 +63,12 @@ impl RuntimeBuilder {
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.config.max_sessions = sessions;
         self.config.min_idle = self.config.min_idle.min(sessions);
+        self
+    }
+
+    /// See [`PoolConfig::in_flight`].
+    pub fn in_flight(mut self, requests: usize) -> Self {
+        self.config.in_flight = requests;
         self
     }
 
@@ -266,28 +277,20 @@ impl RuntimeBuilder {
     pub async fn start(self) -> Result<Runtime, StartError> {
         self.config.validate()?;
         self.spec.validate()?;
+        self.validate_together()?;
         let warmup = self.warmup_frame()?;
         let Self { spec, config, spawner, supervisor, seed } = self;
         let store = store(config.state_dir.clone()).await?;
-        let codec = spec.codec;
+        let (codec, server) = (spec.codec, spec.server.clone());
         let spawner = match spawner {
             Some(spawner) => spawner,
             None => Arc::new(ProcessSpawner::new(spec)) as Arc<dyn Spawner>,
         };
-        let spawner = match config.record.clone() {
-            None => spawner,
-            Some(folder) => {
-                let why = |error| format!("recordings cannot go to `{}`: {error}", folder.display());
-                let recorder = Recorder::new(spawner, folder.clone());
-                Arc::new(recorder.map_err(|error| ConfigError { key: "record", why: why(error) })?)
-            }
-        };
+        let spawner = recorded(spawner, config.record.as_deref())?;
         let ledger = Arc::new(Ledger::default());
         let (started, outcome) = oneshot::channel();
         let (deadline, lease_timeout, on_death) = (config.deadline, config.lease_timeout, config.on_death);
-        let reload_timeout = [config.grace, config.ready_timeout, config.warmup_timeout]
-            .iter()
-            .fold(lease_timeout, |all, part| all.saturating_add(*part));
+        let reload_timeout = reload_timeout(&config);
         let PoolConfig { max_report_bytes, max_sessions, max_checkpoint_bytes, checkpoint_timeout, .. } =
             config;
         let seed = seed
@@ -295,6 +298,7 @@ impl RuntimeBuilder {
         let tag = format!("{}-{seed:016x}", std::process::id());
         let arguments = supervisor::Arguments {
             config,
+            shared: server.is_some(),
             spawner: Arc::clone(&spawner),
             ledger: Arc::clone(&ledger),
             warmup,
@@ -311,6 +315,7 @@ impl RuntimeBuilder {
             supervisor,
             ledger,
             codec,
+            server,
             deadline,
             lease_timeout,
             reload_timeout,
@@ -334,6 +339,30 @@ impl RuntimeBuilder {
         }
     }
 
+    /// What only workers that run code can do.
+    fn validate_together(&self) -> Result<(), ConfigError> {
+        let refuse = |key, why: &str| Err(ConfigError { key, why: why.into() });
+        match (&self.spec.server, &self.config) {
+            (None, _) => Ok(()),
+            (Some(_), PoolConfig { warmup: Some(_), .. }) => {
+                refuse("warmup", "it is code, and a JSON-RPC server runs none; give its spec a `first_ask`")
+            }
+            (Some(_), PoolConfig { record: Some(_), .. }) => {
+                refuse("record", "what a JSON-RPC server says cannot be recorded; leave it out")
+            }
+            (Some(_), PoolConfig { state_dir: Some(_), .. }) => {
+                refuse("state_dir", "a JSON-RPC server has no state that can be saved; leave it out")
+            }
+            (Some(_), PoolConfig { on_death: OnDeath::Restore, .. }) => {
+                refuse("on_death", "a JSON-RPC server has no state that can be restored; leave it at `fail`")
+            }
+            (Some(_), PoolConfig { soft_memory: Some(_), .. }) => {
+                refuse("soft_memory", "requests share a JSON-RPC server; give it `hard_memory`")
+            }
+            (Some(_), _) => Ok(()),
+        }
+    }
+
     fn warmup_frame(&self) -> Result<Option<(ExecutionId, bytes::Bytes)>, StartError> {
         let Some(code) = &self.config.warmup else { return Ok(None) };
         let id = ExecutionId(next_id());
@@ -348,6 +377,20 @@ impl RuntimeBuilder {
             .map_err(|error| ConfigError { key: "warmup", why: error.to_string() })?;
         Ok(Some((id, frame.freeze())))
     }
+}
+
+/// The spawner, with a recorder around it if there is to be one.
+fn recorded(spawner: Arc<dyn Spawner>, folder: Option<&Path>) -> Result<Arc<dyn Spawner>, ConfigError> {
+    let Some(folder) = folder else { return Ok(spawner) };
+    let why = |error| format!("recordings cannot go to `{}`: {error}", folder.display());
+    let recorder = Recorder::new(spawner, folder.to_owned());
+    Ok(Arc::new(recorder.map_err(|error| ConfigError { key: "record", why: why(error) })?))
+}
+
+/// How long the first worker of a new spec may take, with the wait for a place.
+fn reload_timeout(config: &PoolConfig) -> Duration {
+    let parts = [config.grace, config.ready_timeout, config.warmup_timeout];
+    parts.iter().fold(config.lease_timeout, |all, part| all.saturating_add(*part))
 }
 
 async fn store(folder: Option<PathBuf>) -> Result<Option<Arc<Store>>, StartError> {

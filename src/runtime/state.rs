@@ -145,6 +145,10 @@ impl Shared {
         label: &str,
         frames: impl FnOnce(protocol::Codec, ExecutionId) -> Result<Bytes, EncodeError>,
     ) -> Result<Answer, StateError> {
+        if self.server.is_some() {
+            let why = "a JSON-RPC server has no state that can be saved".into();
+            return Err(StateError::Refused { why });
+        }
         let id = ExecutionId(next_id());
         let frame = frames(self.codec, id).map_err(|error| StateError::Refused { why: error.to_string() })?;
         let Purpose { asked, chore, expects } = purpose;
@@ -158,6 +162,7 @@ impl Shared {
             frame,
             deadline: Some(after),
             limits: Limits::default(),
+            terms: Default::default(),
             question: Some(question.clone()),
             chore,
             expects,

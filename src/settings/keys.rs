@@ -70,7 +70,13 @@ pub(super) static KEYS: &[Key] = &[
         "worker.command",
         Text,
         worker.command,
-        "Another program that speaks the worker protocol, instead of the shipped worker. Empty: the shipped worker."
+        "Another program, instead of the shipped worker. Empty: the shipped worker."
+    ),
+    key!(
+        "worker.dialect",
+        Word,
+        worker.dialect,
+        "What `command` speaks: the worker protocol, JSON-RPC one message a line, MCP, or JSON-RPC as language servers."
     ),
     key!("worker.args", Texts, worker.args, "The arguments of `command`."),
     key!("worker.env", Named, worker.env, "Variables of the worker's environment."),
@@ -108,6 +114,12 @@ pub(super) static KEYS: &[Key] = &[
         Processors,
         pool.max_sessions,
         "Most workers alive at once, starting and dying ones included."
+    ),
+    key!(
+        "pool.in_flight",
+        Count,
+        pool.in_flight,
+        "Most requests that one JSON-RPC server has at once. Other workers have one at a time."
     ),
     key!("pool.queue", Count, pool.queue, "Most requests that wait for a session."),
     key!(

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::given::Given;
 use crate::{
-    config::{OnDeath, PoolConfig, Transport},
+    config::{Dialect, OnDeath, PoolConfig, Transport},
     protocol::Codec,
     request::Tenant,
 };
@@ -318,6 +318,27 @@ impl Kind<OnDeath> for Word {
         quoted(match value {
             OnDeath::Fail => "fail",
             OnDeath::Restore => "restore",
+        })
+    }
+}
+
+impl Kind<Dialect> for Word {
+    const EXPECTED: &'static str = "\"ostler\", \"json-rpc\", \"mcp\" or \"content-length\"";
+    fn read(given: &Given) -> Option<Dialect> {
+        match words(given)? {
+            "ostler" => Some(Dialect::Ostler),
+            "json-rpc" => Some(Dialect::JsonRpc),
+            "mcp" => Some(Dialect::Mcp),
+            "content-length" => Some(Dialect::ContentLength),
+            _ => None,
+        }
+    }
+    fn show(value: &Dialect) -> String {
+        quoted(match value {
+            Dialect::Ostler => "ostler",
+            Dialect::JsonRpc => "json-rpc",
+            Dialect::Mcp => "mcp",
+            Dialect::ContentLength => "content-length",
         })
     }
 }

@@ -32,6 +32,7 @@ fn every_field_has_a_key_and_every_key_a_field() {
         name,
         min_idle,
         max_sessions,
+        in_flight,
         queue,
         tenant_queue,
         tenant_weights,
@@ -70,12 +71,30 @@ fn every_field_has_a_key_and_every_key_a_field() {
         keys_of("recycle"),
         names(fields!(RecyclePolicy { max_executions, max_age, max_memory, jitter }), &[])
     );
-    let worker =
-        fields!(WorkerSettings { python, command, args, env, inherit_env, cwd, transport, codec, preload });
+    let worker = fields!(WorkerSettings {
+        python,
+        command,
+        args,
+        dialect,
+        env,
+        inherit_env,
+        cwd,
+        transport,
+        codec,
+        preload
+    });
     assert_eq!(keys_of("worker"), names(worker, &[]));
     // `program` of a spec is `python`, or `command` and `args`.
-    let WorkerSpec { program: _, env: _, inherit_env: _, cwd: _, transport: _, codec: _, preload: _ } =
-        WorkerSettings::default().spec();
+    let WorkerSpec {
+        program: _,
+        env: _,
+        inherit_env: _,
+        cwd: _,
+        transport: _,
+        codec: _,
+        preload: _,
+        server: _,
+    } = WorkerSettings::default().spec();
 }
 
 #[test]
@@ -94,6 +113,8 @@ fn what_is_printed_reads_back_to_the_same() {
     other.pool.recycle.max_executions = Some(10);
     other.pool.restart.window = Duration::from_millis(90_500);
     other.worker.command = Some("/bin/worker".into());
+    other.worker.dialect = Dialect::Mcp;
+    other.pool.in_flight = 3;
     other.worker.args = vec!["--a".into(), "b c".into()];
     other.worker.env = [("A.B".to_owned(), "x = y".to_owned())].into();
     other.worker.transport = Some(Transport::Socket);

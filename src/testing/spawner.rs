@@ -208,6 +208,7 @@ impl ScriptedSpawner {
         Worker {
             pid: None,
             codec: self.codec,
+            server: None,
             frames: Box::new(frames),
             outbox: Arc::new(to_worker),
             stdout: has_stdout.then(|| boxed(from_stdout)),

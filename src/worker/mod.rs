@@ -33,7 +33,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncRead;
 
 use crate::{
-    config::WorkerSpec,
+    config::{JsonRpc, WorkerSpec},
     error::SpawnError,
     outcome::{Child, Exit, Stack},
     protocol::Codec,
@@ -80,6 +80,8 @@ pub struct Worker {
     pub pid: Option<u32>,
     /// The codec that the worker was told to speak.
     pub codec: Codec,
+    /// It is a JSON-RPC server: what the streams below carry is no frames then, but its messages.
+    pub server: Option<Arc<JsonRpc>>,
     /// Frames from the worker.
     pub frames: Box<dyn AsyncRead + Send + Unpin>,
     /// Frames to the worker.

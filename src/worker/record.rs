@@ -111,7 +111,7 @@ impl Spawner for Recorder {
 
 /// The same worker, whose every byte is noted.
 fn listen(worker: Worker, tape: &Tape) -> Worker {
-    let Worker { pid, codec, frames, outbox, stdout, stderr, exit, control } = worker;
+    let Worker { pid, codec, server, frames, outbox, stdout, stderr, exit, control } = worker;
     let hear = |channel| Ear { tape: tape.clone(), channel };
     let pipe = |pipe: Option<Box<dyn Pipe>>, channel| {
         pipe.map(|inner| Box::new(Heard { inner, ear: hear(channel) }) as Box<dyn Pipe>)
@@ -120,6 +120,7 @@ fn listen(worker: Worker, tape: &Tape) -> Worker {
     Worker {
         pid,
         codec,
+        server,
         frames: Box::new(Heard { inner: frames, ear: hear(Channel::FromWorker) }),
         outbox: Arc::new(HeardOutbox { inner: outbox, ear: hear(Channel::ToWorker) }),
         stdout: pipe(stdout, Channel::Stdout),

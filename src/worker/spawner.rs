@@ -36,7 +36,6 @@ use crate::{
     error::SpawnError,
     log,
     outcome::Exit,
-    protocol::Codec,
     status::Vitals,
 };
 
@@ -116,7 +115,7 @@ impl Spawner for ProcessSpawner {
 }
 
 async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Worker, SpawnError> {
-    let codec = spec.codec;
+    let made_from = Arc::clone(&spec);
     let (program, args, first) = match &spec.program {
         Program::Command { program, args } => (program.clone(), args.clone(), Bytes::new()),
         Program::Python { interpreter } => {
@@ -124,7 +123,7 @@ async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Wor
             if spec.preload.is_some()
                 && let Some(started) = fork(&spec, &python, &tag, &shared).await?
             {
-                return connect(started, codec, Bytes::new(), python.executable());
+                return connect(started, &made_from, Bytes::new(), python.executable());
             }
             (python.executable().to_owned(), python.args(), python.bootstrap())
         }
@@ -143,7 +142,7 @@ async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Wor
         worker
     };
     let started = on_spawn_thread(&asked, start).await??;
-    connect(started, codec, first, &asked)
+    connect(started, &made_from, first, &asked)
 }
 
 /// Has the zygote fork a worker. `None`: not now.
@@ -170,12 +169,12 @@ async fn fork(
 
 /// Makes ready for a copy of a worker.
 async fn branch(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Branch, SpawnError> {
-    let (codec, program) = match &spec.program {
-        Program::Command { program, .. } => (spec.codec, program.clone()),
-        Program::Python { interpreter } => (spec.codec, interpreter.clone()),
+    let program = match &spec.program {
+        Program::Command { program, .. } => program.clone(),
+        Program::Python { interpreter } => interpreter.clone(),
     };
     let prepare = {
-        let (program, shared) = (program.clone(), shared.clone());
+        let (spec, program, shared) = (Arc::clone(&spec), program.clone(), shared.clone());
         move || {
             let (cwd, scratch) = working_folder(&spec, &tag, &program)?;
             shared.have_undertaker(&pool_of(&tag));
@@ -187,7 +186,7 @@ async fn branch(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Br
     let awaited = Awaited::new(&program, estate, shared.unsettled);
     let (address, awaited) =
         awaited.map_err(|error| program::system("await a copy of a worker", &program, error))?;
-    let worker = async move { connect(awaited.arrives().await?, codec, Bytes::new(), &program) };
+    let worker = async move { connect(awaited.arrives().await?, &spec, Bytes::new(), &program) };
     Ok(Branch { order: Order { address, tag, folder }, worker: Box::pin(worker) })
 }
 
@@ -197,14 +196,15 @@ fn pool_of(tag: &str) -> String {
 }
 
 /// A worker, once its descriptors are those of the runtime. `first` is what it is sent before any frame.
-fn connect(started: Started, codec: Codec, first: Bytes, program: &Path) -> Result<Worker, SpawnError> {
+fn connect(started: Started, spec: &WorkerSpec, first: Bytes, program: &Path) -> Result<Worker, SpawnError> {
     let Started { ends, exit, power, starting: _starting } = started;
     let connect = |error| program::system("connect to a process", program, error);
     let frames = pipes::connect(ends.stdin, ends.stdout, first).map_err(connect)?;
     let stderr = pipes::OutputPipe::new(ends.stderr).map_err(connect)?;
     Ok(Worker {
         pid: Some(power.0.id()),
-        codec,
+        codec: spec.codec,
+        server: spec.server.clone(),
         frames: frames.reader,
         outbox: frames.outbox,
         stdout: frames.stdout.map(|pipe| Box::new(pipe) as _),

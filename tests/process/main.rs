@@ -10,6 +10,7 @@ mod deaths;
 mod explain;
 mod fork;
 mod python;
+mod rpc;
 mod scarce;
 mod upkeep;
 

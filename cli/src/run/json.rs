@@ -232,6 +232,7 @@ fn rung_name(rung: Rung) -> &'static str {
         Rung::Queued => "queued",
         Rung::Interrupt => "interrupt",
         Rung::Force => "force",
+        Rung::Abandoned => "abandoned",
         Rung::Kill => "kill",
     }
 }

@@ -1,12 +1,12 @@
 //! `ostler run`: files, a piece of code or standard input, each in a supervised worker.
 
 mod job;
-mod json;
+pub(crate) mod json;
 mod lines;
 mod outlet;
 mod source;
 pub(crate) mod stats;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -242,7 +242,7 @@ impl Conclusion {
             let counts = verdict::counts(ended, *all, *duration, *exit);
             console.write(Stream::Stdout, json::line(&counts)).await;
         } else if show.summary && !console.is_closed() {
-            console.say(verdict::text(ended, *all, *duration)).await;
+            console.say(verdict::text(ended, *all, "files", *duration)).await;
         }
         if around.args.stats {
             console.say(stats::text(&around.runtime.status().await, *duration)).await;

@@ -76,8 +76,8 @@ pub(crate) fn exit(ended: &[Ended]) -> Exit {
     worst.max_by_key(|(rank, _)| *rank).map_or(Exit::Completed, |(_, exit)| exit)
 }
 
-/// What a person reads after several files.
-pub(crate) fn text(ended: &[Ended], all: usize, duration: Duration) -> String {
+/// What a person reads after several files, or calls.
+pub(crate) fn text(ended: &[Ended], all: usize, of: &str, duration: Duration) -> String {
     let counts = counts(ended, all, duration, Exit::Completed);
     let parts: Vec<String> = [
         (counts.completed, "completed"),
@@ -92,7 +92,7 @@ pub(crate) fn text(ended: &[Ended], all: usize, duration: Duration) -> String {
     .filter(|(count, _)| *count > 0)
     .map(|(count, word)| format!("{count} {word}"))
     .collect();
-    let mut text = format!("{all} files in {:.1} s: {}", duration.as_secs_f64(), parts.join(", "));
+    let mut text = format!("{all} {of} in {:.1} s: {}", duration.as_secs_f64(), parts.join(", "));
     let bad: Vec<(&str, String)> = ended.iter().filter_map(trouble).collect();
     let width = bad.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     for (label, why) in bad {
@@ -161,6 +161,6 @@ mod tests {
 4 files in 1.2 s: 1 completed, 1 failed, 1 timed out, 1 not run
   jobs/b.py  the code asked to exit with code 7
   c.py       timed out after 2s while its code ran";
-        assert_eq!(text(&ended, 4, Duration::from_millis(1200)), expected);
+        assert_eq!(text(&ended, 4, "files", Duration::from_millis(1200)), expected);
     }
 }

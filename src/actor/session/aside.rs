@@ -21,7 +21,12 @@ impl State {
                 self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
                 return;
             }
-            Event::SessionRestored(_) | Event::Started { .. } | Event::Display(_) | Event::Input(_) => return,
+            Event::SessionRestored(_)
+            | Event::Started { .. }
+            | Event::Display(_)
+            | Event::Input(_)
+            | Event::Notification { .. }
+            | Event::Asked(_) => return,
         };
         if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
             self.tail.push(&data);

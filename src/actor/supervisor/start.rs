@@ -9,13 +9,16 @@ use crate::{
     actor::{
         gauge::Gauge,
         messages::{SessionMsg, SessionNotice, SupervisorMsg, spawn_failure},
+        rpc::{self, Rpc},
         session::{self, Session},
         supervisor::{Live, State},
         timers::Task,
     },
+    config::JsonRpc,
     error::{ReloadError, SpawnError, StartError},
     log::{info, warn},
     machine::{
+        self,
         budget::MemoryLimits,
         session::Limits,
         slot::Place,
@@ -117,6 +120,9 @@ impl State {
             self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Branching { .. }));
         let gauge = Arc::new(Gauge::new(worker.pid));
         let taken = Instant::now().into_std().saturating_duration_since(self.pool.started(slot));
+        if let Some(server) = worker.server.clone() {
+            return self.adopt_server(myself, slot, generation, worker, server).await;
+        }
         let arguments = session::Arguments {
             slot,
             generation,
@@ -136,6 +142,40 @@ impl State {
             gauge: Arc::clone(&gauge),
         };
         let (session, _task) = Actor::spawn_linked(None, Session, arguments, myself.get_cell())
+            .await
+            .map_err(|error| error.to_string())?;
+        self.sessions.insert(slot, Live { generation, session, gauge });
+        Ok(())
+    }
+
+    /// Gives a started JSON-RPC server a session.
+    async fn adopt_server(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        slot: usize,
+        generation: Generation,
+        worker: Worker,
+        server: Arc<JsonRpc>,
+    ) -> Result<(), String> {
+        let gauge = Arc::new(Gauge::new(worker.pid));
+        let taken = Instant::now().into_std().saturating_duration_since(self.pool.started(slot));
+        let arguments = rpc::Arguments {
+            slot,
+            generation,
+            worker,
+            limits: machine::rpc::Limits {
+                server,
+                ready_timeout: self.config.ready_timeout,
+                ready_in: self.config.ready_timeout.saturating_sub(taken),
+                grace: self.config.grace,
+                heartbeat_timeout: self.config.heartbeat_timeout,
+                memory: MemoryLimits { soft: None, hard: self.config.hard_memory },
+            },
+            supervisor: myself.clone(),
+            ledger: Arc::clone(&self.ledger),
+            gauge: Arc::clone(&gauge),
+        };
+        let (session, _task) = Actor::spawn_linked(None, Rpc, arguments, myself.get_cell())
             .await
             .map_err(|error| error.to_string())?;
         self.sessions.insert(slot, Live { generation, session, gauge });

@@ -6,7 +6,7 @@ use crate::{
     error::SubmitError,
     machine::{
         line::Waiter,
-        slot::{Place, Slot},
+        slot::{Place, Runs, Slot},
         supervisor::{Effect, Life, Pool, Want},
     },
     outcome::LostCause,
@@ -36,7 +36,7 @@ impl Pool {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        match self.refusal(&want) {
+        match self.refusal(&want, now) {
             Some(error) => effects.push(Effect::Refuse(execution, error)),
             None => {
                 effects.push(Effect::Accept(execution));
@@ -45,14 +45,14 @@ impl Pool {
         }
     }
 
-    fn refusal(&self, want: &Want) -> Option<SubmitError> {
+    fn refusal(&self, want: &Want, now: Instant) -> Option<SubmitError> {
         if let Some((error, _)) = self.closed() {
             return Some(error);
         }
-        if !self.has_room() {
+        if !self.has_room(now) {
             return Some(self.queue_full());
         }
-        if self.slots.iter().any(Slot::is_idle) {
+        if self.vacant(now).is_some() {
             return None;
         }
         if let Some(tenant) = &want.tenant {
@@ -75,7 +75,8 @@ impl Pool {
     /// How long it probably takes until this many of those who wait have been served.
     fn wait(&self, waiting: usize) -> Option<Duration> {
         let leased = self.slots.iter().filter(|slot| slot.is_leased()).count();
-        self.pace.wait(waiting, self.config.max_sessions.saturating_sub(leased))
+        let shared = self.config.max_sessions.saturating_sub(leased);
+        self.pace.wait(waiting, shared.saturating_mul(self.in_flight))
     }
 
     /// Tells those who have waited for too long.
@@ -88,8 +89,8 @@ impl Pool {
 
     /// Whether one more may wait. A queue of 0 still lets a request have an idle session, or wait for a worker that
     /// can be started for it.
-    pub(super) fn has_room(&self) -> bool {
-        let idle = self.slots.iter().any(Slot::is_idle);
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        let idle = self.vacant(now).is_some();
         let comes =
             |slot: &&Slot| slot.heir.is_none() && matches!(slot.place, Place::Starting | Place::Empty);
         let coming = self.slots.iter().filter(comes).count();
@@ -119,6 +120,12 @@ impl Pool {
     pub(super) fn displace(&mut self, execution: ExecutionId, slot: usize) {
         if self.placed.get(&execution) == Some(&slot) {
             self.placed.remove(&execution);
+        }
+    }
+
+    pub(super) fn displace_all(&mut self, runs: &Runs, slot: usize) {
+        for (execution, _) in runs {
+            self.displace(*execution, slot);
         }
     }
 

@@ -24,8 +24,8 @@ impl Pool {
     ) {
         let doomed = |ran| Place::Doomed { ran, why: why.clone() };
         self.slots[slot].place = match std::mem::replace(&mut self.slots[slot].place, Place::Empty) {
-            Place::Busy { execution, .. } => {
-                self.displace(execution, slot);
+            Place::Busy { runs } => {
+                self.displace_all(&runs, slot);
                 doomed(true)
             }
             Place::Leased { lease } => doomed(self.lease_lost(lease, slot, &why, now, jitter, effects)),
@@ -52,8 +52,8 @@ impl Pool {
     ) {
         let mut starting = false;
         let (ran, why) = match std::mem::replace(&mut self.slots[slot].place, Place::Empty) {
-            Place::Busy { execution, .. } => {
-                self.displace(execution, slot);
+            Place::Busy { runs } => {
+                self.displace_all(&runs, slot);
                 (true, why)
             }
             Place::Leased { lease } => (self.lease_lost(lease, slot, &why, now, jitter, effects), why),
@@ -73,7 +73,7 @@ impl Pool {
         self.slots[slot].last_death = Some(why.clone());
         let hopeless =
             matches!(self.life, Life::Beginning) || starting && matches!(self.life, Life::HalfOpen { .. });
-        if hopeless || matches!(cause, Some(DeathCause::Version { .. })) {
+        if hopeless || matches!(cause, Some(DeathCause::Version { .. } | DeathCause::McpVersion { .. })) {
             return self.fail(why, now, effects);
         }
         // A worker that dies with code in it says nothing about the next one.

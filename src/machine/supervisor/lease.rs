@@ -24,7 +24,7 @@ impl Pool {
     pub(super) fn lease(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
         match self.closed() {
             Some((error, _)) => effects.push(Effect::Deny(lease, error)),
-            None if !self.has_room() => {
+            None if !self.has_room(now) => {
                 effects.push(Effect::Deny(lease, self.queue_full()));
             }
             None => self.line.push_back(Waiter::Lease(lease), None, None, now),

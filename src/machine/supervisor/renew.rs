@@ -35,7 +35,7 @@ impl Pool {
     /// Whether an idle session may end before the next step; if a successor has to come first, it is started.
     fn may_go(&mut self, now: Instant, effects: &mut Vec<Effect>) -> bool {
         let idle = self.count(|place| matches!(place, Place::Idle { .. }));
-        if idle > self.wanted() {
+        if idle > self.wanted(now) {
             return true;
         }
         let unsettled = |place: &Place| {
@@ -115,7 +115,7 @@ impl Pool {
 
     fn is_unused(&self, slot: &Slot, now: Instant) -> bool {
         let idle = self.count(|place| matches!(place, Place::Idle { .. }));
-        idle > self.wanted() && self.unused_at(slot).is_some_and(|at| at <= now)
+        idle > self.wanted(now) && self.unused_at(slot).is_some_and(|at| at <= now)
     }
 
     /// How much memory an idle worker holds.

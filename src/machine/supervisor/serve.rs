@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use smallvec::smallvec;
+
 use crate::{
     error::SubmitError,
     machine::{
@@ -21,33 +23,57 @@ impl Pool {
             return self.turn_away(&error, &cause, effects);
         }
         while !self.line.is_empty() {
-            let Some(slot) = self.slots.iter().position(Slot::is_idle) else { return };
+            let Some(slot) = self.vacant(now) else { return };
             match self.line.pop() {
                 None => return,
                 Some((Waiter::Execution(execution), affinity)) => {
-                    let slot = self.nearest(affinity.as_ref(), slot);
+                    let slot = self.nearest(affinity.as_ref(), slot, now);
                     self.slots[slot].worker.affinity = affinity;
                     self.assign(slot, execution, now, effects);
                 }
-                Some((Waiter::Lease(lease), _)) => self.grant(self.freshest(slot), lease, now, effects),
+                Some((Waiter::Lease(lease), _)) => match self.slots.iter().position(Slot::is_idle) {
+                    Some(idle) => self.grant(self.freshest(idle), lease, now, effects),
+                    // It takes a whole worker. Nobody goes ahead of it, so that one becomes idle.
+                    None => return self.line.push_front(Waiter::Lease(lease)),
+                },
             }
         }
     }
 
+    /// The session that the next execution goes to: an idle one, or else that with the fewest of those with room.
+    pub(super) fn vacant(&self, now: Instant) -> Option<usize> {
+        let idle = self.slots.iter().position(Slot::is_idle);
+        let shared = || {
+            let roomy = self.slots.iter().enumerate().filter(|(_, slot)| self.offers_room(slot, now));
+            roomy.min_by_key(|(_, slot)| slot.runs().len()).map(|(index, _)| index)
+        };
+        idle.or_else(shared)
+    }
+
+    /// Whether a worker that has something to do takes more. One that is worn takes no more, so that it becomes idle.
+    fn offers_room(&self, slot: &Slot, now: Instant) -> bool {
+        (1..self.in_flight).contains(&slot.runs().len()) && !self.leaves(slot, now)
+    }
+
     fn assign(&mut self, slot: usize, execution: ExecutionId, now: Instant, effects: &mut Vec<Effect>) {
-        if self.slots[slot].is_idle() {
-            self.slots[slot].place = Place::Busy { execution, since: now };
-            self.placed.insert(execution, slot);
-            effects.push(Effect::Assign { slot, execution });
+        if let Place::Busy { runs } = &mut self.slots[slot].place {
+            runs.push((execution, now));
+        } else {
+            self.slots[slot].place = Place::Busy { runs: smallvec![(execution, now)] };
         }
+        self.placed.insert(execution, slot);
+        effects.push(Effect::Assign { slot, execution });
     }
 
     /// An execution gets the worker that served its affinity last, if that is free; or one that is nobody's.
-    fn nearest(&self, affinity: Option<&Affinity>, fallback: usize) -> usize {
-        let free = |wanted| {
-            self.slots.iter().position(|slot| slot.is_idle() && slot.worker.affinity.as_ref() == wanted)
+    fn nearest(&self, affinity: Option<&Affinity>, fallback: usize, now: Instant) -> usize {
+        let of = |slot: &Slot, wanted: Option<&Affinity>| slot.worker.affinity.as_ref() == wanted;
+        let free = |wanted| self.slots.iter().position(|slot| slot.is_idle() && of(slot, wanted));
+        let shared = || {
+            affinity?;
+            self.slots.iter().position(|slot| of(slot, affinity) && self.offers_room(slot, now))
         };
-        free(affinity).or_else(|| free(None)).unwrap_or(fallback)
+        free(affinity).or_else(shared).or_else(|| free(None)).unwrap_or(fallback)
     }
 
     /// A lease gets a worker that has served nobody, if there is one.
@@ -71,9 +97,10 @@ impl Pool {
         let taken = |slot: &&Slot| matches!(slot.place, Place::Starting) && slot.heir.is_some();
         let taken = self.slots.iter().filter(taken).count();
         let coming = starting - taken + self.count(|place| matches!(place, Place::Idle { .. }));
+        let wanted = self.wanted(now);
         let wanted = match self.life {
             Life::Beginning => self.config.min_idle,
-            Life::Serving => self.wanted(),
+            Life::Serving => wanted,
             // One, to see whether it lives.
             Life::HalfOpen { .. } => coming + usize::from(starting == 0),
             Life::Failed { .. } | Life::Stopping { .. } | Life::Stopped => 0,
@@ -92,8 +119,10 @@ impl Pool {
     }
 
     /// How many sessions should be free or on their way. A new spec is tried, also where nobody waits.
-    pub(super) fn wanted(&self) -> usize {
-        self.config.min_idle.max(usize::from(self.untried)) + self.line.len()
+    pub(super) fn wanted(&self, now: Instant) -> usize {
+        let roomy = self.slots.iter().filter(|slot| self.offers_room(slot, now)).count();
+        let reserve = self.config.min_idle.saturating_sub(roomy).max(usize::from(self.untried));
+        reserve + self.line.len().div_ceil(self.in_flight)
     }
 
     /// Starts one worker, if there may be one more: beyond `max_sessions` only while others are leaving.

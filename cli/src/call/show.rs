@@ -1,0 +1,196 @@
+//! What a user sees of calls: their results in the order in which they were asked for, or events as they come.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ostler::{ExecutionId, Failure, Outcome, RpcError, Stream, Value};
+use serde::Serialize;
+
+use crate::{
+    args::CallArgs,
+    call::source::Call,
+    exit::Exit,
+    output::Console,
+    run::{
+        json::{self, What},
+        verdict::{self, End, Ended},
+    },
+};
+
+/// What a call tells.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// The server reported something.
+    Notification { id: ExecutionId, label: String, method: String, params: Value },
+    /// It is over. `ran`: which execution it was, and how long it took, if it was accepted.
+    Ended { place: usize, call: Call, ended: Ended, ran: Option<(ExecutionId, Duration)> },
+}
+
+/// Shows what calls tell.
+pub(crate) struct Show {
+    console: Console,
+    json: bool,
+    quiet: bool,
+    /// A single result may take more than one line.
+    alone: bool,
+    /// The place of the next one to be shown.
+    next: usize,
+    /// Those that came before their turn.
+    early: BTreeMap<usize, (Call, Ended)>,
+    ended: Vec<(usize, Ended)>,
+}
+
+impl Show {
+    pub(crate) fn new(args: &CallArgs, all: usize, console: Console) -> Self {
+        let (early, ended) = (BTreeMap::new(), Vec::new());
+        let alone = all == 1 && args.calls.is_none();
+        Self { console, json: args.json, quiet: args.quiet, alone, next: 0, early, ended }
+    }
+
+    pub(crate) async fn take(&mut self, told: Told) {
+        match told {
+            Told::Notification { id, label, method, params } => {
+                let params = plain(params);
+                let what = Event::Notification { method: &method, params: &params };
+                let line = json::line(&Line::new(Some(id), &label, what));
+                self.console.write(Stream::Stdout, line).await;
+            }
+            Told::Ended { place, call, ended, ran } => {
+                self.ended.push((place, ended.clone()));
+                if self.json {
+                    return self.event(&call, &ended, ran).await;
+                }
+                self.early.insert(place, (call, ended));
+                while let Some((call, ended)) = self.early.remove(&self.next) {
+                    self.next += 1;
+                    self.result(&call, &ended).await;
+                }
+            }
+        }
+    }
+
+    async fn event(&self, call: &Call, ended: &Ended, ran: Option<(ExecutionId, Duration)>) {
+        let what = match &ended.end {
+            End::Outcome(outcome) => Event::Outcome {
+                method: &call.method,
+                result: outcome.value().cloned().map(plain),
+                error: error(outcome).map(Error::new),
+                end: What::outcome(outcome, outcome, ran.map(|(_, duration)| duration).unwrap_or_default()),
+            },
+            End::Refused(message) | End::Unreadable(message) => {
+                Event::Refused { method: &call.method, message }
+            }
+        };
+        let line = Line::new(ran.map(|(id, _)| id), &call.label, what);
+        self.console.write(Stream::Stdout, json::line(&line)).await;
+    }
+
+    async fn result(&self, call: &Call, ended: &Ended) {
+        let why = match &ended.end {
+            End::Outcome(Outcome::Completed(completion)) => {
+                let value = plain(completion.value.clone().unwrap_or_default());
+                let text = if self.alone { format!("{value:#}\n") } else { format!("{value}\n") };
+                return self.console.write(Stream::Stdout, text).await;
+            }
+            End::Outcome(outcome @ Outcome::Failed(Failure::Rpc(_))) => {
+                format!("the server answered with an error: {outcome}")
+            }
+            End::Outcome(outcome) => outcome.to_string(),
+            End::Refused(why) | End::Unreadable(why) => format!("not called: {why}"),
+        };
+        if !self.quiet || matches!(&ended.end, End::Outcome(Outcome::Failed(_))) {
+            let method =
+                if call.label == call.method { String::new() } else { format!(" `{}`:", call.method) };
+            self.console.say(format!("ostler: {}:{method} {why}", call.label)).await;
+        }
+    }
+
+    /// How all of them ended, in the order in which they were asked for.
+    pub(crate) fn ended(mut self) -> Vec<Ended> {
+        self.ended.sort_by_key(|(place, _)| *place);
+        self.ended.into_iter().map(|(_, ended)| ended).collect()
+    }
+}
+
+/// Says at the end what became of several calls.
+pub(crate) async fn conclusion(
+    args: &CallArgs,
+    console: &Console,
+    ended: &[Ended],
+    all: usize,
+    duration: Duration,
+    exit: Exit,
+) {
+    if args.json {
+        let counts = verdict::counts(ended, all, duration, exit);
+        console.write(Stream::Stdout, json::line(&counts)).await;
+    } else if all > 1 && !args.quiet && !console.is_closed() {
+        console.say(verdict::text(ended, all, "calls", duration)).await;
+    }
+}
+
+/// A result is JSON, so it can be said as JSON.
+fn plain(value: Value) -> serde_json::Value {
+    value.try_into().unwrap_or_default()
+}
+
+fn error(outcome: &Outcome) -> Option<&RpcError> {
+    if let Outcome::Failed(Failure::Rpc(error)) = outcome { Some(error) } else { None }
+}
+
+/// An event of a call.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    label: &'a str,
+    #[serde(flatten)]
+    what: Event<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Event<'a> {
+    Notification {
+        method: &'a str,
+        params: &'a serde_json::Value,
+    },
+    Outcome {
+        method: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        result: Option<serde_json::Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<Error<'a>>,
+        #[serde(flatten)]
+        end: What<'a>,
+    },
+    Refused {
+        method: &'a str,
+        message: &'a str,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Error<'a> {
+    code: i64,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<serde_json::Value>,
+}
+
+impl<'a> Error<'a> {
+    fn new(error: &'a RpcError) -> Self {
+        Self { code: error.code, message: &error.message, data: error.data.clone().map(plain) }
+    }
+}
+
+impl<'a> Line<'a> {
+    fn new(id: Option<ExecutionId>, label: &'a str, what: Event<'a>) -> Self {
+        let event = match &what {
+            Event::Notification { .. } => "notification",
+            Event::Outcome { .. } => "outcome",
+            Event::Refused { .. } => "refused",
+        };
+        Self { event, id: id.map(|id| id.get()), label, what }
+    }
+}

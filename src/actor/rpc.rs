@@ -1,0 +1,315 @@
+//! The actor of a JSON-RPC server: a session with many executions at once. It steps the machine and performs what comes
+//! back; it decides nothing.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use smallvec::smallvec;
+
+use crate::{
+    actor::{
+        charge::Obituary,
+        gauge::Gauge,
+        messages::{Heard, Progress, SessionMsg, SessionNotice, SupervisorMsg},
+        obligation::Ledger,
+        sink::Feed,
+        tail::Tail,
+        timers::Timers,
+        writer::{Refusal, Writer},
+    },
+    config::JsonRpc,
+    log::{debug, info, trace},
+    machine::{
+        rpc::{Effect, Input, Limits, Rpc as Machine, Timer},
+        session::{Broken, Ending},
+    },
+    outcome::{Generation, Lost, LostCause},
+    protocol::{ExecutionId, rpc},
+    status::SessionState,
+    worker::{Control, Worker},
+};
+
+mod aside;
+mod flight;
+mod reader;
+
+use flight::Flight;
+use reader::Reader;
+
+/// The actor. See [`Arguments`].
+pub(crate) struct Rpc;
+
+/// What the session of a server is started with.
+pub(crate) struct Arguments {
+    pub(crate) slot: usize,
+    pub(crate) generation: Generation,
+    pub(crate) worker: Worker,
+    pub(crate) limits: Limits,
+    pub(crate) supervisor: ActorRef<SupervisorMsg>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) gauge: Arc<Gauge>,
+}
+
+/// The state of the actor.
+pub(crate) struct State {
+    machine: Machine,
+    shown: SessionState,
+    /// What the last step was about.
+    cause: &'static str,
+    slot: usize,
+    generation: Generation,
+    pid: Option<u32>,
+    server: Arc<JsonRpc>,
+    flights: HashMap<ExecutionId, Flight>,
+    /// `None` when the server was asked to go.
+    writer: Option<Writer>,
+    control: Box<dyn Control>,
+    timers: Timers<Timer>,
+    tail: Tail,
+    background: Option<Feed>,
+    effects: Vec<Effect>,
+    supervisor: ActorRef<SupervisorMsg>,
+    ledger: Arc<Ledger>,
+    gauge: Arc<Gauge>,
+}
+
+#[cfg_attr(feature = "async-trait", ractor::async_trait)]
+impl Actor for Rpc {
+    type Msg = SessionMsg;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SessionMsg>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        Ok(start(&myself, arguments))
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SessionMsg>,
+        message: SessionMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SessionMsg::Heard(heard) => state.heard(&myself, *heard),
+            SessionMsg::Exited(obituary) => {
+                let exit = obituary.read();
+                state.see_what_was_sent(&myself);
+                let stderr = state.tail.text();
+                state.step(&myself, Input::Exited { exit, stderr });
+            }
+            SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed)),
+            SessionMsg::Assign(charge) => {
+                let (id, terms) = (charge.id, charge.terms.clone());
+                state.flights.insert(id, Flight::new(*charge));
+                state.step(&myself, Input::Assign(id, terms));
+            }
+            SessionMsg::Leased(events) => state.background = Some(events),
+            SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id)),
+            SessionMsg::Reply { id, request, answer } => {
+                state.step(&myself, Input::Reply { id, request, answer });
+            }
+            SessionMsg::Inspect(asker) => state.inspect(asker),
+            SessionMsg::Due(timer) => state.step(&myself, Input::Elapsed(timer)),
+            SessionMsg::Look => state.look(&myself),
+            SessionMsg::Stop => state.step(&myself, Input::Stop),
+            SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause)),
+            // Of workers that speak in frames, and of their code.
+            SessionMsg::Read(_)
+            | SessionMsg::Interrupt(_)
+            | SessionMsg::Send(..)
+            | SessionMsg::Sighted(_)
+            | SessionMsg::Elapsed(_) => {}
+        }
+        if state.machine.state() == SessionState::Terminated {
+            myself.stop(None);
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<SessionMsg>,
+        _event: SupervisionEvent,
+        _state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(()) // A session supervises nobody; ractor's default would stop it.
+    }
+}
+
+fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
+    let Arguments { slot, generation, worker, limits, supervisor, ledger, gauge } = arguments;
+    let Worker { pid, frames, outbox, stderr, exit, control, .. } = worker;
+    let server = Arc::clone(&limits.server);
+    let reader = Reader::new(myself.clone(), &server, frames, stderr);
+    // Not aborted with this actor: it ends by itself when the server is dead, which dropping `control` sees to.
+    drop(tokio::spawn(reader.run(exit, Obituary::new(slot, generation, supervisor.clone()))));
+    let writers = myself.clone();
+    let mut effects = Vec::new();
+    let machine = Machine::new(limits, &mut effects);
+    info!(slot, %generation, pid, "worker started");
+    let mut state = State {
+        // Before what it is told first is told.
+        shown: SessionState::Creating,
+        cause: "start",
+        machine,
+        slot,
+        generation,
+        pid,
+        server,
+        flights: HashMap::new(),
+        writer: Some(Writer::new(outbox, move || drop(writers.cast(SessionMsg::Unwritable)))),
+        control,
+        timers: Timers::new(),
+        tail: Tail::new(),
+        background: None,
+        effects,
+        supervisor,
+        ledger,
+        gauge,
+    };
+    state.perform_all(myself);
+    state
+}
+
+impl State {
+    fn heard(&mut self, myself: &ActorRef<SessionMsg>, heard: Heard) {
+        self.see_what_was_sent(myself);
+        self.print(heard.printed);
+        for said in heard.said {
+            self.step(myself, Input::Said(said));
+        }
+        if let Some(broken) = heard.broken {
+            self.step(myself, Input::Broken(broken));
+        }
+    }
+
+    fn step(&mut self, myself: &ActorRef<SessionMsg>, input: Input) {
+        self.cause = input.name();
+        self.machine.step(input, &mut self.effects);
+        self.perform_all(myself);
+    }
+
+    /// Performs what the last step asked for, and what follows from that.
+    fn perform_all(&mut self, myself: &ActorRef<SessionMsg>) {
+        while !self.effects.is_empty() {
+            // First: whoever hears of a step may look at the state that it led to.
+            self.show();
+            for effect in std::mem::take(&mut self.effects) {
+                self.perform(myself, effect);
+            }
+        }
+    }
+
+    fn perform(&mut self, myself: &ActorRef<SessionMsg>, effect: Effect) {
+        match effect {
+            Effect::Send(id) => self.send(id),
+            Effect::Say(saying) => {
+                if let Some(message) = rpc::encode(self.server.style, self.server.framing, &saying) {
+                    trace!(slot = self.slot, pid = self.pid, message = ?saying, "to the worker");
+                    self.write(message);
+                }
+            }
+            Effect::Close => self.writer = None,
+            Effect::Kill => self.control.kill(),
+            Effect::Arm(timer, wait) => {
+                let myself = myself.clone();
+                self.timers.arm(timer, wait, move || drop(myself.cast(SessionMsg::Due(timer))));
+            }
+            Effect::Disarm(timer) => self.timers.disarm(&timer),
+            Effect::Started(id) => {
+                let (pid, generation) = (self.pid, self.generation);
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    flight.charge.started();
+                    let session = myself.clone();
+                    flight.charge.tell(smallvec![Progress::Started { session, pid, generation }]);
+                }
+            }
+            Effect::Event(id, event) => {
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    flight.pass_on(event);
+                }
+            }
+            Effect::Background { method, params } => self.background(method, params),
+            Effect::Ended(id, ending) => self.ended(id, ending),
+            Effect::Returned(id) => {
+                self.ended(id, Ending::Lost(Lost { started: false, cause: LostCause::SessionEnded }));
+            }
+            Effect::Ready => self.notify(SessionNotice::Ready),
+            Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
+            Effect::Terminated(death) => {
+                info!(slot = self.slot, generation = %self.generation, pid = self.pid, cause = %death, "worker ended");
+                self.notify(SessionNotice::Terminated(death));
+            }
+            Effect::Noted(noted) => self.note(noted),
+        }
+    }
+
+    fn send(&mut self, id: ExecutionId) {
+        let Some(message) = self.flights.get(&id).map(|flight| flight.charge.frame.clone()) else { return };
+        trace!(slot = self.slot, pid = self.pid, execution = id.get(), message = "call", "to the worker");
+        let whole = self.write(message);
+        let end = self.writer.as_ref().map_or(u64::MAX, Writer::taken);
+        if whole {
+            self.machine.step(Input::Sent(id), &mut self.effects);
+        } else if let Some(flight) = self.flights.get_mut(&id) {
+            flight.sent_at = Some(end);
+        }
+    }
+
+    /// Takes a message, and returns whether all of it was written at once.
+    fn write(&mut self, message: Bytes) -> bool {
+        let refusal = match self.writer.as_mut().map(|writer| writer.write(message)) {
+            Some(Ok(whole)) => return whole,
+            Some(Err(refusal)) => refusal,
+            None => return false,
+        };
+        let broken = match refusal {
+            // Its exit follows, or it lives on without hearing us.
+            Refusal::Closed => Broken::Closed,
+            Refusal::Full => Broken::NotReading,
+        };
+        self.machine.step(Input::Broken(broken), &mut self.effects);
+        false
+    }
+
+    /// Tells the machine which requests have been written since they were taken.
+    fn see_what_was_sent(&mut self, myself: &ActorRef<SessionMsg>) {
+        let Some(written) = self.writer.as_ref().map(Writer::written) else { return };
+        let due = |flight: &Flight| flight.sent_at.is_some_and(|end| end <= written);
+        let sent: Vec<_> = self.flights.iter().filter(|(_, flight)| due(flight)).map(|(id, _)| *id).collect();
+        for id in sent {
+            if let Some(flight) = self.flights.get_mut(&id) {
+                flight.sent_at = None;
+            }
+            self.step(myself, Input::Sent(id));
+        }
+    }
+
+    fn ended(&mut self, id: ExecutionId, ending: Ending) {
+        if let Some(flight) = self.flights.remove(&id) {
+            flight.end(ending);
+        }
+    }
+
+    fn notify(&self, notice: SessionNotice) {
+        let (slot, generation) = (self.slot, self.generation);
+        // A supervisor that is gone takes its sessions with it.
+        let _ = self.supervisor.cast(SupervisorMsg::FromSession { slot, generation, notice });
+    }
+
+    /// Traces the transition that the machine made, if it made one.
+    fn show(&mut self) {
+        let state = self.machine.state();
+        let old = std::mem::replace(&mut self.shown, state);
+        if old != state {
+            self.gauge.moved(state, self.cause, self.pid);
+            let (slot, generation, pid) = (self.slot, self.generation, self.pid);
+            debug!(slot, %generation, pid, cause = self.cause, "session {old} -> {state}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the session of a server does beside its calls: what was printed, looks, and notes for the log.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use ractor::ActorRef;
+
+use super::State;
+use crate::{
+    actor::messages::{Asker, SessionMsg, SessionNotice},
+    log::{debug, warn},
+    machine::rpc::{Input, Noted},
+    outcome::Activity,
+    protocol::{Stream, Value},
+    session::SessionEvent,
+    status::SessionState,
+    worker::Sighting,
+};
+
+impl State {
+    /// What is printed belongs to the server, never to a call: nobody knows which one wrote it.
+    pub(super) fn print(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        self.tail.push(&data);
+        if let Some(feed) = &self.background {
+            let bytes = data.len() as u64;
+            if !feed.offer(SessionEvent::Background { stream: Stream::Stderr, data }) {
+                self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
+            }
+        }
+    }
+
+    /// A notification that belongs to no call goes to the holder of the session, if it has one.
+    pub(super) fn background(&mut self, method: String, params: Value) {
+        let event = SessionEvent::Notification { method, params };
+        if !self.background.as_ref().is_some_and(|feed| feed.offer(event)) {
+            self.ledger.unclaimed.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Has the machine look at the server, and shows what was seen.
+    pub(super) fn look(&mut self, myself: &ActorRef<SessionMsg>) {
+        self.see_what_was_sent(myself);
+        let vitals = self.control.vitals();
+        self.step(myself, Input::Look(vitals));
+        self.gauge.seen(vitals, self.machine.is_unresponsive());
+        if let Some(vitals) = vitals
+            && matches!(self.machine.state(), SessionState::Ready | SessionState::Idle)
+        {
+            self.notify(SessionNotice::Measured(vitals.memory));
+        }
+    }
+
+    /// What the server is doing, as far as it can be seen from outside. A helper task waits for that.
+    pub(super) fn inspect(&self, asker: Asker) {
+        let examination = self.control.examine();
+        drop(tokio::spawn(async move {
+            let Sighting { vitals, stacks, children } = examination.await;
+            // Who asked may have left.
+            let _ = asker.send(Box::new(Activity { vitals, stacks, children, ..Activity::default() }));
+        }));
+    }
+
+    pub(super) fn note(&mut self, noted: Noted) {
+        let (slot, pid) = (self.slot, self.pid);
+        match noted {
+            Noted::Late(id) => {
+                self.ledger.late_frames.fetch_add(1, Relaxed);
+                let execution = id.map(|id| id.get());
+                debug!(slot, pid, execution, "late frame dropped");
+            }
+            Noted::Stray => {
+                self.ledger.stray_lines.fetch_add(1, Relaxed);
+            }
+            Noted::Complaint(what) => warn!(slot, pid, what, "the worker complains"),
+            Noted::Unasked(method) => debug!(slot, pid, method, "question of a server refused"),
+        }
+    }
+}

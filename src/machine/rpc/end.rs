@@ -1,0 +1,73 @@
+//! How the session of a server ends: asked to, killed, or because the server is dead.
+
+use crate::{
+    config::CLOSED_LIMIT,
+    machine::{
+        rpc::{Effect, Phase, Rpc, Timer},
+        session::{Broken, Ending},
+    },
+    outcome::{Death, DeathCause, Exit, Lost, LostCause},
+    protocol::rpc::{Saying, Style},
+};
+
+impl Rpc {
+    /// A server ends at the end of what it reads, and a language server is told before.
+    pub(super) fn stop(&mut self, effects: &mut Vec<Effect>) {
+        match &self.phase {
+            Phase::Serving if self.calls.is_empty() => {
+                self.phase = Phase::ShuttingDown { cause: DeathCause::Retired };
+                if self.limits.server.style == Style::Lsp {
+                    self.own += 1;
+                    let (own, params) = (self.own, None);
+                    effects.extend([
+                        Effect::Say(Saying::Ask { own, method: "shutdown".into(), params: None }),
+                        Effect::Say(Saying::Note { method: "exit".into(), params }),
+                    ]);
+                }
+                effects.extend([Effect::Close, Effect::Arm(Timer::Exit, self.limits.grace)]);
+            }
+            Phase::Opening { .. } | Phase::Serving => self.die(DeathCause::Retired, effects),
+            Phase::ShuttingDown { .. } | Phase::Terminated => {}
+        }
+    }
+
+    /// Kills the server, once; the first cause stands. What is in flight is told when the process is gone.
+    pub(super) fn die(&mut self, cause: DeathCause, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Terminated => {}
+            Phase::ShuttingDown { .. } => effects.push(Effect::Kill),
+            Phase::Opening { .. } | Phase::Serving => {
+                self.phase = Phase::ShuttingDown { cause };
+                effects.push(Effect::Kill);
+            }
+        }
+    }
+
+    pub(super) fn broken(&mut self, broken: Broken, effects: &mut Vec<Effect>) {
+        match broken {
+            // A dying process closes its channel a moment before it can be seen dead.
+            Broken::Closed => effects.push(Effect::Arm(Timer::Exit, CLOSED_LIMIT)),
+            Broken::NotReading => self.die(DeathCause::NotReading, effects),
+            Broken::Garbage { what, .. } => self.die(DeathCause::Protocol(what), effects),
+        }
+    }
+
+    /// Everything in flight is lost with the server; what was not written may go to another one.
+    pub(super) fn exited(&mut self, exit: Exit, stderr: String, effects: &mut Vec<Effect>) {
+        let cause = match std::mem::replace(&mut self.phase, Phase::Terminated) {
+            Phase::Terminated => return,
+            Phase::ShuttingDown { cause } => cause,
+            Phase::Opening { .. } | Phase::Serving => DeathCause::Itself,
+        };
+        let death = Death { cause, exit, stderr, activity: None };
+        for (id, call) in std::mem::take(&mut self.calls) {
+            let cause = if death.cause == DeathCause::ShuttingDown {
+                LostCause::ShuttingDown
+            } else {
+                LostCause::Died(death.clone())
+            };
+            effects.push(Effect::Ended(id, Ending::Lost(Lost { started: call.sent, cause })));
+        }
+        effects.push(Effect::Terminated(Box::new(death)));
+    }
+}

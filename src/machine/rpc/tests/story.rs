@@ -1,0 +1,183 @@
+//! Any story of a server: whatever comes when, each call is told one end, and nothing is told to one that has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{prelude::*, test_runner::Config};
+
+use super::*;
+
+/// Something that happens. Numbers choose among the calls in flight, or among those that ended.
+#[derive(Clone, Copy, Debug)]
+enum Beat {
+    Assign { notify: bool, answers: bool },
+    Sent(usize),
+    Answer(usize, bool),
+    Late(usize),
+    Foreign,
+    Wrong(Option<usize>),
+    Broken,
+    Progress(usize),
+    Note,
+    Asked,
+    Reply(usize, u64),
+    Ping,
+    Cancel(usize),
+    Grace(usize),
+    Look,
+    Stop,
+    Kill,
+    Exit,
+}
+
+fn beat() -> impl Strategy<Value = Beat> {
+    use Beat::*;
+    let any_of = 0..8_usize;
+    prop_oneof![
+        10 => (any::<bool>(), any::<bool>()).prop_map(|(notify, answers)| Assign { notify: notify && answers, answers }),
+        10 => any_of.clone().prop_map(Sent),
+        8 => (any_of.clone(), any::<bool>()).prop_map(|(which, good)| Answer(which, good)),
+        3 => any_of.clone().prop_map(Late),
+        1 => Just(Foreign),
+        1 => proptest::option::of(any_of.clone()).prop_map(Wrong),
+        1 => Just(Broken),
+        3 => any_of.clone().prop_map(Progress),
+        2 => Just(Note),
+        3 => Just(Asked),
+        3 => (any_of.clone(), 1..4_u64).prop_map(|(which, request)| Reply(which, request)),
+        2 => Just(Ping),
+        6 => any_of.clone().prop_map(Cancel),
+        5 => any_of.prop_map(Grace),
+        5 => Just(Look),
+        1 => Just(Stop),
+        1 => Just(Kill),
+        1 => Just(Exit),
+    ]
+}
+
+/// What the rest of the system knows.
+#[derive(Default)]
+struct World {
+    next: u64,
+    open: BTreeMap<ExecutionId, bool>,
+    ended: Vec<ExecutionId>,
+    asked: usize,
+    replied: usize,
+    armed: BTreeSet<u64>,
+    freed: Vec<ExecutionId>,
+    dead: bool,
+    refused: Vec<ExecutionId>,
+}
+
+impl World {
+    fn pick(&self, which: usize) -> Option<ExecutionId> {
+        self.open.keys().nth(which % self.open.len().max(1)).copied()
+    }
+
+    fn input(&mut self, beat: Beat) -> Option<Input> {
+        let old = |which: usize| self.ended.get(which % self.ended.len().max(1)).copied();
+        let answer = |id, good: bool| {
+            let answer = if good { Ok(Value::None) } else { Err(RpcError::new(1, "no")) };
+            Input::Said(Said::Answer { id, answer })
+        };
+        Some(match beat {
+            Beat::Assign { notify, answers } => {
+                self.next += 1;
+                self.open.insert(id(self.next), false);
+                Input::Assign(id(self.next), Terms { notify, answers, ..Terms::default() })
+            }
+            Beat::Sent(which) => Input::Sent(self.pick(which)?),
+            Beat::Answer(which, good) => answer(Id::Call(self.pick(which)?), good),
+            Beat::Late(which) => answer(Id::Call(old(which)?), true),
+            Beat::Foreign => answer(Id::Call(id(1_000_000)), true),
+            Beat::Wrong(which) => {
+                let call = which.and_then(|which| self.pick(which));
+                Input::Said(Said::Wrong { call, what: "wrong".into() })
+            }
+            Beat::Broken => Input::Said(Said::Broken("broken".into())),
+            Beat::Progress(which) => {
+                let params = map("progressToken", self.pick(which).or_else(|| old(which))?.get());
+                Input::Said(Said::Notification { method: "notifications/progress".into(), params })
+            }
+            Beat::Note => Input::Said(Said::Notification { method: "note".into(), params: Value::None }),
+            Beat::Asked => {
+                self.asked += 1;
+                Input::Said(Said::Request { id: "1".into(), method: "ask".into(), params: Value::None })
+            }
+            Beat::Reply(which, request) => {
+                Input::Reply { id: self.pick(which)?, request, answer: Ok(Value::None) }
+            }
+            Beat::Ping => answer(Id::Own(1), true),
+            Beat::Cancel(which) => Input::Cancel(self.pick(which).or_else(|| old(which))?),
+            Beat::Grace(which) => Input::Elapsed(Timer::Grace(self.pick(which).or_else(|| old(which))?)),
+            Beat::Look => Input::Look(None),
+            Beat::Stop => Input::Stop,
+            Beat::Kill => Input::Kill(DeathCause::Retired),
+            Beat::Exit => Input::Exited { exit: Exit::Code(0), stderr: String::new() },
+        })
+    }
+
+    fn check(&mut self, effect: &Effect) {
+        assert!(!self.dead || matches!(effect, Effect::Returned(_)), "{effect:?} of a dead session");
+        match effect {
+            Effect::Started(id) => {
+                let told = self.open.insert(*id, true);
+                assert_eq!(told, Some(false), "{id} starts, once, while it is in flight");
+            }
+            Effect::Event(id, _) => assert!(self.open.contains_key(id), "an event of {id}, which has ended"),
+            Effect::Ended(id, ending) => {
+                let started = self.open.remove(id);
+                let started = started.unwrap_or_else(|| panic!("{id} ends, and is not in flight"));
+                if let Ending::Lost(lost) = ending {
+                    assert_eq!(lost.started, started, "{id} is lost");
+                } else {
+                    assert_eq!(self.freed.pop(), Some(*id), "its room is free before its caller knows");
+                }
+                self.ended.push(*id);
+            }
+            Effect::Returned(id) => {
+                assert_eq!(self.open.remove(id), Some(false), "{id} comes back unsent");
+                self.refused.push(*id);
+            }
+            Effect::Idle(id) => self.freed.push(*id),
+            Effect::Arm(Timer::Grace(id), _) => {
+                assert!(self.armed.insert(id.get()), "{id} is cancelled once");
+            }
+            Effect::Disarm(Timer::Grace(id)) => assert!(self.armed.remove(&id.get()), "{id} was cancelled"),
+            Effect::Say(Saying::Reply { .. }) => self.replied += 1,
+            Effect::Terminated(_) => {
+                assert!(self.open.is_empty(), "everything in flight is told before the end");
+                self.dead = true;
+            }
+            Effect::Send(_)
+            | Effect::Say(_)
+            | Effect::Close
+            | Effect::Kill
+            | Effect::Arm(..)
+            | Effect::Disarm(_)
+            | Effect::Background { .. }
+            | Effect::Ready
+            | Effect::Noted(_) => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { failure_persistence: None, ..Config::with_cases(1000) })]
+    /// P1, E2: each call has one end, room is given back once, and no question is left open or answered twice.
+    #[test]
+    fn every_call_has_one_end_and_every_question_one_answer(beats in proptest::collection::vec(beat(), 1..120)) {
+        let mut driver = Driver::mcp();
+        let mut world = World::default();
+        for beat in beats.into_iter().chain([Beat::Exit]) {
+            let Some(input) = world.input(beat) else { continue };
+            for effect in driver.step(input) {
+                world.check(&effect);
+            }
+            let waiting = driver.machine.questions.len();
+            prop_assert!(world.dead || world.asked == world.replied + waiting, "{beat:?}");
+            prop_assert_eq!(driver.machine.calls.len(), world.open.len());
+        }
+        prop_assert!(world.dead && world.open.is_empty());
+        prop_assert_eq!(world.ended.len() + world.refused.len(), usize::try_from(world.next).unwrap());
+    }
+}
