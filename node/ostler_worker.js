@@ -1,5 +1,5 @@
 'use strict';
-// The Ostler worker for JavaScript: runs code of a host, as PROTOCOL.md says. Node 20 or newer, no packages.
+// The Ostler worker for JavaScript: runs code of a host, as PROTOCOL.md says. Node 18 or newer, no packages.
 //
 // Two threads. The main one runs code, and nothing of the protocol: whatever code does to its own world, the host is
 // still answered. The other one (`channel`, below) owns the protocol. It reads frames, sends all that is sent, answers
@@ -8,6 +8,9 @@
 // does nothing that must not be cut short, and what it owes is found out by a question that is asked until it is answered.
 //
 // Started as: node --no-force-async-hooks-checks -e SOURCE. Without that option a timer that is cut short ends the process.
+
+// All of it in a block: what stands at the top of a source given with -e, code could see.
+{
 
 const fs = require('node:fs');
 const inspector = require('node:inspector');
@@ -53,6 +56,8 @@ function channel() {
 
   class Malformed extends Error {}
   const text = new TextDecoder('utf-8', { fatal: true });
+  // Half of a pair of surrogates has no place in UTF-8.
+  const sound = (value) => (/[\ud800-\udfff]/.test(value) ? Buffer.from(value).toString() : value);
 
   function pack(value, out, depth) {
     if (depth > DEPTH_MAX) throw new Malformed('nested too deep');
@@ -90,7 +95,7 @@ function channel() {
         out.push(double);
       }
     } else if (typeof value === 'string') {
-      const bytes = Buffer.from(value.toWellFormed());
+      const bytes = Buffer.from(value);
       sized(bytes.length, 0xa0, 31, 0xd9, 0xda, 0xdb);
       out.push(bytes);
     } else if (value instanceof Uint8Array) {
@@ -179,11 +184,11 @@ function channel() {
     if (value instanceof Uint8Array) return `{"$bytes":"${Buffer.from(value).toString('base64')}"}`;
     if (Array.isArray(value)) return `[${value.map(toJson).join(',')}]`;
     if (value === null || value === undefined) return 'null';
-    if (typeof value !== 'object') return JSON.stringify(typeof value === 'string' ? value.toWellFormed() : value);
+    if (typeof value !== 'object') return JSON.stringify(typeof value === 'string' ? sound(value) : value);
     const entries = value instanceof Map ? [...value] : Object.entries(value).filter(([, item]) => item !== undefined);
     const plain = entries.every(([key]) => typeof key === 'string' && !key.startsWith('$'));
     if (!plain) return `{"$map":${toJson(entries)}}`;
-    return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${toJson(item)}`).join(',')}}`;
+    return `{${entries.map(([key, item]) => `${JSON.stringify(sound(key))}:${toJson(item)}`).join(',')}}`;
   }
 
   function fromJson(source) {
@@ -939,3 +944,5 @@ function start() {
 }
 
 start();
+
+}

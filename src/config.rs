@@ -110,7 +110,7 @@ impl WorkerSpec {
         Self::new(Program::Python { interpreter: interpreter.into() }, Transport::Socket)
     }
 
-    /// The JavaScript worker that comes with Ostler, run by `node` as found in `PATH`: version 20 or newer.
+    /// The JavaScript worker that comes with Ostler, run by `node` as found in `PATH`: version 18 or newer.
     ///
     /// Code runs as in the console of a browser: names may be declared again, `await` stands anywhere, the value of the
     /// last expression is that of the execution. `require` is there, `prompt(text)` asks for input, `display(bundle)`

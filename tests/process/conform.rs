@@ -73,6 +73,19 @@ async fn a_worker_in_rust_conforms() {
     .await;
 }
 
+#[tokio::test]
+async fn the_javascript_worker_conforms() {
+    if !crate::node::node_is_there() {
+        return println!("skipped: there is no `node`");
+    }
+    guarded(async {
+        for codec in [Codec::MessagePack, Codec::Json] {
+            passes_all(&judge(WorkerSpec::node().codec(codec)).run().await);
+        }
+    })
+    .await;
+}
+
 /// The worker of the page, changed at one place.
 fn smallest(from: &str, to: &str) -> String {
     let code = PAGE.split("```python\n").nth(1).unwrap().split("```").next().unwrap();

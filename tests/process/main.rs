@@ -9,6 +9,7 @@ mod conform;
 mod deaths;
 mod explain;
 mod fork;
+mod node;
 mod python;
 mod rpc;
 mod scarce;
