@@ -204,7 +204,7 @@ async fn one_session(runtime: Runtime, seed: u64, tally: Arc<Tally>) {
 async fn kills(session: Arc<Session>, mut chance: StdRng, tally: Arc<Tally>) {
     for _ in 0..chance.random_range(1..4) {
         // Most have saved something by then, however busy the machine is.
-        while chance.random_bool(0.997) && !session.last_save().is_some_and(|saved| saved.is_ok()) {
+        while chance.random_bool(0.997) && session.last_save().is_none_or(|saved| saved.is_err()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(Duration::from_micros(chance.random_range(0..100_000))).await;
