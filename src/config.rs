@@ -110,6 +110,24 @@ impl WorkerSpec {
         Self::new(Program::Python { interpreter: interpreter.into() }, Transport::Socket)
     }
 
+    /// The JavaScript worker that comes with Ostler, run by `node` as found in `PATH`: version 20 or newer.
+    ///
+    /// Code runs as in the console of a browser: names may be declared again, `await` stands anywhere, the value of the
+    /// last expression is that of the execution. `require` is there, `prompt(text)` asks for input, `display(bundle)`
+    /// shows rich values; `import()` is `importModule()`. A cancel ends synchronous code without its `finally` blocks.
+    #[must_use]
+    pub fn node() -> Self {
+        Self::node_at("node")
+    }
+
+    /// The same, run by this program: a path, or a name that is looked up in `PATH`.
+    #[must_use]
+    pub fn node_at(interpreter: impl Into<PathBuf>) -> Self {
+        // Else a timer that is cut short by a cancel ends the process.
+        let spec = Self::command(interpreter).arg("--no-force-async-hooks-checks");
+        spec.arg("-e").arg(include_str!("../node/ostler_worker.js"))
+    }
+
     /// Any program that speaks the worker protocol, on stdin and stdout.
     #[must_use]
     pub fn command(program: impl Into<PathBuf>) -> Self {

@@ -75,6 +75,8 @@ pub struct Settings {
 pub struct WorkerSettings {
     /// The interpreter that runs the shipped worker. Default: `python3`.
     pub python: PathBuf,
+    /// The `node` that runs the JavaScript worker, instead of the Python worker. Default: `None`.
+    pub node: Option<PathBuf>,
     /// Another program, instead of the shipped worker. Default: `None`.
     pub command: Option<PathBuf>,
     /// The arguments of `command`. Default: none.
@@ -100,6 +102,7 @@ impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
             python: "python3".into(),
+            node: None,
             command: None,
             args: Vec::new(),
             dialect: Dialect::Ostler,
@@ -117,10 +120,12 @@ impl WorkerSettings {
     /// The spec of such a worker.
     #[must_use]
     pub fn spec(&self) -> WorkerSpec {
-        let Self { python, command, args, dialect, env, inherit_env, cwd, transport, codec, preload } = self;
-        let spec = match command {
-            None => WorkerSpec::python_at(python),
-            Some(program) => args.iter().fold(dialect.spec(program), |spec, arg| spec.arg(arg)),
+        let Self { python, node, command, args, dialect, env, inherit_env, cwd, transport, codec, preload } =
+            self;
+        let spec = match (command, node) {
+            (None, None) => WorkerSpec::python_at(python),
+            (None, Some(node)) => WorkerSpec::node_at(node),
+            (Some(program), _) => args.iter().fold(dialect.spec(program), |spec, arg| spec.arg(arg)),
         };
         let mut spec = env.iter().fold(spec, |spec, (name, value)| spec.env(name, value)).codec(*codec);
         if *inherit_env {

@@ -298,6 +298,10 @@ pub(crate) struct PoolArgs {
     /// The interpreter: a path, or a name looked up in PATH [default: python3]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
+    /// Run JavaScript: with this node, a path or a name in PATH [default PATH: node; for files that end with .js, so by
+    /// itself]
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, conflicts_with = "python")]
+    pub(crate) node: Option<Option<PathBuf>>,
     /// Code that each worker runs before it is used; `@FILE` reads it from a file
     #[arg(long, value_name = "CODE|@FILE")]
     pub(crate) warmup: Option<String>,

@@ -38,6 +38,10 @@ pub(crate) fn settings(args: &PoolArgs, cwd: &Path) -> Result<Settings, Fatal> {
     let mut settings = from_file_and_environment(file.as_deref()).map_err(Fatal::usage)?;
     if let Some(python) = &args.python {
         settings.worker.python.clone_from(python);
+        (settings.worker.command, settings.worker.node) = (None, None);
+    }
+    if let Some(node) = &args.node {
+        settings.worker.node = Some(node.clone().unwrap_or_else(|| "node".into()));
         settings.worker.command = None;
     }
     if let Some(warmup) = &args.warmup {

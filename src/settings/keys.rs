@@ -67,6 +67,12 @@ pub(super) static KEYS: &[Key] = &[
         "The interpreter that runs the shipped worker: a path, or a name in PATH."
     ),
     key!(
+        "worker.node",
+        Text,
+        worker.node,
+        "The node that runs the JavaScript worker: a path, or a name in PATH. Empty: the Python worker."
+    ),
+    key!(
         "worker.command",
         Text,
         worker.command,

@@ -73,6 +73,7 @@ fn every_field_has_a_key_and_every_key_a_field() {
     );
     let worker = fields!(WorkerSettings {
         python,
+        node,
         command,
         args,
         dialect,
@@ -84,7 +85,7 @@ fn every_field_has_a_key_and_every_key_a_field() {
         preload
     });
     assert_eq!(keys_of("worker"), names(worker, &[]));
-    // `program` of a spec is `python`, or `command` and `args`.
+    // `program` of a spec is `python`, `node`, or `command` and `args`.
     let WorkerSpec {
         program: _,
         env: _,
@@ -112,6 +113,7 @@ fn what_is_printed_reads_back_to_the_same() {
     other.pool.recycle.max_memory = Some(3 << 30);
     other.pool.recycle.max_executions = Some(10);
     other.pool.restart.window = Duration::from_millis(90_500);
+    other.worker.node = Some("/opt/node".into());
     other.worker.command = Some("/bin/worker".into());
     other.worker.dialect = Dialect::Mcp;
     other.pool.in_flight = 3;

@@ -41,6 +41,7 @@ pub(crate) async fn run(args: CallArgs, console: Console) -> Result<Exit, Fatal>
     let cwd = pool::working_folder()?;
     let shared = PoolArgs {
         config: args.config.clone(),
+        node: None,
         python: None,
         warmup: None,
         preload: None,

@@ -51,11 +51,14 @@ impl Line {
 }
 
 /// Runs everything, and says how the program is to end.
-pub(crate) async fn run(args: RunArgs, verbose: bool, console: Console) -> Result<Exit, Fatal> {
+pub(crate) async fn run(mut args: RunArgs, verbose: bool, console: Console) -> Result<Exit, Fatal> {
     let sources = Source::all(&args).map_err(Fatal::usage)?;
     let stop = Signals::listen().map_err(Fatal::not_started)?.watch();
     let cwd = pool::working_folder()?;
     let all = sources.len();
+    if args.pool.node.is_none() && source::is_javascript(&args).map_err(Fatal::usage)? {
+        args.pool.node = Some(None);
+    }
     let settings = pool::settings(&args.pool, &cwd)?;
     let workers = workers(&args, settings.pool.max_sessions, all);
     let builder = settings.builder().max_sessions(workers).min_idle(workers).queue(workers);

@@ -90,6 +90,26 @@ impl Source {
     }
 }
 
+/// Whether the files are JavaScript, by their names. All are, or none.
+///
+/// # Errors
+/// Some are and some are not: one pool runs one language.
+pub(crate) fn is_javascript(args: &RunArgs) -> anyhow::Result<bool> {
+    let named = |file: &&PathBuf| {
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("js" | "mjs" | "cjs"))
+    };
+    let (scripts, others): (Vec<_>, Vec<_>) = args.files.iter().partition(named);
+    match (scripts.first(), others.first()) {
+        (Some(script), Some(other)) => bail!(
+            "`{}` is JavaScript and `{}` is not, and one run has one kind of worker; run them apart",
+            script.display(),
+            other.display()
+        ),
+        (script, _) => Ok(script.is_some() && args.pool.python.is_none()),
+    }
+}
+
 fn check(file: &Path, hint: &str) -> anyhow::Result<()> {
     let found = fs::metadata(file).map_err(|error| anyhow!("{}{hint}", unreadable(file, &error)))?;
     if found.is_dir() {

@@ -203,7 +203,11 @@ async fn one_session(runtime: Runtime, seed: u64, tally: Arc<Tally>) {
 /// Kills the worker of the session now and then: while code runs, while it is saved or restored, while nothing happens.
 async fn kills(session: Arc<Session>, mut chance: StdRng, tally: Arc<Tally>) {
     for _ in 0..chance.random_range(1..4) {
-        tokio::time::sleep(Duration::from_micros(chance.random_range(0..150_000))).await;
+        // Most have saved something by then, however busy the machine is.
+        while chance.random_bool(0.997) && !session.last_save().is_some_and(|saved| saved.is_ok()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_micros(chance.random_range(0..100_000))).await;
         let killed = session.pid().is_some_and(|pid| signal(pid, Signal::KILL));
         tally.kills.fetch_add(u32::from(killed), Relaxed);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ostler::{Event, Outcome, Question, Request, RpcError, SessionEvent, Value};
 
 use super::{framed, map, mcp, one, plain};
-use crate::support::wait::guarded;
+use crate::support::wait::{guarded, pool_is};
 
 /// The notifications of an execution, and its outcome.
 async fn notes(mut execution: ostler::Execution) -> (Vec<(String, Value)>, Outcome) {
@@ -135,6 +135,7 @@ async fn a_question_that_nobody_answers_is_refused_at_once_or_at_the_end_of_the_
         let message = shared.value().and_then(|value| value.get("message")).and_then(Value::as_str);
         assert!(message.is_some_and(|message| message.contains("not known whose this is")), "{message:?}");
         drop(neighbour);
+        pool_is(&runtime, "the neighbour is gone", |pool| pool.busy == 0).await;
         let leaves = runtime.execute(Request::rpc("ask", Value::None).allow_input(true)).await.unwrap();
         let leaves = leaves.outcome();
         assert!(
@@ -157,9 +158,13 @@ async fn the_holder_of_a_session_hears_what_belongs_to_no_call() {
         let seen = session.call("seen", Value::None).await.unwrap();
         assert_eq!(seen.get("notes"), Some(&Value::from(vec!["textDocument/didOpen"])));
         session.call("stderr", map("text", "a line on stderr")).await.unwrap();
-        let event = session.next_event().await;
-        let Some(SessionEvent::Background { data, .. }) = event else { panic!("{event:?}") };
-        assert_eq!(&data[..], b"a line on stderr\n");
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\n") {
+            let event = session.next_event().await;
+            let Some(SessionEvent::Background { data, .. }) = event else { panic!("{event:?}") };
+            heard.extend_from_slice(&data);
+        }
+        assert_eq!(heard, b"a line on stderr\n");
         let after =
             "{\"jsonrpc\":\"2.0\",\"id\":$ID,\"result\":1}\n{\"jsonrpc\":\"2.0\",\"method\":\"later\"}\n";
         let params: Value = [("text", Value::from(after)), ("answer", false.into())].into_iter().collect();

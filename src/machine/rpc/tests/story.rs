@@ -162,7 +162,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(Config { failure_persistence: None, ..Config::with_cases(1000) })]
+    #![proptest_config(Config { failure_persistence: None, ..Config::with_cases(300) })]
     /// P1, E2: each call has one end, room is given back once, and no question is left open or answered twice.
     #[test]
     fn every_call_has_one_end_and_every_question_one_answer(beats in proptest::collection::vec(beat(), 1..120)) {
@@ -176,6 +176,8 @@ proptest! {
             let waiting = driver.machine.questions.len();
             prop_assert!(world.dead || world.asked == world.replied + waiting, "{beat:?}");
             prop_assert_eq!(driver.machine.calls.len(), world.open.len());
+            let open = |question: &Question| world.open.contains_key(&question.call);
+            prop_assert!(world.dead || driver.machine.questions.values().all(open), "a question of nobody");
         }
         prop_assert!(world.dead && world.open.is_empty());
         prop_assert_eq!(world.ended.len() + world.refused.len(), usize::try_from(world.next).unwrap());

@@ -293,7 +293,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
     /// E2, P16: never more than may be in flight, never one that waits beside room, never a lease of half a worker.
     #[test]
     fn shared_workers_are_filled_to_their_limit_and_leased_as_a_whole(
