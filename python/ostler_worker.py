@@ -922,7 +922,14 @@ def serve_channel(frame):
         if collecting:
             gc.enable()
     if state.background and channel.parked and state.loop is not None:
-        state.loop.call_soon_threadsafe(state.loop.stop)
+        state.loop.call_soon_threadsafe(stop_background)
+
+
+def stop_background():
+    """Ends the background run of the loop. One that has ended meanwhile may leave this to the next execution's run, which
+    it must not end."""
+    if state.background:
+        state.loop.stop()
 
 
 def sort_incoming(frame):

@@ -1,0 +1,162 @@
+"""Forking a session, and saving one by a copy (row C7): this plays the host's side of both sockets."""
+
+import array
+import binascii
+import os
+import socket
+import tempfile
+import unittest
+
+from harness import Host, codec, eventually
+
+TAG = b"1-a.0.1"
+ENV = {"OSTLER_TAG": TAG.decode(), "OSTLER_TAG_ROOM": "-" * 32}
+
+
+def listen(name):
+    address = f"ostler-test-{name}-{os.getpid()}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind("\0" + address)
+    listener.listen()
+    listener.settimeout(30)
+    return address, listener
+
+
+def word(link):
+    """What the keeper says next; None if it has gone."""
+    head = link.recv(4, socket.MSG_WAITALL)
+    return link.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL).decode() if head else None
+
+
+def stat(pid):
+    """The state, the parent and the group of a process."""
+    with open(f"/proc/{pid}/stat") as file:
+        state, parent, group = file.read().rpartition(") ")[2].split()[:3]
+    return state, int(parent), int(group)
+
+
+def tag_of(pid):
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return [entry[11:] for entry in file.read().split(b"\0") if entry.startswith(b"OSTLER_TAG=")]
+
+
+def name_of(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().split(b"\0")[0]
+
+
+class Copy:
+    """A copy of the worker of `host`."""
+
+    def __init__(self, host, name="copy", tag="1-a.11.12345"):
+        address, listener = listen(name)
+        with listener, tempfile.TemporaryDirectory() as folder:
+            self.folder = folder
+            host.send("fork", id=name, address=address, tag=tag, folder=folder)
+            self.answer = host.next_frame()
+            if self.answer["type"] != "forked":
+                return
+            self.link, _ = listener.accept()
+            self.wants = word(self.link)
+            self.channel, theirs = socket.socketpair()
+            self.out, err = os.pipe()
+            descriptors = array.array("i", [theirs.fileno(), err, err])
+            self.link.sendmsg([b"!"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+            theirs.close()
+            os.close(err)
+            self.pid = int(word(self.link).split()[1])
+            self.ready = self.frame()
+
+    def frame(self):
+        head = self.channel.recv(4, socket.MSG_WAITALL)
+        return codec("msgpack").decode(self.channel.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
+
+    def value(self, code, id="1"):
+        data = codec("msgpack").encode({"type": "execute", "id": id, "code": code})
+        self.channel.sendall(len(data).to_bytes(4, "big") + data)
+        while True:
+            frame = self.frame()
+            if frame["type"] in ("result", "error"):
+                return frame.get("value", frame.get("exception"))
+
+    def close(self):
+        self.link.close()
+        self.channel.close()
+        os.close(self.out)
+
+
+class Forked(unittest.TestCase):
+    def test_the_copy_is_a_worker_of_its_own_and_nobodys_child(self):
+        with Host(init={}, env=ENV) as host:
+            worker = host.value("import os, random; random.seed(7); g = iter(range(9)); next(g); os.getpid()")
+            copy = Copy(host)
+            self.assertEqual((copy.answer, copy.wants), ({"type": "forked", "id": "copy"}, "wants socket"))
+            self.assertEqual((copy.ready["type"], copy.ready["pid"]), ("ready", copy.pid))
+            _, keeper, group = stat(copy.pid)
+            self.assertEqual(group, copy.pid)
+            self.assertNotIn(stat(keeper)[2], (group, stat(worker)[2]), "who ends one group ends not the keeper")
+            eventually(lambda: name_of(keeper) == b"ostler-keeper")
+            self.assertEqual(tag_of(copy.pid), [b"1-a.11.12345"])
+            self.assertEqual((tag_of(keeper), tag_of(worker)), ([b"1-a.11.12345"], [TAG]))
+            # No code here waits for it in vain.
+            none = "try: os.wait()\nexcept ChildProcessError as error: found = 'none'\nfound"
+            self.assertEqual(host.value(none), "none")
+            seen = "[next(g), random.random(), os.getpid(), os.environ['OSTLER_TAG']]"
+            mine, its = host.value(seen), copy.value(seen)
+            self.assertEqual(mine[:2], its[:2])
+            self.assertEqual((mine[2:], its[2:]), ([worker, TAG.decode()], [copy.pid, "1-a.11.12345"]))
+            # Dead, it stays until the host has seen how it died.
+            os.kill(copy.pid, 9)
+            eventually(lambda: stat(copy.pid)[0] == "Z")
+            copy.close()
+            eventually(lambda: not os.path.exists(f"/proc/{copy.pid}") or stat(copy.pid)[1] != keeper)
+            self.assertEqual(host.value("next(g)"), 2)
+
+    def test_a_worker_that_must_not_be_forked_says_why(self):
+        with Host(init={}, env=ENV) as host:
+            for make, why, mend in (
+                ("import threading; e = threading.Event(); t = threading.Thread(target=e.wait); t.start()", "threads", "e.set(); t.join()"),
+                ("import os; r, w = os.pipe(); child = os.fork()\nif not child: os.read(r, 1)", "child processes", "os.write(w, b'!'); os.waitpid(child, 0)"),
+            ):
+                host.run(make)
+                refused = Copy(host).answer
+                self.assertEqual(refused["exception"]["type"], "ForkRefused", refused)
+                self.assertIn(why, refused["exception"]["message"])
+                host.run(mend)
+            copy = Copy(host)
+            self.assertEqual(copy.value("1 + 1"), 2)
+            copy.close()
+
+    def test_what_a_file_keeps_for_later_is_written_once(self):
+        with Host(init={}, env=ENV) as host, tempfile.TemporaryDirectory() as folder:
+            host.run(f"file = open({folder + '/f'!r}, 'w'); file.write('once'); None")
+            copy = Copy(host)
+            copy.value("file.close()")
+            host.run("file.close()")
+            copy.close()
+            with open(folder + "/f") as file:
+                self.assertEqual(file.read(), "once")
+
+
+class SavedBehind(unittest.TestCase):
+    def test_a_copy_saves_while_the_worker_goes_on_and_waits_for_the_host_before(self):
+        address, listener = listen("save")
+        with Host(init={}, env=ENV) as host, listener:
+            host.run("x = bytearray(b'x') * (40 << 20)\ny = 'before'")
+            host.send("checkpoint", id="c", mode="fork", address=address)
+            self.assertEqual(host.next_frame(), {"type": "forked", "id": "c"})
+            host.run("y = 'after'")
+            link, _ = listener.accept()
+            with link:
+                link.sendall(b"!")
+                size = int.from_bytes(link.recv(4, socket.MSG_WAITALL), "big")
+                told = codec("msgpack").decode(link.recv(size, socket.MSG_WAITALL))
+                with link.makefile("rb") as file:
+                    data = file.read(told["bytes"])
+                    self.assertEqual(int.from_bytes(file.read(4), "big"), binascii.crc32(data))
+            self.assertEqual((told["type"], told["names"]), ("checkpoint_data", ["x", "y"]))
+            self.assertTrue(b"before" in data and b"after" not in data)
+
+
+if __name__ == "__main__":
+    unittest.main()
