@@ -179,13 +179,13 @@ class TheSmallestWorker(unittest.TestCase):
             answers.append(codec("json").decode(rest[4:end]))
             rest = rest[end:]
         wanted = [
-            {"type": "ready", "protocol": 1, "codec": "json", "language": "capitals"},
+            {"type": "ready", "protocol": 1, "codec": "json", "language": "echo"},
             {"type": "started", "id": "1"},
-            {"type": "output", "id": "1", "stream": "stdout", "seq": 0, "data": "HELLO"},
+            {"type": "output", "id": "1", "stream": "stdout", "seq": 0, "data": "hello"},
             {"type": "result", "id": "1"},
             {"type": "heartbeat", "seq": 5},
             {"type": "cancel_ack", "id": "1", "hit": False},
-            {"type": "protocol_error", "what": "unknown type `dance`", "id": "2"},
+            {"type": "protocol_error", "what": "unknown type `dance`, or no id", "id": "2"},
             {"type": "bye"},
         ]
         self.assertTrue(is_part(wanted, answers), answers)

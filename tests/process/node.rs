@@ -77,7 +77,7 @@ async fn a_session_keeps_its_names_and_a_fresh_execution_has_its_own() {
         drop(session);
         runtime.run("let x = 1; globalThis.y = 2").await.unwrap();
         let report = runtime.run("[typeof x, typeof y, typeof require, typeof process]").await.unwrap();
-        
+
         let seen: Vec<_> = value(&report).as_list().unwrap().iter().filter_map(Value::as_str).collect();
         assert_eq!(seen, ["undefined", "undefined", "function", "object"]);
     })
