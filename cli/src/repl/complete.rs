@@ -1,6 +1,6 @@
-//! When what was typed is a statement: brackets, quotes, backslashes and blocks, and no more of Python than that.
+//! When what was typed is a statement: brackets, quotes, backslashes and blocks, and no more of a language than that.
 //!
-//! What is wrong counts as complete: Python itself says what is wrong with it.
+//! What is wrong counts as complete: the language itself says what is wrong with it.
 
 /// Spaces of one level.
 const LEVEL: usize = 4;
@@ -12,9 +12,20 @@ const FURTHER: [&str; 4] = ["else", "elif", "except", "finally"];
 /// Words after which a block can have no further line.
 const LEAVES: [&str; 5] = ["return", "pass", "break", "continue", "raise"];
 
+/// What is typed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// Python.
+    #[default]
+    Python,
+    /// JavaScript.
+    JavaScript,
+}
+
 /// Reads lines, and knows what is open after each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scanner {
+    language: Language,
     /// Closing brackets that are expected.
     brackets: usize,
     /// The quote of the string that goes on in the next line, and whether it is tripled.
@@ -32,8 +43,17 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
+    pub(crate) fn new(language: Language) -> Self {
+        Self { language, ..Self::default() }
+    }
+
     /// Reads one line, without its end.
     pub(crate) fn read(&mut self, line: &str) {
+        if self.language == Language::JavaScript {
+            self.scan_javascript(line);
+            self.indent = self.brackets * LEVEL / 2;
+            return;
+        }
         let inside = self.open();
         let last = self.scan(line);
         if inside {
@@ -65,7 +85,31 @@ impl Scanner {
 
     /// Spaces that the next line should begin with.
     pub(crate) fn indent(&self) -> usize {
-        if self.open() { 0 } else { self.indent }
+        if self.open() && self.language == Language::Python { 0 } else { self.indent }
+    }
+
+    /// Follows strings, templates, brackets and comments. The quote of a comment of many lines is its star.
+    fn scan_javascript(&mut self, line: &str) {
+        let mut letters = line.chars().peekable();
+        while let Some(next) = letters.next() {
+            match (self.string, next) {
+                (Some(('*', _)), '*') if letters.next_if_eq(&'/').is_some() => self.string = None,
+                (Some(('*', _)), _) => {}
+                (Some(_), '\\') => drop(letters.next()),
+                (Some((quote, _)), _) if quote == next => self.string = None,
+                (Some(_), _) => {}
+                (None, '/') if letters.next_if_eq(&'/').is_some() => break,
+                (None, '/') if letters.next_if_eq(&'*').is_some() => self.string = Some(('*', true)),
+                (None, '\'' | '"' | '`') => self.string = Some((next, next == '`')),
+                (None, '(' | '[' | '{') => self.brackets += 1,
+                (None, ')' | ']' | '}') => self.brackets = self.brackets.saturating_sub(1),
+                (None, _) => {}
+            }
+        }
+        if matches!(self.string, Some((_, false))) {
+            // A string that its line does not end is wrong.
+            self.string = None;
+        }
     }
 
     /// Follows strings, brackets and comments; returns the last character that means something.
@@ -136,6 +180,10 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
+    pub(crate) fn new(language: Language) -> Self {
+        Self { text: String::new(), scanner: Scanner::new(language) }
+    }
+
     /// Takes the next line, and returns the statements that are complete with it, at most two.
     pub(crate) fn take(&mut self, line: &str) -> Vec<String> {
         let mut done = Vec::new();
@@ -153,7 +201,7 @@ impl Statements {
 
     /// What is left at the end of the input.
     pub(crate) fn finish(&mut self) -> Option<String> {
-        self.scanner = Scanner::default();
+        self.scanner = Scanner::new(self.scanner.language);
         let text = std::mem::take(&mut self.text);
         let says_something = |line: &str| !matches!(line.trim_start().chars().next(), None | Some('#'));
         text.lines().any(says_something).then_some(text)
@@ -197,6 +245,28 @@ mod tests {
             ("é = '€'", true),
         ] {
             assert_eq!(scanned(text).complete(), complete, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_statement_of_javascript_is_complete_when_nothing_is_open() {
+        for (text, complete) in [
+            ("1 + 1", true),
+            ("function f() {", false),
+            ("function f() {\n  return 1;\n}", true),
+            ("f(')', // (", false),
+            ("x = `a", false),
+            ("x = `a\n(` + 1", true),
+            ("/* { ", false),
+            ("/* {\n*/ 1", true),
+            ("'it\\'s (' + \"(\"", true),
+            ("'wrong (", true),
+            ("if (x) {\n} else {", false),
+            ("// (", true),
+        ] {
+            let mut scanner = Scanner::new(Language::JavaScript);
+            text.split('\n').for_each(|line| scanner.read(line));
+            assert_eq!(scanner.complete(), complete, "{text}");
         }
     }
 

@@ -21,7 +21,10 @@ use rustyline::{
 };
 use tokio::sync::oneshot;
 
-use crate::repl::{command::COMMANDS, complete::Scanner};
+use crate::repl::{
+    command::COMMANDS,
+    complete::{Language, Scanner},
+};
 
 /// Statements that are remembered.
 const HISTORY_MAX: usize = 10_000;
@@ -66,8 +69,8 @@ impl fmt::Debug for Keyboard {
 
 impl Keyboard {
     /// Starts the thread that edits. It ends with the handle, or with the program.
-    pub(crate) fn start(history: Option<PathBuf>) -> anyhow::Result<Self> {
-        let mut editor = Lines::new(history)?;
+    pub(crate) fn start(language: Language, history: Option<PathBuf>) -> anyhow::Result<Self> {
+        let mut editor = Lines::new(language, history)?;
         let printer = Box::new(editor.editor.create_external_printer()?);
         let (questions, asked) = mpsc::sync_channel::<(Ask, oneshot::Sender<Typed>)>(1);
         thread::Builder::new().name("keyboard".into()).spawn(move || {
@@ -108,11 +111,12 @@ impl Keyboard {
 /// The editor, and how statements are put together from its lines.
 struct Lines {
     editor: Editor<Look, DefaultHistory>,
+    language: Language,
     history: Option<PathBuf>,
 }
 
 impl Lines {
-    fn new(history: Option<PathBuf>) -> anyhow::Result<Self> {
+    fn new(language: Language, history: Option<PathBuf>) -> anyhow::Result<Self> {
         let config = Config::builder()
             .max_history_size(HISTORY_MAX)?
             .history_ignore_dups(true)?
@@ -128,7 +132,7 @@ impl Lines {
             // The first time there is none.
             let _ = editor.load_history(file);
         }
-        Ok(Self { editor, history })
+        Ok(Self { editor, language, history })
     }
 
     fn ask(&mut self, ask: Ask) -> Typed {
@@ -144,7 +148,7 @@ impl Lines {
     }
 
     fn statement(&mut self) -> Result<Typed, ReadlineError> {
-        let mut scanner = Scanner::default();
+        let mut scanner = Scanner::new(self.language);
         let mut text = String::new();
         loop {
             let (prompt, indent) = match text.is_empty() {

@@ -14,7 +14,7 @@ use std::{io::IsTerminal as _, path::Path};
 use ostler::Request;
 
 use self::{
-    complete::Statements,
+    complete::{Language, Statements},
     editor::{Keyboard, Typed},
     home::Home,
     screen::Screen,
@@ -46,6 +46,14 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
         args.startup.as_deref().map(|file| startup(file, &cwd)).transpose().map_err(Fatal::usage)?;
     let mut signals = Signals::listen().map_err(Fatal::not_started)?;
     let settings = pool::settings(&args.pool, &cwd)?;
+    let language = match &settings.worker.node {
+        Some(_) => Language::JavaScript,
+        None => Language::Python,
+    };
+    if let (Language::JavaScript, Some(name)) = (language, &args.session) {
+        let why = anyhow::anyhow!("a JavaScript session cannot be saved as `{name}`; leave `--session` out");
+        return Err(Fatal::usage(why));
+    }
     let builder = settings.builder().max_sessions(past::SESSIONS_MAX);
     let builder = Home::prepare(builder, args.session.as_deref(), &args.state).map_err(Fatal::usage)?;
     let runtime = tokio::select! {
@@ -56,7 +64,7 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
     let typed = std::io::stdin().is_terminal();
     let reader = if typed {
         input::remember_terminal();
-        Reader::Terminal(Keyboard::start(editor::history_file()).map_err(Fatal::not_started)?)
+        Reader::Terminal(Keyboard::start(language, editor::history_file()).map_err(Fatal::not_started)?)
     } else {
         Reader::Pipe(Input::start().map_err(Fatal::not_started)?)
     };
@@ -67,10 +75,11 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
     let startup = startup.filter(|_| restored.is_none());
     let grace = settings.pool.grace;
     let mut repl = Repl::new(home, session, reader, screen, signals, startup, grace);
+    repl.past.keeps &= language == Language::Python;
     if let Some(restored) = restored {
         repl.screen.say(&restored).await;
     }
-    let exit = serve(&mut repl, typed).await;
+    let exit = serve(&mut repl, language, typed).await;
     repl.end().await;
     console.flush().await;
     drop(repl);
@@ -78,14 +87,14 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
     Ok(exit)
 }
 
-async fn serve(repl: &mut Repl, typed: bool) -> Exit {
+async fn serve(repl: &mut Repl, language: Language, typed: bool) -> Exit {
     if typed {
-        repl.greet().await;
+        repl.greet(language).await;
     }
     if let Flow::Leave(exit) = repl.start_up().await {
         return exit;
     }
-    if typed { converse(repl).await } else { read_all(repl).await }
+    if typed { converse(repl).await } else { read_all(repl, language).await }
 }
 
 /// Asks and runs until the person leaves.
@@ -108,8 +117,8 @@ async fn converse(repl: &mut Repl) -> Exit {
 }
 
 /// Runs every statement of the input.
-async fn read_all(repl: &mut Repl) -> Exit {
-    let mut statements = Statements::default();
+async fn read_all(repl: &mut Repl, language: Language) -> Exit {
+    let mut statements = Statements::new(language);
     loop {
         let (done, end) = match repl.next_line().await {
             Ok(Some(line)) => (statements.take(&line), false),

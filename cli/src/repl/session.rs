@@ -13,6 +13,7 @@ use crate::{
     exit::Exit,
     repl::{
         Reader,
+        complete::Language,
         editor::Typed,
         home::Home,
         past::{Branch, Past},
@@ -93,9 +94,13 @@ impl Repl {
     }
 
     /// Says who is there.
-    pub(crate) async fn greet(&mut self) {
-        let code =
-            "'Python {1[0]}, {0.executable}'.format(__import__('sys'), __import__('sys').version.split())";
+    pub(crate) async fn greet(&mut self, language: Language) {
+        let code = match language {
+            Language::Python => {
+                "'Python {1[0]}, {0.executable}'.format(__import__('sys'), __import__('sys').version.split())"
+            }
+            Language::JavaScript => "`Node ${process.versions.node}, ${process.execPath}`",
+        };
         let python = match self.session().run(Request::python(code).label("greeting")).await {
             Ok(report) => {
                 report.value().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
