@@ -36,7 +36,7 @@ pub(super) async fn says(peer: &mut Peer, kit: &Kit) -> Result<(), Fault> {
     prints_the_line(peer, request).await
 }
 
-async fn prints_the_line(peer: &mut Peer, request: Execute) -> Result<(), Fault> {
+pub(super) async fn prints_the_line(peer: &mut Peer, request: Execute) -> Result<(), Fault> {
     let (ran, step) = peer.run(request).await?;
     completed(step)?;
     ensure(&ran.stdout[..] == LINE, "`conform` and a line end on its standard output", || {
