@@ -299,9 +299,9 @@ async fn f42_callers_that_leave_give_back_their_places() {
     .await;
 }
 
-/// Fault 30: what waits for a server that does not read has a limit. What it was not given goes to another one.
+/// What waits for a server that does not read has a limit. What it was not given goes to another one.
 #[tokio::test(start_paused = true)]
-async fn f30_a_server_that_stops_reading_is_ended_at_the_limit() {
+async fn a_server_that_stops_reading_is_ended_at_the_limit() {
     guarded(async {
         let pool = pool(first_is_deaf(&Gate::new()).pipe_len(64 << 10), |it| it).await;
         let small = call(&pool, "small").await;
