@@ -358,9 +358,17 @@ function channel() {
   function make(id) {
     if (!running || running.id !== id || running.made) return;
     running.made = true;
-    main.post('Runtime.terminateExecution', () => {
+    // Where no JavaScript runs at this moment, it is the next that ends, and the answer to this may be lost with it. A
+    // second one is then done at once, or refused because the first is still under way: either says how it stands.
+    let answered = false;
+    const end = () => main.post('Runtime.terminateExecution', () => {
+      if (answered) return;
+      answered = true;
+      clearInterval(again);
       if (running && running.id === id) ask();
     });
+    const again = setInterval(end, AGAIN_MS);
+    end();
   }
 
   // The main thread waits for its end, which no `catch` of the code may keep from it.
