@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::{
     actor::{
-        mailbox::Sender,
+        mailbox::{Gone, Sender},
         messages::{ExecutionMsg, Job, Progress, SessionNotice, SupervisorMsg},
         question::Question,
     },
@@ -46,9 +46,19 @@ impl Charge {
         Self { id: job.id, frame, cpu, question, terms, execution, started: false, discharged: false }
     }
 
+    /// From here on its code may run. Its execution knows that even if it ends before it hears of it.
+    ///
+    /// # Errors
+    /// Its execution is gone, and has said what it knew: then nothing may run any more.
+    pub(crate) fn may_run(&self) -> Result<(), Gone> {
+        self.execution.mark()
+    }
+
     /// From here on its code may have run.
     pub(crate) fn started(&mut self) {
         self.started = true;
+        // An execution that is gone has given its outcome.
+        let _ = self.execution.mark();
     }
 
     pub(crate) fn tell(&self, progress: SmallVec<[Progress; 2]>) {

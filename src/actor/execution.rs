@@ -63,6 +63,7 @@ pub(crate) struct State {
     /// Nothing more will happen.
     finished: bool,
     effects: Vec<Effect>,
+    mailbox: Mailbox<ExecutionMsg>,
 }
 
 /// Where it is. If the actor ends without a word, dropping this sees that nobody works for it in vain.
@@ -109,13 +110,14 @@ pub(crate) fn start(arguments: Arguments) -> (Sender<ExecutionMsg>, AbortHandle)
         ledger,
         finished: false,
         effects: Vec::new(),
+        mailbox,
     };
-    let task = tokio::spawn(state.run(myself.clone(), mailbox));
+    let task = tokio::spawn(state.run(myself.clone()));
     (myself, task.abort_handle())
 }
 
 impl State {
-    async fn run(mut self, myself: Sender<ExecutionMsg>, mut mailbox: Mailbox<ExecutionMsg>) {
+    async fn run(mut self, myself: Sender<ExecutionMsg>) {
         let mut deadline = pin!(self.deadline.map(|(_, at)| sleep_until(at)));
         while !self.finished {
             let elapsed = async {
@@ -133,7 +135,7 @@ impl State {
                         self.step(&myself, Input::Deadline { after });
                     }
                 }
-                message = mailbox.recv() => match message {
+                message = self.mailbox.recv() => match message {
                     Some(message) => self.handle(&myself, message),
                     None => return,
                 },
@@ -234,6 +236,8 @@ impl State {
                 Effect::Look => self.look(myself),
                 Effect::Requeue => {
                     self.ledger.requeued.fetch_add(1, Relaxed);
+                    // Of the session that did not run it.
+                    self.mailbox.take_mark();
                     let returning = Returning::new(self.id, myself.clone());
                     let _ = self.place.supervisor.cast(SupervisorMsg::Requeue(returning));
                 }
@@ -275,6 +279,18 @@ impl State {
     ) {
         if self.place.supervisor.cast(message(self.id)).is_err() {
             let _ = myself.cast(ExecutionMsg::Refused(LostCause::ActorGone("supervisor")));
+        }
+    }
+}
+
+impl Drop for State {
+    /// An actor that ends before its time has not heard everything: what may have run is not told as proven unrun.
+    fn drop(&mut self) {
+        self.mailbox.close();
+        if self.mailbox.take_mark()
+            && let Some(obligation) = &mut self.obligation
+        {
+            obligation.started();
         }
     }
 }

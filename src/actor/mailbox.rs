@@ -31,11 +31,13 @@ struct State<T> {
     reader: Option<Waker>,
     senders: usize,
     closed: bool,
+    /// See [`Sender::mark`].
+    marked: bool,
 }
 
 /// An empty mailbox, and its one sender so far.
 pub(crate) fn mailbox<T>() -> (Sender<T>, Mailbox<T>) {
-    let state = State { queue: VecDeque::new(), reader: None, senders: 1, closed: false };
+    let state = State { queue: VecDeque::new(), reader: None, senders: 1, closed: false, marked: false };
     let shared = Arc::new(Shared(Mutex::new(state)));
     (Sender(Arc::clone(&shared)), Mailbox(shared))
 }
@@ -65,6 +67,21 @@ impl<T> Sender<T> {
         if let Some(reader) = reader {
             reader.wake();
         }
+        Ok(())
+    }
+}
+
+impl<T> Sender<T> {
+    /// Marks the mailbox, in one step with finding it open: whoever closes it sees the mark, or no mark is made.
+    ///
+    /// # Errors
+    /// The mailbox is closed.
+    pub(crate) fn mark(&self) -> Result<(), Gone> {
+        let mut state = self.0.lock();
+        if state.closed {
+            return Err(Gone);
+        }
+        state.marked = true;
         Ok(())
     }
 }
@@ -107,6 +124,11 @@ impl<T> Mailbox<T> {
         }
         turn.made_progress();
         Poll::Ready(message)
+    }
+
+    /// Whether a sender has marked it; the mark is taken away.
+    pub(crate) fn take_mark(&mut self) -> bool {
+        std::mem::take(&mut self.0.lock().marked)
     }
 
     /// Refuses what is sent from now on, and drops what waits.

@@ -105,8 +105,13 @@ impl Actor for Rpc {
             SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed)),
             SessionMsg::Assign(charge) => {
                 let (id, terms) = (charge.id, charge.terms.clone());
-                state.flights.insert(id, Flight::new(*charge));
-                state.step(&myself, Input::Assign(id, terms));
+                if charge.may_run().is_ok() {
+                    state.flights.insert(id, Flight::new(*charge));
+                    state.step(&myself, Input::Assign(id, terms));
+                } else {
+                    charge.discharge();
+                    state.notify(SessionNotice::Idle(id));
+                }
             }
             SessionMsg::Leased(events) => state.background = Some(events),
             SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id)),
@@ -211,7 +216,7 @@ impl State {
             Effect::Say(saying) => {
                 if let Some(message) = rpc::encode(self.server.style, self.server.framing, &saying) {
                     trace!(slot = self.slot, pid = self.pid, message = ?saying, "to the worker");
-                    self.write(message);
+                    let _ = self.write(message);
                 }
             }
             Effect::Close => self.writer = None,
@@ -252,21 +257,24 @@ impl State {
     fn send(&mut self, id: ExecutionId) {
         let Some(message) = self.flights.get(&id).map(|flight| flight.charge.frame.clone()) else { return };
         trace!(slot = self.slot, pid = self.pid, execution = id.get(), message = "call", "to the worker");
-        let whole = self.write(message);
-        let end = self.writer.as_ref().map_or(u64::MAX, Writer::taken);
-        if whole {
-            self.machine.step(Input::Sent(id), &mut self.effects);
-        } else if let Some(flight) = self.flights.get_mut(&id) {
-            flight.sent_at = Some(end);
+        match self.write(message) {
+            Some(true) => self.machine.step(Input::Sent(id), &mut self.effects),
+            Some(false) => {
+                let end = self.writer.as_ref().map(Writer::taken);
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    flight.sent_at = end;
+                }
+            }
+            // It will never be written.
+            None => {}
         }
     }
 
-    /// Takes a message, and returns whether all of it was written at once.
-    fn write(&mut self, message: Bytes) -> bool {
-        let refusal = match self.writer.as_mut().map(|writer| writer.write(message)) {
-            Some(Ok(whole)) => return whole,
-            Some(Err(refusal)) => refusal,
-            None => return false,
+    /// Takes a message, and returns whether all of it was written at once; `None` when it was refused.
+    fn write(&mut self, message: Bytes) -> Option<bool> {
+        let refusal = match self.writer.as_mut()?.write(message) {
+            Ok(whole) => return Some(whole),
+            Err(refusal) => refusal,
         };
         let broken = match refusal {
             // Its exit follows, or it lives on without hearing us.
@@ -274,14 +282,14 @@ impl State {
             Refusal::Full => Broken::NotReading,
         };
         self.machine.step(Input::Broken(broken), &mut self.effects);
-        false
+        None
     }
 
     /// Tells the machine which requests have been written since they were taken.
     fn see_what_was_sent(&mut self, myself: &ActorRef<SessionMsg>) {
         let Some(written) = self.writer.as_ref().map(Writer::written) else { return };
-        let due = |flight: &Flight| flight.sent_at.is_some_and(|end| end <= written);
-        let sent: Vec<_> = self.flights.iter().filter(|(_, flight)| due(flight)).map(|(id, _)| *id).collect();
+        let sent: Vec<_> =
+            self.flights.iter().filter(|(_, flight)| flight.is_sent(written)).map(|(id, _)| *id).collect();
         for id in sent {
             if let Some(flight) = self.flights.get_mut(&id) {
                 flight.sent_at = None;
@@ -310,6 +318,17 @@ impl State {
             self.gauge.moved(state, self.cause, self.pid);
             let (slot, generation, pid) = (self.slot, self.generation, self.pid);
             debug!(slot, %generation, pid, cause = self.cause, "session {old} -> {state}");
+        }
+    }
+}
+
+impl Drop for State {
+    /// With calls in flight this actor ends before its time, and may not have looked what its writer got done: a call
+    /// that was written must not be told that it was not.
+    fn drop(&mut self) {
+        let Some(written) = self.writer.as_ref().map(Writer::stop) else { return };
+        for flight in self.flights.values_mut().filter(|flight| flight.is_sent(written)) {
+            flight.charge.started();
         }
     }
 }

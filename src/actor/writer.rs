@@ -6,8 +6,8 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicUsize,
-            Ordering::{AcqRel, Acquire, Release},
+            AtomicBool, AtomicUsize,
+            Ordering::{AcqRel, Acquire, SeqCst},
         },
     },
 };
@@ -29,9 +29,7 @@ pub(crate) enum Refusal {
 /// The only writer of one worker's channel.
 pub(crate) struct Writer {
     outbox: Arc<dyn Outbox>,
-    waiting: Arc<AtomicUsize>,
-    /// What is left of the frame that is being written at this moment.
-    in_hand: Arc<AtomicUsize>,
+    pending: Arc<Pending>,
     overflow: Option<Overflow>,
     /// All bytes that were taken so far.
     taken: u64,
@@ -42,22 +40,33 @@ pub(crate) struct Writer {
     closed: Arc<dyn Fn() + Send + Sync>,
 }
 
+/// What was taken and is not written yet.
+#[derive(Debug, Default)]
+struct Pending {
+    /// In bytes.
+    waiting: AtomicUsize,
+    /// What is left of the frame that is being written at this moment.
+    in_hand: AtomicUsize,
+    /// Nothing more may be written.
+    stopped: AtomicBool,
+}
+
 #[derive(Debug)]
 struct Overflow {
-    /// Bounded in bytes by `waiting`.
+    /// Bounded in bytes by `Pending::waiting`.
     frames: mpsc::UnboundedSender<Bytes>,
     _task: Task,
 }
 
 impl Writer {
     pub(crate) fn new(outbox: Arc<dyn Outbox>, closed: impl Fn() + Send + Sync + 'static) -> Self {
-        let (waiting, in_hand) = (Arc::default(), Arc::default());
-        Self { outbox, waiting, in_hand, overflow: None, taken: 0, excess: 0, closed: Arc::new(closed) }
+        let (pending, closed) = (Arc::default(), Arc::new(closed));
+        Self { outbox, pending, overflow: None, taken: 0, excess: 0, closed }
     }
 
     /// Takes a whole frame or nothing. Returns whether all of it was written at once.
     pub(crate) fn write(&mut self, mut frame: Bytes) -> Result<bool, Refusal> {
-        let (waiting, whole) = (self.waiting.load(Acquire), frame.len() as u64);
+        let (waiting, whole) = (self.pending.waiting.load(Acquire), frame.len() as u64);
         if waiting == 0 {
             self.excess = frame.len().saturating_sub(OUTBOX_MAX);
             match self.outbox.try_write(&frame) {
@@ -73,7 +82,7 @@ impl Writer {
             return Err(Refusal::Full);
         }
         self.taken += whole;
-        self.waiting.fetch_add(frame.len(), AcqRel);
+        self.pending.waiting.fetch_add(frame.len(), AcqRel);
         let overflow = self.overflow.take().unwrap_or_else(|| self.overflow());
         let sent = overflow.frames.send(frame);
         self.overflow = Some(overflow);
@@ -91,8 +100,15 @@ impl Writer {
     /// lies beyond was certainly not written.
     pub(crate) fn written(&self) -> u64 {
         // In this order: see `write_all`.
-        let in_hand = self.in_hand.load(Acquire) as u64;
-        (self.taken - self.waiting.load(Acquire) as u64 + in_hand).min(self.taken)
+        let in_hand = self.pending.in_hand.load(SeqCst) as u64;
+        (self.taken - self.pending.waiting.load(Acquire) as u64 + in_hand).min(self.taken)
+    }
+
+    /// Writes nothing more, and returns what [`written`](Self::written) says for good: the task that writes either has
+    /// a frame in hand when that is asked, or sees that it may not take one.
+    pub(crate) fn stop(&self) -> u64 {
+        self.pending.stopped.store(true, SeqCst);
+        self.written()
     }
 
     /// What its pipe did not take at once, and all that comes after it.
@@ -102,12 +118,11 @@ impl Writer {
             reason = "bounded in bytes: `Writer::write` refuses past OUTBOX_MAX"
         )]
         let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
-        let (outbox, waiting) = (Arc::clone(&self.outbox), Arc::clone(&self.waiting));
-        let in_hand = Arc::clone(&self.in_hand);
+        let (outbox, pending) = (Arc::clone(&self.outbox), Arc::clone(&self.pending));
         let closed = Arc::clone(&self.closed);
         let task = Task::spawn(async move {
             while let Some(frame) = queue.recv().await {
-                if write_all(&*outbox, frame, &waiting, &in_hand).await.is_err() {
+                if write_all(&*outbox, frame, &pending).await.is_err() {
                     return closed();
                 }
             }
@@ -117,20 +132,19 @@ impl Writer {
 }
 
 /// What is written is in hand before, and waits no more when it is not in hand any more.
-async fn write_all(
-    outbox: &dyn Outbox,
-    mut frame: Bytes,
-    waiting: &AtomicUsize,
-    in_hand: &AtomicUsize,
-) -> io::Result<()> {
+async fn write_all(outbox: &dyn Outbox, mut frame: Bytes, pending: &Pending) -> io::Result<()> {
     while !frame.is_empty() {
-        in_hand.store(frame.len(), Release);
+        pending.in_hand.store(frame.len(), SeqCst);
+        if pending.stopped.load(SeqCst) {
+            pending.in_hand.store(0, SeqCst);
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let written = outbox.try_write(&frame);
         if let Ok(written) = &written {
             frame.advance(*written);
-            waiting.fetch_sub(*written, AcqRel);
+            pending.waiting.fetch_sub(*written, AcqRel);
         }
-        in_hand.store(0, Release);
+        pending.in_hand.store(0, SeqCst);
         match written {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    config::Transport,
+    config::{JsonRpc, Transport, WorkerSpec},
     error::SpawnError,
     outcome::Exit,
     protocol::{Codec, ToWorker},
@@ -40,6 +40,7 @@ pub struct ScriptedSpawner {
     start: Arc<Start>,
     codec: Codec,
     transport: Transport,
+    server: Option<Arc<JsonRpc>>,
     pipe_len: usize,
     reaping: Duration,
     book: Arc<Book>,
@@ -70,6 +71,8 @@ pub enum Fact {
     Started,
     /// Its script took this message.
     Received(ToWorker),
+    /// Its script took this line of JSON-RPC.
+    ReceivedLine(String),
     /// It was interrupted, as by a signal.
     Interrupted,
     /// It was killed.
@@ -91,6 +94,7 @@ impl ScriptedSpawner {
             start: Arc::new(|_number| Box::pin(std::future::ready(Ok(())))),
             codec: Codec::MessagePack,
             transport: Transport::Socket,
+            server: None,
             pipe_len: PIPE_LEN,
             reaping: Duration::ZERO,
             book: Arc::default(),
@@ -120,6 +124,14 @@ impl ScriptedSpawner {
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// The workers are JSON-RPC servers, spoken with as `spec` says; the pool must be given the same one. Their scripts
+    /// hear by [`Stage::recv_line`] and speak by [`Stage::send_bytes`]. Default: they speak in frames.
+    #[must_use]
+    pub fn server(mut self, spec: &WorkerSpec) -> Self {
+        (self.server, self.transport) = (spec.server.clone(), spec.transport);
         self
     }
 
@@ -208,7 +220,7 @@ impl ScriptedSpawner {
         Worker {
             pid: None,
             codec: self.codec,
-            server: None,
+            server: self.server.clone(),
             frames: Box::new(frames),
             outbox: Arc::new(to_worker),
             stdout: has_stdout.then(|| boxed(from_stdout)),

@@ -28,6 +28,8 @@ pub struct Stage {
     codec: Codec,
     input: Option<Reading>,
     decoder: Decoder,
+    /// What came of a line whose end did not come yet.
+    line: BytesMut,
     channel: Option<Writing>,
     stdout: Option<Writing>,
     stderr: Option<Writing>,
@@ -55,6 +57,7 @@ impl Stage {
             codec,
             input: Some(input),
             decoder: Decoder::new(FRAME_LEN_MAX),
+            line: BytesMut::new(),
             channel: Some(channel),
             stdout,
             stderr: Some(stderr),
@@ -90,6 +93,28 @@ impl Stage {
             }
             let Some(input) = &mut self.input else { return None };
             if input.read_buf(self.decoder.buffer()).await.map_or(0, |read| read) == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// The next line of the host, which takes this worker for a JSON-RPC server; `None` when there will be no more, or no
+    /// whole one. Cancel safe.
+    ///
+    /// # Panics
+    /// The host sent what is not UTF-8.
+    pub async fn recv_line(&mut self) -> Option<String> {
+        let mut seen = 0;
+        loop {
+            if let Some(end) = self.line[seen..].iter().position(|byte| *byte == b'\n') {
+                let line = self.line.split_to(seen + end + 1)[..seen + end].to_vec();
+                let line = String::from_utf8(line).expect("the host sends UTF-8");
+                self.page.note(Fact::ReceivedLine(line.clone()));
+                return Some(line);
+            }
+            seen = self.line.len();
+            let Some(input) = &mut self.input else { return None };
+            if input.read_buf(&mut self.line).await.map_or(0, |read| read) == 0 {
                 return None;
             }
         }

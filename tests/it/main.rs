@@ -20,6 +20,7 @@ mod operations;
 mod races;
 mod restarts;
 mod restores;
+mod rpc;
 mod saves;
 mod shutdown;
 mod simulation;

@@ -33,7 +33,7 @@ fn simulate(seed: u64) -> Option<Trace> {
     })
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

@@ -32,6 +32,11 @@ impl Flight {
         Self { charge, sent_at: None, room: None, dropped: 0 }
     }
 
+    /// Whether its request has been written since it was taken, when so many bytes are.
+    pub(super) fn is_sent(&self, written: u64) -> bool {
+        self.sent_at.is_some_and(|end| end <= written)
+    }
+
     /// Passes an event on, if its caller has room for it.
     pub(super) fn pass_on(&mut self, event: Event) {
         let bytes = weight(&event);
