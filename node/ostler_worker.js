@@ -796,19 +796,22 @@ async function script(code, file) {
       const imported = import(`${pathToFileURL(resolved)}?ostler=${++count}`).finally(() => { settled = true; });
       await Promise.race([imported, idle(before)]);
       // Its `await` waits for what cannot come: Node has a code for that.
-      if (!settled) return { thrown: new Exit(mine.leave(13)), threw: true };
+      if (!settled && current === mine) return { thrown: new Exit(mine.leave(13)), threw: true };
     } else {
       commonJs(code, file, resolved);
     }
     await idle(before);
+    if (current !== mine) return { stopped: true }; // it was cancelled long ago
     const exitCode = mine.leave(process.exitCode);
     return exitCode === 0 ? { value: undefined } : { thrown: new Exit(exitCode), threw: true };
   } catch (thrown) {
     if (thrown?.name === 'SyntaxError' && calls(thrown).length === 0) return { syntax: wrongFile(thrown) };
     return { thrown, threw: true };
   } finally {
-    idled = null;
-    other.ref();
+    if (current === mine) {
+      idled = null;
+      other.ref();
+    }
   }
 }
 

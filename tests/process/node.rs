@@ -335,3 +335,25 @@ async fn an_error_of_any_size_is_told() {
     })
     .await;
 }
+
+/// What a cancelled script was to do last, it does not do in the time of another.
+#[tokio::test]
+async fn a_cancelled_script_has_no_end_of_its_own() {
+    with_node(|runtime| async move {
+        let session = runtime.session().await.unwrap();
+        let code =
+            "process.on('exit', () => console.log('late')); console.log('here'); setTimeout(() => {}, 300)";
+        let mut execution = session.execute(Request::script("s.js", code, ["arg"])).await.unwrap();
+        prints(&mut execution, "here").await;
+        execution.cancel();
+        let outcome = execution.outcome().await;
+        assert!(matches!(outcome, Outcome::Cancelled(_)), "{outcome}");
+        // Nothing is at work meanwhile, so that Node tells what waits for that.
+        let code = "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600); \
+            await new Promise((resolve) => { \
+            process.once('beforeExit', () => require('crypto').pbkdf2('a', 'b', 2e5, 64, 'sha512', resolve)) })";
+        let report = session.run(code).await.unwrap();
+        assert_eq!((report.stdout_text().as_ref(), exit_code(&report)), ("", 0));
+    })
+    .await;
+}
