@@ -18,7 +18,10 @@ fn main() -> ExitCode {
     // A host says so in the environment.
     if std::env::var_os("OSTLER_CODEC").is_some() {
         let mut names = Names::new();
-        return Serve::new("words").version("1").run(|task| run(task, &mut names));
+        return Serve::new("words").version("1").run(|task| match task.is_fresh() {
+            true => run(task, &mut Names::new()),
+            false => run(task, &mut names),
+        });
     }
     match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -58,12 +61,11 @@ fn line_of(line: &str, task: &Task<'_>, names: &mut Names) -> Result<Value, Erro
             task.print(format!("{line}\n"))?;
         }
         "keep" => {
-            let (name, value) =
-                rest.split_once(' ').ok_or_else(|| Error::new("SyntaxError", "keep NAME TEXT"))?;
+            let (name, value) = rest.split_once(' ').ok_or_else(|| Error::syntax("keep NAME TEXT"))?;
             names.insert(name.into(), value.into());
         }
         "tell" => {
-            let known = names.get(rest).and_then(Value::as_str);
+            let known = names.get(rest).or_else(|| task.arg(rest)).and_then(Value::as_str);
             task.print(format!("{}\n", known.ok_or_else(|| unknown(rest))?))?;
         }
         "get" => {
@@ -85,7 +87,7 @@ fn line_of(line: &str, task: &Task<'_>, names: &mut Names) -> Result<Value, Erro
             task.check()?;
         },
         "exit" => return Err(Error::Exit(rest.parse()?)),
-        other => return Err(Error::new("SyntaxError", format!("unknown word `{other}`"))),
+        other => return Err(Error::syntax(format!("unknown word `{other}`"))),
     }
     Ok(Value::None)
 }

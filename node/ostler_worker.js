@@ -12,6 +12,9 @@
 // All of it in a block: what stands at the top of a source given with -e, code could see.
 {
 
+// Code may put its own in the place of any of these, or take them away: we go on with those that were there.
+const { process, Array, Atomics, BigInt, Buffer, Error, Int32Array, Map, MessageChannel, Number, Object, Promise, Set,
+  SharedArrayBuffer, String, TypeError, Uint8Array, setImmediate, setTimeout } = globalThis;
 const fs = require('node:fs');
 const inspector = require('node:inspector');
 const { Module, createRequire } = require('node:module');
@@ -21,7 +24,7 @@ const { Writable } = require('node:stream');
 const { pathToFileURL } = require('node:url');
 const util = require('node:util');
 const vm = require('node:vm');
-const { MessageChannel, Worker, receiveMessageOnPort } = require('node:worker_threads');
+const { Worker, receiveMessageOnPort } = require('node:worker_threads');
 
 const NOT_UNDERSTOOD = 64; // the exit code of a worker that cannot speak what it was told to
 const WINDOW = 1 << 20; // bytes of output on their way to the other thread; beyond them code that prints waits
@@ -31,9 +34,12 @@ const REPR_MAX = 4096; // characters, unless the host says otherwise
 const FRAMES_MAX = 100; // calls of one traceback, unless the host says otherwise
 const DEPTH_MAX = 62; // levels of a value: it is part of a message, which may have 64
 const CAUSES_MAX = 8; // errors behind an error
+const ERRORS_MAX = 50; // and all of them together
+const MESSAGE_MAX = 16 << 10; // characters of what one of them says
 
-// What both threads see: bytes of output on their way, and the number of the last answered question.
-const PENDING = 0, ANSWERED = 1;
+// What both threads see: bytes of output on their way, the number of the last answered question, and a place that
+// never changes, to wait at.
+const PENDING = 0, ANSWERED = 1, EXITED = 2;
 
 // ---------------------------------------------------------------------------------------------------------------
 // The other thread. It is started from its own source, and knows nothing of what is outside this function.
@@ -182,6 +188,7 @@ function channel() {
     }
     if (typeof value === 'bigint') return value.toString();
     if (value instanceof Uint8Array) return `{"$bytes":"${Buffer.from(value).toString('base64')}"}`;
+    if (Object.is(value, -0)) return '-0.0';
     if (Array.isArray(value)) return `[${value.map(toJson).join(',')}]`;
     if (value === null || value === undefined) return 'null';
     if (typeof value !== 'object') return JSON.stringify(typeof value === 'string' ? sound(value) : value);
@@ -226,7 +233,11 @@ function channel() {
     let payload = encoded({ type, ...fields });
     if (payload.length > FRAME_MAX) {
       const why = `a message of ${payload.length} bytes was left out, since a frame takes ${FRAME_MAX}`;
-      payload = encoded({ type: 'log', level: 'error', message: why });
+      const exception = { type: 'ValueTooLarge', message: why };
+      // An execution has its end, whatever it was to say.
+      payload = encoded(type === 'result' || type === 'error'
+        ? { type: 'error', id: fields.id, execution_time: fields.execution_time, kind: 'exception', exception }
+        : { type: 'log', level: 'error', message: why });
     }
     const frame = Buffer.allocUnsafe(4 + payload.length);
     frame.writeUInt32BE(payload.length);
@@ -253,7 +264,7 @@ function channel() {
   // -- Executions: one runs, others wait.
 
   const line = []; // requests that wait; the first one runs
-  let running = null; // {id, begun, cpu, seq, stop, made}
+  let running = null; // {id, begun, cpu, seq, stop, made, exit}
   let last = { at: performance.now(), cpu: process.cpuUsage() };
   let leaving = null;
   let asking = 0; // the number of the last question whether the main thread is there
@@ -265,7 +276,7 @@ function channel() {
     if (running || leaving !== null) return;
     const request = line.shift();
     if (!request) return;
-    running = { id: request.id, begun: performance.now(), cpu: process.cpuUsage(), seq: 0, stop: null, made: false };
+    running = { id: request.id, begun: performance.now(), cpu: process.cpuUsage(), seq: 0, stop: null, made: false, exit: null };
     send('started', { id: request.id });
     if (request.cancelled) {
       running.stop = 'cancelled';
@@ -293,9 +304,10 @@ function channel() {
 
   // The end of what runs: once, whatever is heard of it later.
   function ended(end) {
-    const { id, begun, cpu, stop, made } = running;
+    const { id, begun, cpu, stop, made, exit } = running;
     const used = process.cpuUsage(cpu);
-    tainted ||= made;
+    tainted ||= made && !exit;
+    if (exit) end = exit;
     const fields = { id, execution_time: (performance.now() - begun) / 1000, ...figures(used) };
     if (tainted) fields.tainted = true;
     if (end.stopped) {
@@ -351,6 +363,13 @@ function channel() {
     });
   }
 
+  // The main thread waits for its end, which no `catch` of the code may keep from it.
+  function exits(code) {
+    running.exit = { kind: 'exit', exitCode: code };
+    parentPort.postMessage({ do: 'stop', id: running.id });
+    make(running.id);
+  }
+
   function leave(code) {
     leaving = code;
     main.disconnect();
@@ -373,6 +392,8 @@ function channel() {
       if (mine) send('display', { id: told.id, ...told.display });
     } else if (told.prompt !== undefined) {
       if (mine) send('input_request', { id: told.id, request: told.request, prompt: told.prompt });
+    } else if (told.exit !== undefined) {
+      if (mine && running.stop === null) exits(told.exit);
     } else if (told.answered) {
       if (told.answered !== asking) return;
       asking++;
@@ -548,7 +569,12 @@ function outlet(stream, fd) {
     emit(stream, typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk);
     done();
   };
-  const made = new Writable({ decodeStrings: false, write });
+  // As those of Node, it goes on after an end: another execution prints there.
+  const destroy = function (error, done) {
+    done(error);
+    this._undestroy();
+  };
+  const made = new Writable({ decodeStrings: false, write, destroy });
   return Object.assign(made, { fd, isTTY: false });
 }
 
@@ -593,7 +619,11 @@ function wire(value, budget, depth = 1) {
   }
   if (value === null) return null;
   if (util.types.isUint8Array(value)) { spend(value.length); return new Uint8Array(value); }
-  if (Array.isArray(value)) return value.map((item) => wire(item, budget, depth + 1));
+  if (Array.isArray(value)) {
+    // Places where nothing is count, too: there may be billions of them.
+    if (value.length > budget.left) throw new TypeError('too large');
+    return Array.from({ length: value.length }, (_, at) => wire(value[at], budget, depth + 1));
+  }
   const pair = ([key, item]) => [wire(key, budget, depth + 1), wire(item, budget, depth + 1)];
   if (util.types.isMap(value)) return new Map([...value].map(pair));
   const parent = Object.getPrototypeOf(value);
@@ -621,13 +651,14 @@ function shown(value) {
 // -- Errors
 
 const CALL = /^\s+at (?:async )?(?:(.*?) \()?(.*?):(\d+):(\d+)\)?$/;
+const LINE_LEN_MAX = 8 << 10;
 // What is below this is ours.
 const OURS = /node:(inspector|internal|vm)|evalmachine|\[eval/;
 
 function calls(error) {
   const frames = [];
   for (const line of String(error.stack ?? '').split('\n')) {
-    const call = CALL.exec(line);
+    const call = line.length < LINE_LEN_MAX && CALL.exec(line);
     if (!call) continue;
     if (OURS.test(call[2])) {
       if (/node:inspector|\[eval/.test(call[2])) break;
@@ -638,15 +669,18 @@ function calls(error) {
   return frames.reverse().slice(-(limits.max_frames ?? FRAMES_MAX));
 }
 
-function described(error, depth = 0) {
+function described(error, depth = 0, budget = { left: ERRORS_MAX }) {
+  budget.left -= 1;
   if (error === null || typeof error !== 'object' || !('message' in error)) {
     return { type: 'Error', message: `thrown: ${shown(error)}`, text: `Uncaught ${shown(error)}` };
   }
-  const type = String(error.name ?? error.constructor?.name ?? 'Error');
-  const exception = { type, message: String(error.message), frames: calls(error) };
-  if (depth < CAUSES_MAX && error.cause !== undefined) exception.cause = described(error.cause, depth + 1);
-  if (depth < CAUSES_MAX && Array.isArray(error.errors)) {
-    exception.exceptions = error.errors.slice(0, 20).map((each) => described(each, depth + 1));
+  const type = clipped(error.name ?? error.constructor?.name ?? 'Error', 200);
+  const exception = { type, message: clipped(error.message, MESSAGE_MAX), frames: calls(error) };
+  const goesOn = () => depth < CAUSES_MAX && budget.left > 0;
+  if (goesOn() && error.cause !== undefined) exception.cause = described(error.cause, depth + 1, budget);
+  if (goesOn() && Array.isArray(error.errors)) {
+    exception.exceptions = [];
+    for (const each of error.errors.slice(0, 20)) if (goesOn()) exception.exceptions.push(described(each, depth + 1, budget));
   }
   const head = exception.message ? `${type}: ${exception.message}` : type;
   const trace = [...exception.frames].reverse().map((call) => `    at ${call.name} (${call.file}:${call.line}:${call.col + 1})`);
@@ -655,9 +689,19 @@ function described(error, depth = 0) {
   return exception;
 }
 
+function clipped(value, most) {
+  const text = String(value);
+  return text.length > most ? `${text.slice(0, most)}...` : text;
+}
+
+// The error may have been made to hide what is known of it, and the world to fail at everything.
+function safelyDescribed(error) {
+  try { return described(error); } catch { return { type: 'Error', message: 'an error that cannot be shown' }; }
+}
+
 function wrongSyntax(error, name, code, details) {
   const line = details.lineNumber + 1, col = details.columnNumber;
-  const source = code.split('\n')[details.lineNumber] ?? '';
+  const source = clipped(code.split('\n')[details.lineNumber] ?? '', MESSAGE_MAX);
   const text = `${name}:${line}\n${source}\n${' '.repeat(Math.max(col, 0))}^\nSyntaxError: ${error.message}`;
   return { type: 'SyntaxError', message: error.message, text, frames: [{ file: name, line, name: '', col, text: source }] };
 }
@@ -724,37 +768,94 @@ async function evaluate(code, name, context) {
 
 // Runs a file as `node FILE ARGS` would.
 async function script(code, file) {
-  const resolved = path.resolve(file);
+  const mine = current, before = atWork(), known = process.listeners('exit');
+  process.exitCode = undefined;
+  // The last thing that a program does, however it ends; returns its exit code.
+  mine.leave = (exitCode) => {
+    mine.leave = null;
+    process.exitCode = exitCode;
+    const last = process.listeners('exit').filter((listener) => !known.includes(listener));
+    for (const listener of last) process.removeListener('exit', listener);
+    for (const listener of last) listener.call(process, process.exitCode ?? 0);
+    exitCode = Number(process.exitCode ?? 0);
+    process.exitCode = undefined;
+    return exitCode;
+  };
   try {
+    const resolved = path.resolve(file);
     if (resolved.endsWith('.mjs')) {
-      await import(`${pathToFileURL(resolved)}?ostler=${++count}`);
-      return { value: undefined };
+      let settled = false;
+      const imported = import(`${pathToFileURL(resolved)}?ostler=${++count}`).finally(() => { settled = true; });
+      await Promise.race([imported, idle(before)]);
+      // Its `await` waits for what cannot come: Node has a code for that.
+      if (!settled) return { thrown: new Exit(mine.leave(13)), threw: true };
+    } else {
+      commonJs(code, file, resolved);
     }
-    const body = code.startsWith('#!') ? `//${code}` : code;
-    const parameters = ['exports', 'require', 'module', '__filename', '__dirname'];
-    const importModuleDynamically = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-    const run = vm.compileFunction(body, parameters, { filename: file, importModuleDynamically });
-    const module = new Module(resolved);
-    module.filename = resolved;
-    module.paths = Module._nodeModulePaths(path.dirname(resolved));
-    const require = createRequire(resolved);
-    require.main = module;
-    run.call(module.exports, module.exports, require, module, resolved, path.dirname(resolved));
-    await idle();
-    return { value: undefined };
+    await idle(before);
+    const exitCode = mine.leave(process.exitCode);
+    return exitCode === 0 ? { value: undefined } : { thrown: new Exit(exitCode), threw: true };
   } catch (thrown) {
     if (thrown?.name === 'SyntaxError' && calls(thrown).length === 0) return { syntax: wrongFile(thrown) };
     return { thrown, threw: true };
+  } finally {
+    idled = null;
+    other.ref();
   }
 }
 
-// Resolves when nothing of a script is left to do: its timers, servers and requests have ended.
-function idle() {
+function commonJs(code, file, resolved) {
+  const body = code.startsWith('#!') ? `//${code}` : code;
+  const parameters = ['exports', 'require', 'module', '__filename', '__dirname'];
+  const importModuleDynamically = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+  const run = vm.compileFunction(body, parameters, { filename: file, importModuleDynamically });
+  const module = new Module(resolved);
+  module.filename = resolved;
+  module.paths = Module._nodeModulePaths(path.dirname(resolved));
+  const require = createRequire(resolved);
+  require.main = module;
+  run.call(module.exports, module.exports, require, module, resolved, path.dirname(resolved));
+}
+
+// Ends the code, and not the worker. What is thrown could be caught, and `catch` is where many programs call this.
+function exit(code = process.exitCode ?? 0) {
+  if (current === null) throw new Exit(Number(code));
+  if (current.leave) code = current.leave(code);
+  other.postMessage({ id: current.id, exit: Number(code) });
+  for (;;) Atomics.wait(shared, EXITED, 0);
+}
+
+// Resolves when nothing of a script is left to do: its timers, servers, requests and threads have ended. Node tells, once
+// we no longer keep it going ourselves; but not if earlier code does, then what there is more than before is counted.
+function idle(before) {
+  if (before.size > 0) {
+    return new Promise((resolve) => {
+      const look = () => {
+        const more = [...atWork()].some(([kind, count]) => count > (before.get(kind) ?? 0));
+        if (more) setTimeout(look, 5).unref();
+        else resolve();
+      };
+      setImmediate(look);
+    });
+  }
   return new Promise((resolve) => {
-    const look = () => (process.getActiveResourcesInfo().every((kind) => QUIET.has(kind)) ? resolve() : later());
-    const later = () => setTimeout(look, 5).unref();
-    setImmediate(look);
+    idled = () => setImmediate(() => {
+      if (atWork().size > 0) return other.unref(); // another has been told first, and has begun something
+      idled = null;
+      resolve();
+    });
+    other.unref();
   });
+}
+let idled = null;
+
+// What Node is at work on, by kind.
+function atWork() {
+  const found = new Map();
+  for (const kind of process.getActiveResourcesInfo()) {
+    if (!QUIET.has(kind)) found.set(kind, (found.get(kind) ?? 0) + 1);
+  }
+  return found;
 }
 const QUIET = new Set(['MessagePort', 'Immediate', 'PipeWrap', 'TTYWrap', 'SignalWrap']);
 
@@ -807,7 +908,7 @@ async function execute(request) {
   try {
     end = toldOf(await Promise.race([run(request), abandoned]), request);
   } catch (error) {
-    end = { kind: 'exception', exception: described(error) };
+    end = { kind: 'exception', exception: safelyDescribed(error) };
   }
   if (current === mine) current = null;
   other.postMessage({ id: request.id, ...end });
@@ -911,8 +1012,13 @@ function start() {
   Object.defineProperty(process, 'stdout', { value: outlet('stdout', 1), configurable: true, enumerable: true });
   Object.defineProperty(process, 'stderr', { value: outlet('stderr', 2), configurable: true, enumerable: true });
   globalThis.console = new console.Console(process.stdout, process.stderr);
-  process.exit = (code = process.exitCode ?? 0) => { throw new Exit(Number(code)); };
+  process.exit = exit;
   Object.assign(globalThis, { prompt, display, importModule: (name) => import(name) });
+  // Nothing is left to do: a script has ended. We are not done.
+  process.on('beforeExit', () => {
+    other.ref();
+    if (idled) idled();
+  });
   process.on('uncaughtException', uncaught);
   process.on('unhandledRejection', uncaught);
 
@@ -930,7 +1036,7 @@ function start() {
   language.delete('console'); // the one of the language prints nowhere
   offered = [...born].filter((name) => name !== 'global' && name !== KEEP && !language.has(name));
 
-  shared = new Int32Array(new SharedArrayBuffer(8));
+  shared = new Int32Array(new SharedArrayBuffer(12));
   const lines = new MessageChannel();
   answers = lines.port1;
   const ready = { pid: process.pid, language: 'javascript', version: process.versions.node, executable: process.execPath,

@@ -19,6 +19,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a check names what it expects, and all else is wrong")]
 
+mod asking;
 mod damage;
 mod ending;
 mod fault;
@@ -94,8 +95,15 @@ macro_rules! items {
 use items;
 
 /// Every check, in its order.
-const LISTS: [&[Item]; 6] =
-    [starting::ITEMS, running::ITEMS, stopping::ITEMS, input::ITEMS, damage::ITEMS, ending::ITEMS];
+const LISTS: [&[Item]; 7] = [
+    starting::ITEMS,
+    running::ITEMS,
+    stopping::ITEMS,
+    input::ITEMS,
+    asking::ITEMS,
+    damage::ITEMS,
+    ending::ITEMS,
+];
 
 impl Conformance {
     /// Judges workers of this spec, in its codec and on its transport.

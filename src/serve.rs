@@ -158,8 +158,9 @@ fn execute(
             let mut result = ExecutionResult::new(request.id, seconds);
             if !value.is_none() && !request.silent {
                 result.repr = Some(value.to_string().chars().take(REPR_MAX).collect());
+                result.value = Some(value);
             }
-            (result.value, result.cpu_time) = (Some(value).filter(|value| !value.is_none()), cpu);
+            result.cpu_time = cpu;
             FromWorker::Result(result)
         }
         Err(error) => {
@@ -175,6 +176,7 @@ fn execute(
 fn told(error: Error, asked: Option<Reason>) -> (ErrorKind, Option<Exception>, Option<i64>) {
     match (error, asked) {
         (Error::Raised(exception), _) => (ErrorKind::Exception, Some(*exception), None),
+        (Error::Syntax(exception), _) => (ErrorKind::Syntax, Some(*exception), None),
         (Error::Exit(code), _) => (ErrorKind::Exit, None, Some(code.into())),
         (Error::Stopped, Some(Reason::Cancel)) => {
             (ErrorKind::Cancelled, Some(Exception::new("Cancelled", "")), None)

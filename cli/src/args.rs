@@ -251,6 +251,18 @@ pub(crate) struct ConformArgs {
     /// Code that prints the line `conform` if what --keep kept is there
     #[arg(long, value_name = "CODE", help_heading = PROBES)]
     pub(crate) kept: Option<String>,
+    /// Code that prints the line `conform` to its standard error
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) warn: Option<String>,
+    /// Code that prints the argument `conform` in a line
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) arg: Option<String>,
+    /// Code that asks to exit with 3
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) exit: Option<String>,
+    /// Code that cannot be compiled
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) syntax: Option<String>,
 }
 
 /// What the options of `ostler conform` for its code are called.

@@ -1,6 +1,6 @@
 //! `ostler conform`: whether a program is a worker, check by check.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use ostler::{
     Codec, Stream, Transport, WorkerSpec,
     conform::{Conformance, Probes},
@@ -32,6 +32,9 @@ pub(crate) async fn run(args: ConformArgs, console: Console) -> Result<Exit, Fat
         let report = conformance.run().await;
         let between = if number == 0 { "" } else { "\n" };
         console.write(Stream::Stdout, format!("{between}{report}")).await;
+        if let (true, Some(words)) = (report.checks.is_empty(), &args.only) {
+            return Err(Fatal::usage(anyhow!("no check has the words `{words}` in its name")));
+        }
         conforms &= report.conforms();
     }
     console.flush().await;
@@ -70,5 +73,9 @@ fn probes(args: &ConformArgs) -> Probes {
     let probes = with(probes, &args.ask, Probes::ask);
     let probes = with(probes, &args.flood, Probes::flood);
     let probes = with(probes, &args.keep, Probes::keep);
-    with(probes, &args.kept, Probes::kept)
+    let probes = with(probes, &args.kept, Probes::kept);
+    let probes = with(probes, &args.warn, Probes::warn);
+    let probes = with(probes, &args.arg, Probes::arg);
+    let probes = with(probes, &args.exit, Probes::exit);
+    with(probes, &args.syntax, Probes::syntax)
 }

@@ -17,6 +17,8 @@ use super::{
 items! {
     "complains of a message of an unknown type, and goes on" => "protocol_error-1" => refuses_an_unknown_type;
     "fails a request with a field of a wrong type, and goes on" => "what-goes-wrong-and-what-follows" => refuses_a_wrong_field;
+    "fails a request with an optional field of a wrong type, or has no use for it" => "what-goes-wrong-and-what-follows" => survives_a_wrong_option;
+    "gives up at a message that is nested too deep, or takes it" => "codec" => survives_the_depth;
     "fails a request without its code, and goes on" => "what-goes-wrong-and-what-follows" => refuses_a_missing_field;
     "complains of an `execute` without an id, and goes on" => "what-goes-wrong-and-what-follows" => refuses_a_missing_id;
     "ignores keys that it does not know" => "messages-of-the-host" => ignores_unknown_keys;
@@ -65,6 +67,40 @@ async fn refused(kit: &Kit, json: &str) -> Result<(), Fault> {
 
 async fn refuses_a_wrong_field(kit: &Kit) -> Result<(), Fault> {
     refused(kit, r#"{"type":"execute","id":"1","code":5}"#).await
+}
+
+async fn survives_a_wrong_option(kit: &Kit) -> Result<(), Fault> {
+    const EXPECTED: &str = "`error` of kind `request`, or `result`";
+    let mut peer = Peer::greeted(kit).await?;
+    let id = peer.new_id();
+    write_json(&mut peer, r#"{"type":"execute","id":"1","code":"","argv":"not a list"}"#).await?;
+    match peer.follow(id, &mut Ran::default()).await? {
+        Step::Completed(_) => {}
+        Step::Failed(error) if error.kind == ErrorKind::Request => {}
+        other => return Err(Fault::wrong(EXPECTED, other.to_string())),
+    }
+    idle(&mut peer).await
+}
+
+async fn survives_the_depth(kit: &Kit) -> Result<(), Fault> {
+    const EXPECTED: &str = "`protocol_error` and the exit code 64, or that it runs";
+    let mut peer = Peer::greeted(kit).await?;
+    // The message, `args`, and so many lists.
+    let deep = format!("{}{}", "[".repeat(63), "]".repeat(63));
+    let id = peer.new_id();
+    write_json(&mut peer, &format!(r#"{{"type":"execute","id":"1","code":"","args":{{"deep":{deep}}}}}"#))
+        .await?;
+    match peer.next(EXPECTED).await? {
+        FromWorker::ProtocolError(_) => {
+            let exit = peer.ended(EXPECTED).await?;
+            ensure(exit == Exit::Code(64), EXPECTED, || exit.to_string())
+        }
+        FromWorker::Started(started) if started.id == id => {
+            while !matches!(peer.next(EXPECTED).await?, FromWorker::Result(_) | FromWorker::Error(_)) {}
+            idle(&mut peer).await
+        }
+        other => Err(Fault::wrong(EXPECTED, shown(&other))),
+    }
 }
 
 async fn refuses_a_missing_field(kit: &Kit) -> Result<(), Fault> {

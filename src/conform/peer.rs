@@ -1,6 +1,6 @@
 //! One worker, driven by hand: each message is written and read by the check itself.
 
-use std::{fmt, future::poll_fn, io, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, fmt, future::poll_fn, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -21,6 +21,10 @@ use super::{Fault, Kit, fault::ensure};
 
 /// How much of what came is shown.
 const SHOWN: usize = 300;
+/// How many of the last messages are.
+const SEEN_MAX: usize = 5;
+/// How long a process may take to end behind its channel.
+const LAST_BREATH: Duration = Duration::from_secs(1);
 
 pub(super) struct Peer {
     pub(super) codec: Codec,
@@ -32,6 +36,8 @@ pub(super) struct Peer {
     /// What came on the two pipes since it was last taken.
     printed: [BytesMut; 2],
     exit: Option<Pin<Box<dyn Future<Output = Exit> + Send>>>,
+    /// The last messages, for a report.
+    seen: VecDeque<String>,
     /// Dropping it kills the worker.
     _control: Box<dyn Control>,
     patience: Duration,
@@ -70,6 +76,7 @@ impl Peer {
             stderr: worker.stderr,
             printed: Default::default(),
             exit: Some(worker.exit),
+            seen: VecDeque::new(),
             _control: worker.control,
             patience: kit.patience,
             last: 0,
@@ -131,13 +138,24 @@ impl Peer {
     pub(super) async fn next(&mut self, expected: &str) -> Result<FromWorker, Fault> {
         loop {
             let payload = match timeout(self.patience, self.payload()).await {
-                Ok(payload) => payload.map_err(|got| Fault::wrong(expected, self.with_last_words(got)))?,
+                Ok(Ok(payload)) => payload,
+                Ok(Err(got)) => {
+                    let got = self.with_its_end(got).await;
+                    return Err(Fault::wrong(expected, self.with_last_words(got)));
+                }
                 Err(_elapsed) => {
                     let got = format!("nothing for {:?}", self.patience);
                     return Err(Fault::wrong(expected, self.with_last_words(got)));
                 }
             };
-            match self.codec.decode(payload.clone()) {
+            let decoded = self.codec.decode(payload.clone());
+            if let Ok(message) = &decoded {
+                self.seen.push_back(brief(message));
+                if self.seen.len() > SEEN_MAX {
+                    self.seen.pop_front();
+                }
+            }
+            match decoded {
                 Ok(FromWorker::Log(_)) => {}
                 Ok(FromWorker::Heartbeat(heartbeat)) if heartbeat.seq.is_none() => {}
                 Ok(message) => return Ok(message),
@@ -262,13 +280,31 @@ impl Peer {
         timeout(self.patience, ended).await.map_err(|_elapsed| Fault::wrong(expected, "it lives on"))
     }
 
-    /// What it wrote to its log may say why.
-    fn with_last_words(&mut self, got: String) -> String {
-        self.fence();
-        match &self.printed[1] {
-            nothing if nothing.is_empty() => got,
-            words => format!("{got}; on its standard error: {}", escaped(words)),
+    /// A channel that ends is mostly that of a process which ended.
+    async fn with_its_end(&mut self, got: String) -> String {
+        let Some(exit) = &mut self.exit else { return got };
+        match timeout(LAST_BREATH, exit).await {
+            Ok(exit) => {
+                self.exit = None;
+                format!("{got}: it ended with {exit}")
+            }
+            Err(_elapsed) => format!("{got}, and it lives on"),
         }
+    }
+
+    /// What it said last, and wrote to its log, may say why.
+    fn with_last_words(&mut self, mut got: String) -> String {
+        self.fence();
+        if !self.seen.is_empty() {
+            got += &format!("\nits last messages: {}", Vec::from(self.seen.clone()).join(", "));
+        }
+        let [out, err] = &self.printed;
+        for (name, printed) in [("output", out), ("error", err)] {
+            if !printed.is_empty() {
+                got += &format!("\non its standard {name}: {}", escaped(printed));
+            }
+        }
+        got
     }
 }
 
@@ -309,6 +345,18 @@ impl fmt::Display for Step {
                 write!(f, ": {}: {}", exception.type_name, exception.message)
             }
         }
+    }
+}
+
+/// A message in a word or two, for the list of the last ones.
+fn brief(message: &FromWorker) -> String {
+    let name = format!("`{}`", message.type_name());
+    match message {
+        FromWorker::Output(output) => format!("{name} {} {:?}", output.stream, escaped(&output.data)),
+        FromWorker::Error(error) => format!("{name} of kind `{}`", error.kind.as_str()),
+        FromWorker::ProtocolError(error) => format!("{name} {:?}", error.what),
+        FromWorker::CancelAck(ack) => format!("{name} with `hit` {}", ack.hit),
+        _ => name,
     }
 }
 

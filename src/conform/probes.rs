@@ -13,6 +13,10 @@ pub struct Probes {
     flood: Option<String>,
     keep: Option<String>,
     kept: Option<String>,
+    warn: Option<String>,
+    arg: Option<String>,
+    exit: Option<String>,
+    syntax: Option<String>,
 }
 
 /// How many lines the probe `flood` prints.
@@ -65,6 +69,10 @@ probes! {
     flood: "Code that prints the numbers from 0 to 19999, each in a line.";
     keep: "Code that keeps a value in the session, for the probe `kept`.";
     kept: "Code that prints the line `conform` if what `keep` kept is there.";
+    warn: "Code that prints the line `conform` to its standard error.";
+    arg: "Code that prints the argument `conform` in a line.";
+    exit: "Code that asks to exit with 3.";
+    syntax: "Code that cannot be compiled.";
 }
 
 impl Probes {
@@ -86,7 +94,11 @@ impl Probes {
                 .ask("print(input('? '))")
                 .flood("for number in range(20000): print(number)")
                 .keep("conform = 'conform'")
-                .kept("print(conform)"),
+                .kept("print(conform)")
+                .warn("import sys; print('conform', file=sys.stderr)")
+                .arg("print(conform)")
+                .exit("raise SystemExit(3)")
+                .syntax("1 +"),
             "javascript" => Self::new()
                 .say("console.log('conform')")
                 .value("6 * 7")
@@ -95,7 +107,11 @@ impl Probes {
                 .ask("console.log(prompt('? '))")
                 .flood("for (let number = 0; number < 20000; number++) console.log(number)")
                 .keep("let conform = 'conform'")
-                .kept("console.log(conform)"),
+                .kept("console.log(conform)")
+                .warn("console.error('conform')")
+                .arg("console.log(conform)")
+                .exit("process.exit(3)")
+                .syntax("let 1"),
             _ => Self::new(),
         }
     }

@@ -18,6 +18,12 @@ items! {
     "runs code, and streams what it prints" => "executions-and-ids" => runs;
     "returns the value of the code" => "result" => returns_a_value;
     "fails the code and not itself" => "error" => fails;
+    "tells standard error from standard output" => "output" => tells_streams_apart;
+    "binds arguments before the code runs" => "execute" => binds_arguments;
+    "leaves out the value where none is wanted" => "execute" => is_silent;
+    "gives a fresh execution names of its own" => "execute" => runs_fresh;
+    "ends code that asks to exit, and not itself" => "kinds-of-errors" => exits;
+    "tells code that cannot be compiled from code that fails" => "kinds-of-errors" => tells_syntax;
     "keeps what the code keeps" => "order-of-life" => keeps;
     "runs two hundred executions one after another" => "executions-and-ids" => runs_many;
     "takes an `execute` while one runs, and runs it afterwards" => "what-goes-wrong-and-what-follows" => runs_the_second_behind_the_first;
@@ -36,7 +42,7 @@ pub(super) async fn says(peer: &mut Peer, kit: &Kit) -> Result<(), Fault> {
     prints_the_line(peer, request).await
 }
 
-async fn prints_the_line(peer: &mut Peer, request: Execute) -> Result<(), Fault> {
+pub(super) async fn prints_the_line(peer: &mut Peer, request: Execute) -> Result<(), Fault> {
     let (ran, step) = peer.run(request).await?;
     completed(step)?;
     ensure(&ran.stdout[..] == LINE, "`conform` and a line end on its standard output", || {
@@ -189,4 +195,66 @@ async fn answers_when_idle(kit: &Kit) -> Result<(), Fault> {
         idle(&mut peer).await?;
     }
     Ok(())
+}
+
+async fn tells_streams_apart(kit: &Kit) -> Result<(), Fault> {
+    let mut peer = Peer::greeted(kit).await?;
+    let request = peer.request(kit.probes.get(Probe::warn)?);
+    let (ran, step) = peer.run(request).await?;
+    completed(step)?;
+    let right = &ran.stderr[..] == LINE && ran.stdout.is_empty();
+    ensure(right, "`conform` and a line end on its standard error alone", || {
+        format!("{} there, and {} on its standard output", escaped(&ran.stderr), escaped(&ran.stdout))
+    })
+}
+
+async fn binds_arguments(kit: &Kit) -> Result<(), Fault> {
+    let mut peer = Peer::greeted(kit).await?;
+    let mut request = peer.request(kit.probes.get(Probe::arg)?);
+    request.args = vec![("conform".into(), "conform".into())];
+    prints_the_line(&mut peer, request).await
+}
+
+async fn is_silent(kit: &Kit) -> Result<(), Fault> {
+    let mut peer = Peer::greeted(kit).await?;
+    let request = Execute { silent: true, ..peer.request(kit.probes.get(Probe::value)?) };
+    match peer.run(request).await?.1 {
+        Step::Completed(result) => {
+            let silent = result.value.is_none() && result.repr.is_none();
+            ensure(silent, "`result` without `value` and `repr`", || format!("{result:?}"))
+        }
+        other => Err(Fault::wrong("`result`", other.to_string())),
+    }
+}
+
+async fn runs_fresh(kit: &Kit) -> Result<(), Fault> {
+    let (keep, kept) = (kit.probes.get(Probe::keep)?, kit.probes.get(Probe::kept)?);
+    let mut peer = Peer::greeted(kit).await?;
+    let request = Execute { fresh: true, ..peer.request(keep) };
+    completed(peer.run(request).await?.1)?;
+    let request = peer.request(kept);
+    let (ran, _) = peer.run(request).await?;
+    ensure(&ran.stdout[..] != LINE, "that what a fresh execution kept is gone", || "it is there".into())
+}
+
+async fn exits(kit: &Kit) -> Result<(), Fault> {
+    const EXPECTED: &str = "`error` of kind `exit` with `exit_code` 3";
+    let mut peer = Peer::greeted(kit).await?;
+    let request = peer.request(kit.probes.get(Probe::exit)?);
+    match peer.run(request).await?.1 {
+        Step::Failed(error) if error.kind == ErrorKind::Exit && error.exit_code == Some(3) => {}
+        other => return Err(Fault::wrong(EXPECTED, other.to_string())),
+    }
+    says(&mut peer, kit).await
+}
+
+async fn tells_syntax(kit: &Kit) -> Result<(), Fault> {
+    const EXPECTED: &str = "`error` of kind `syntax`";
+    let mut peer = Peer::greeted(kit).await?;
+    let request = peer.request(kit.probes.get(Probe::syntax)?);
+    match peer.run(request).await?.1 {
+        Step::Failed(error) if error.kind == ErrorKind::Syntax => {}
+        other => return Err(Fault::wrong(EXPECTED, other.to_string())),
+    }
+    says(&mut peer, kit).await
 }

@@ -14,6 +14,8 @@ pub enum Error {
     Exit(i32),
     /// The code failed.
     Raised(Box<Exception>),
+    /// The code is no code of this language, and did not run.
+    Syntax(Box<Exception>),
 }
 
 /// The host has cancelled the request, or interrupted it. Pass it on with `?`.
@@ -27,6 +29,12 @@ impl Error {
     pub fn new(type_name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Raised(Box::new(Exception::new(type_name, message)))
     }
+
+    /// Code that cannot be understood, and why.
+    #[must_use]
+    pub fn syntax(message: impl Into<String>) -> Self {
+        Self::Syntax(Box::new(Exception::new("SyntaxError", message)))
+    }
 }
 
 impl fmt::Debug for Error {
@@ -34,7 +42,9 @@ impl fmt::Debug for Error {
         match self {
             Self::Stopped => f.write_str("Stopped"),
             Self::Exit(code) => write!(f, "Exit({code})"),
-            Self::Raised(exception) => write!(f, "{}: {}", exception.type_name, exception.message),
+            Self::Raised(exception) | Self::Syntax(exception) => {
+                write!(f, "{}: {}", exception.type_name, exception.message)
+            }
         }
     }
 }

@@ -54,6 +54,13 @@ impl<'a> Task<'a> {
         self.request.args.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
+    /// Whether it is to run in a namespace of its own, which ends with it: what it names is not kept, and it finds nothing
+    /// that others have named.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.request.fresh
+    }
+
     /// The whole request.
     #[must_use]
     pub fn request(&self) -> &Execute {

@@ -210,3 +210,128 @@ async fn output_and_children_come_in_order_and_input_is_asked_for() {
     })
     .await;
 }
+
+/// Runs a script file of this name and text.
+async fn script(runtime: &Runtime, name: &str, code: &str) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(name);
+    std::fs::write(&file, code).unwrap();
+    let request = Request::script(file.display().to_string(), code, ["arg"]);
+    runtime.execute(request).await.unwrap().report().await
+}
+
+fn exit_code(report: &Report) -> i64 {
+    match &report.outcome {
+        Outcome::Completed(_) => 0,
+        Outcome::Failed(Failure::Exit { code, .. }) => (*code).into(),
+        other => panic!("{other}"),
+    }
+}
+
+/// A list with places where nothing is, and a zero with a sign, are no news to JSON; four billion places are too many.
+#[tokio::test]
+async fn what_only_javascript_has_comes_as_what_is_nearest() {
+    with_node(|runtime| async move {
+        let report = runtime.run("[1, , 3]").await.unwrap();
+        assert_eq!(value(&report), &Value::List(vec![1.into(), Value::None, 3.into()]));
+        let report = runtime.run("-0").await.unwrap();
+        assert!(value(&report).as_f64().is_some_and(f64::is_sign_negative), "{report:?}");
+        let report = runtime.run("const far = []; far[4e9] = 1; far").await.unwrap();
+        let Outcome::Completed(completion) = &report.outcome else { panic!("{report:?}") };
+        assert_eq!(completion.value, None);
+        assert!(completion.repr.as_ref().is_some_and(|repr| repr.contains("4000000000 empty items")));
+    })
+    .await;
+}
+
+/// Code that puts its own in the place of what Node has, or takes it away, has a session that goes on.
+#[tokio::test]
+async fn code_may_rename_its_world() {
+    with_node(|runtime| async move {
+        let session = runtime.session().await.unwrap();
+        for code in [
+            "let process = 5, Map = 6; 42",
+            "Promise = null; 42",
+            "Object = Array = String = Number = Buffer = Atomics = undefined; 42",
+            "globalThis.process = globalThis.require = globalThis.setTimeout = undefined; 42",
+        ] {
+            for code in [code, "({ a: [42n] }); await 42"] {
+                let report = session.run(code).await.unwrap();
+                assert_eq!(value(&report), &42.into(), "{code}: {report:?}");
+            }
+        }
+        let code = "console.log('before'); throw new Error('still told')";
+        let report = session.run(code).await.unwrap();
+        assert!(text_of_failure(&report).starts_with("Error: still told\n    at"), "{report:?}");
+        assert_eq!(report.stdout_text(), "before\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_exit_cannot_be_caught_and_a_closed_output_is_open_for_the_next() {
+    with_node(|runtime| async move {
+        let session = runtime.session().await.unwrap();
+        let pid = value(&session.run("process.pid").await.unwrap()).clone();
+        for code in [
+            "try { process.exit(3) } catch (error) { console.log('caught'); process.exit(1) } console.log('on')",
+            "try { await null; process.exit(3) } catch { console.log('caught') } finally { console.log('on') }",
+            "setTimeout(() => { try { process.exit(3) } catch { console.log('caught') } }); await new Promise(() => {})",
+        ] {
+            let report = session.run(code).await.unwrap();
+            assert_eq!((exit_code(&report), report.stdout_text().as_ref()), (3, ""), "{code}");
+        }
+        for close in ["end", "destroy"] {
+            session.run(format!("process.stdout.{close}()")).await.unwrap();
+            let report = session.run("console.log('open')").await.unwrap();
+            assert_eq!(report.stdout_text(), "open\n", "{close}");
+        }
+        assert_eq!(value(&session.run("process.pid").await.unwrap()), &pid);
+    })
+    .await;
+}
+
+/// As Node ends a program: when nothing is left to do, with what it does last, and with its exit code.
+#[tokio::test]
+async fn a_script_ends_as_node_ends_it() {
+    with_node(|runtime| async move {
+        let thread = "new (require('worker_threads').Worker)('setTimeout(() => {}, 30)', { eval: true })";
+        for (name, code, printed, exit) in [
+            ("a.js", "setTimeout(() => console.log(process.argv[2]), 30)", "arg\n", 0),
+            ("a.mjs", "setTimeout(() => console.log('late'), 30)", "late\n", 0),
+            ("b.mjs", "console.log(1); await new Promise(() => {})", "1\n", 13),
+            ("c.js", "require('zlib').gzip('a', () => console.log('zipped'))", "zipped\n", 0),
+            ("d.js", &format!("{thread}.on('exit', () => console.log('joined'))"), "joined\n", 0),
+            ("e.js", "process.on('exit', (code) => console.log(code)); process.exitCode = 4", "4\n", 4),
+            ("f.js", "process.on('exit', (code) => console.log(code)); process.exit(5)", "5\n", 5),
+            ("g.js", "process.on('exit', () => { process.exitCode = 6 })", "", 6),
+            ("h.js", "console.log(process.exitCode)", "undefined\n", 0),
+            ("i.js", "process.on('beforeExit', () => console.log('last'))", "last\n", 0),
+            ("j.js", "setTimeout(() => process.exit(7), 10); setInterval(() => {}, 1000)", "", 7),
+            // What an earlier script has left does not hold up this one.
+            ("k.js", "setTimeout(() => console.log('done'), 10)", "done\n", 0),
+        ] {
+            let report = script(&runtime, name, code).await;
+            assert_eq!((report.stdout_text().as_ref(), exit_code(&report)), (printed, exit), "{name}");
+        }
+    })
+    .await;
+}
+
+/// What is thrown is part of one frame, whatever it is made of.
+#[tokio::test]
+async fn an_error_of_any_size_is_told() {
+    with_node(|runtime| async move {
+        for code in [
+            "throw new Error('x'.repeat(35e6))",
+            "throw new Error('x', { cause: 'y'.repeat(35e6) })",
+            "const all = new AggregateError([]); all.errors = Array(20).fill(all); throw all",
+        ] {
+            let report = runtime.run(code).await.unwrap();
+            let told = text_of_failure(&report);
+            assert!(told.len() > 1 && told.len() < 1 << 20, "{code}: {} bytes", told.len());
+        }
+        assert_eq!(value(&runtime.run("42").await.unwrap()), &42.into());
+    })
+    .await;
+}
