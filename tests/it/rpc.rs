@@ -10,7 +10,7 @@ use ostler::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use crate::support::{Pool, guarded};
+use crate::support::{Pool, guarded, turns};
 
 mod many;
 
@@ -354,4 +354,36 @@ async fn a_deadline_says_where_the_call_was() {
         pool.close().await;
     })
     .await;
+}
+
+/// Wherever its call was when its actor died: whoever says that it did not start has kept it from its server, and its
+/// place is free.
+#[tokio::test(start_paused = true)]
+async fn f42_the_actor_of_a_call_dies_on_its_way_and_its_place_is_free() {
+    let mut kept = 0;
+    for steps in 0..40 {
+        kept += guarded(async {
+            let spec = WorkerSpec::mcp("scripted");
+            let workers = ScriptedSpawner::new(serves).server(&spec);
+            let pool = pool_of(spec, workers, |it| it.in_flight(1)).await;
+            let runtime = pool.runtime.clone();
+            let dies = tokio::spawn(async move {
+                // It is given its place when that of the first is free, and nobody waits for that.
+                let first = runtime.execute(Request::rpc("first", Value::None)).await.unwrap();
+                let execution = runtime.execute(Request::rpc("hang", Value::None)).await.unwrap();
+                turns(steps).await;
+                actor_of(&execution).kill();
+                assert!(first.outcome().await.is_completed());
+                execution.outcome().await
+            });
+            let Outcome::Lost(lost) = dies.await.unwrap() else { panic!("its actor died") };
+            served_by(&pool, 1).await;
+            let was_read = read(&pool.workers).contains_key("hang");
+            assert!(lost.started || !was_read, "after {steps} steps: {lost}");
+            pool.close().await;
+            usize::from(!was_read)
+        })
+        .await;
+    }
+    assert!((1..40).contains(&kept), "{kept} of 40 died before their request was written");
 }

@@ -14,10 +14,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::{
-    simulation::number,
-    support::{adds_up, turns},
-};
+use crate::{simulation::number, support::adds_up};
 
 const CALLS: usize = 60;
 const IN_FLIGHT: usize = 8;
@@ -171,12 +168,22 @@ async fn scenario(seed: u64) -> BTreeMap<String, u64> {
     finish(pool, &told).await
 }
 
+/// All that the servers may have in flight at once finds a place.
+async fn every_place_is_free(pool: &Pool) {
+    let mut calls = Vec::new();
+    for _ in 0..SERVERS * IN_FLIGHT {
+        calls.push(call(pool, "hang").await);
+    }
+    pool.eventually("each has a place", |pool| pool.queued == 0).await;
+}
+
 /// What was told is true, and adds up with what the ledger says.
 async fn finish(pool: Pool, told: &[Told]) -> BTreeMap<String, u64> {
     let status = pool.eventually("all is over", |pool| pool.totals.in_flight == 0 && pool.busy == 0).await;
     adds_up(&status);
     assert_eq!(status.totals.accepted, told.len() as u64);
     assert_eq!(status.queued, 0, "{status:?}");
+    every_place_is_free(&pool).await;
     let readers = readers(&pool.workers);
     let mut kinds = BTreeMap::<_, u64>::new();
     for (id, by) in &readers {
