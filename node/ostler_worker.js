@@ -39,7 +39,7 @@ const MESSAGE_MAX = 16 << 10; // characters of what one of them says
 
 // What both threads see: bytes of output on their way, the number of the last answered question, and a place that
 // never changes, to wait at.
-const PENDING = 0, ANSWERED = 1, EXITED = 2;
+const PENDING = 0, ANSWERED = 1, EXITED = 2, RUNS = 3;
 
 // ---------------------------------------------------------------------------------------------------------------
 // The other thread. It is started from its own source, and knows nothing of what is outside this function.
@@ -56,7 +56,7 @@ function channel() {
   const PROTOCOL = 1, FRAME_MAX = 64 << 20, DEPTH_MAX = 64, LINE_MAX = 256;
   const POLITE_MS = 5; // that long code may take to see that it is asked to stop
   const AGAIN_MS = 20; // then it is made to, and again
-  const PENDING = 0, ANSWERED = 1;
+  const PENDING = 0, ANSWERED = 1, RUNS = 3;
 
   // -- Values and frames. A map of the user's is a Map, a map of the protocol an object.
 
@@ -276,7 +276,7 @@ function channel() {
     if (running || leaving !== null) return;
     const request = line.shift();
     if (!request) return;
-    running = { id: request.id, begun: performance.now(), cpu: process.cpuUsage(), seq: 0, stop: null, made: false, exit: null };
+    running = { id: request.id, begun: performance.now(), cpu: process.cpuUsage(), seq: 0, stop: null, seen: false, made: false, exit: null };
     send('started', { id: request.id });
     if (request.cancelled) {
       running.stop = 'cancelled';
@@ -350,13 +350,18 @@ function channel() {
     running.stop = running.stop === 'cancelled' ? 'cancelled' : how;
     const { id } = running;
     parentPort.postMessage({ do: 'stop', id });
-    if (force) return make(id);
+    if (force && running.seen) return make(id);
     setTimeout(() => make(id), POLITE_MS);
   }
 
   // Ends the JavaScript that runs, if it is still that of this execution.
   function make(id) {
     if (!running || running.id !== id || running.made) return;
+    // Not before the code has run for a moment: what ends the preparations for it may be lost with them, and a second one
+    // would be refused.
+    const runs = Atomics.load(shared, RUNS) === 1, seen = running.seen;
+    running.seen = runs;
+    if (!runs || !seen) return void setTimeout(() => make(id), POLITE_MS);
     running.made = true;
     // Where no JavaScript runs at this moment, it is the next that ends, and the answer to this may be lost with it. A
     // second one is then done at once, or refused because the first is still under way: either says how it stands.
@@ -759,6 +764,7 @@ const HAND_OVER = `function () { 'use strict'; globalThis['${KEEP}'](this); }`;
 
 // Evaluates as the console of a browser does: names may be declared again, `await` stands anywhere.
 async function evaluate(code, name, context) {
+  Atomics.store(shared, RUNS, 1);
   const { error, result } = await post('Runtime.evaluate', {
     expression: `${code}\n//# sourceURL=${name.replaceAll(' ', '%20')}`,
     ...(context ? { contextId: context.id } : mainContext ? { contextId: mainContext } : {}),
@@ -789,6 +795,7 @@ async function script(code, file) {
     process.exitCode = undefined;
     return exitCode;
   };
+  Atomics.store(shared, RUNS, 1);
   try {
     const resolved = path.resolve(file);
     if (resolved.endsWith('.mjs')) {
@@ -912,6 +919,7 @@ function toldOf({ value, thrown, threw, syntax, stopped }, request) {
 
 async function execute(request) {
   let end;
+  Atomics.store(shared, RUNS, 0);
   const abandoned = new Promise((resolve) => {
     current = { id: request.id, allowInput: request.allow_stdin !== false, abandon: resolve };
   });
@@ -921,6 +929,7 @@ async function execute(request) {
   } catch (error) {
     end = { kind: 'exception', exception: safelyDescribed(error) };
   }
+  Atomics.store(shared, RUNS, 0);
   if (current === mine) current = null;
   other.postMessage({ id: request.id, ...end });
 }
@@ -1047,7 +1056,7 @@ function start() {
   language.delete('console'); // the one of the language prints nowhere
   offered = [...born].filter((name) => name !== 'global' && name !== KEEP && !language.has(name));
 
-  shared = new Int32Array(new SharedArrayBuffer(12));
+  shared = new Int32Array(new SharedArrayBuffer(16));
   const lines = new MessageChannel();
   answers = lines.port1;
   const ready = { pid: process.pid, language: 'javascript', version: process.versions.node, executable: process.execPath,
