@@ -118,9 +118,9 @@ async fn f4_a_session_goes_on_however_its_worker_died() {
     .await;
 }
 
-/// How many sessions are killed, unless `OSTLER_SESSIONS` says so. Few: one in about a hundred still meets an open fault. An
-/// execution that is handed to a session whose actor has just ended is lost as `ActorGone`, and what was lost with the worker
-/// is then not told to the next one. `.ci/full` kills a thousand, and is red until that is mended.
+/// How many sessions are killed, unless `OSTLER_SESSIONS` says so. Few: about one in a hundred meets an open fault. An
+/// execution that is handed to a session whose actor has just ended is lost as `ActorGone`, and not by the death of its
+/// worker. `.ci/full` kills a thousand, and is red until that is mended.
 const SESSIONS: u64 = 2;
 /// With so many, every kind of end is seen.
 const MANY: u64 = 24;
