@@ -13,7 +13,7 @@ use crate::{
     checkpoint::{Checkpoint, Restored},
     error::{StateError, SubmitError},
     execution::Execution,
-    machine::supervisor::LeaseId,
+    machine::supervisor::{LeaseId, Moment},
     outcome::{Activity, Generation, SessionRestored},
     protocol::{Stream, Value, Variable},
     report::Report,
@@ -115,18 +115,19 @@ impl Session {
         checkpoint: &Checkpoint,
         newest: Option<Checkpoint>,
     ) -> Result<Restored, StateError> {
-        let (restored, covers) = self.lease.keep.clone().restore(self.lease.id, checkpoint, None).await?;
-        self.saved(newest, covers);
+        let (restored, at) = self.lease.keep.clone().restore(self.lease.id, checkpoint, None).await?;
+        self.saved(newest, at)?;
         Ok(restored)
     }
 
-    fn saved(&self, newest: Option<Checkpoint>, covers: u64) {
-        self.lease.kept.holds(newest, covers);
+    fn saved(&self, newest: Option<Checkpoint>, at: Moment) -> Result<(), StateError> {
+        self.lease.kept.holds(newest, at)?;
         self.tell_supervisor(SupervisorMsg::Saved {
             lease: self.lease.id,
-            covers: Some(covers),
+            covers: Some(at.ran),
             chore: false,
         });
+        Ok(())
     }
 
     fn tell_supervisor(&self, message: SupervisorMsg) {
@@ -159,9 +160,10 @@ impl Session {
     /// # Errors
     /// Nothing was saved, and the session goes on; unless its worker died of it, as [`StateError::Lost`] says.
     pub async fn checkpoint(&self) -> Result<Checkpoint, StateError> {
-        let (checkpoint, covers) = self.lease.keep.clone().save(self.lease.id, false).await?;
+        let (checkpoint, at) = self.lease.keep.clone().save(self.lease.id, false).await?;
         if self.lease.keep.restores() {
-            self.lease.kept.holds(Some(checkpoint.clone()), covers);
+            // The caller has it all the same if the session went on without it.
+            let _ = self.lease.kept.holds(Some(checkpoint.clone()), at);
         }
         Ok(checkpoint)
     }
@@ -220,8 +222,8 @@ impl Session {
     pub async fn save(&self) -> Result<u64, StateError> {
         let Lease { id, kept, keep } = &self.lease;
         kept.name().ok_or(StateError::Nameless)?;
-        let (generation, covers) = kept.save(keep.clone(), *id, false).await?;
-        self.tell_supervisor(SupervisorMsg::Saved { lease: *id, covers: Some(covers), chore: false });
+        let (generation, at) = kept.save(keep.clone(), *id, false).await?;
+        self.tell_supervisor(SupervisorMsg::Saved { lease: *id, covers: Some(at.ran), chore: false });
         Ok(generation)
     }
 

@@ -106,8 +106,12 @@ impl Duty {
         });
     }
 
-    /// The session is restored, or cannot be.
-    pub(crate) fn restored(mut self, generation: Generation, fate: Result<Box<SessionRestored>, String>) {
+    /// The session is restored to what it was after so many executions, or cannot be.
+    pub(crate) fn restored(
+        mut self,
+        generation: Generation,
+        fate: Result<(u64, Box<SessionRestored>), String>,
+    ) {
         self.told = true;
         let _ = self.supervisor.cast(SupervisorMsg::Restored { lease: self.lease, generation, fate });
     }

@@ -53,8 +53,9 @@ pub(crate) enum SupervisorMsg {
     Release(LeaseId),
     /// Runtime: the state of this session is kept under a name from now on.
     Name(LeaseId),
-    /// Keeper: this came of the restore of a session in a worker of this generation.
-    Restored { lease: LeaseId, generation: Generation, fate: Result<Box<SessionRestored>, String> },
+    /// Keeper: this came of the restore of a session in a worker of this generation. The state of after so many of its
+    /// executions is back.
+    Restored { lease: LeaseId, generation: Generation, fate: Result<(u64, Box<SessionRestored>), String> },
     /// Keeper, session handle: the state of the session was saved, after so many of its executions; `None`: it was not.
     /// `chore`: the supervisor had asked for it.
     Saved { lease: LeaseId, covers: Option<u64>, chore: bool },
@@ -210,6 +211,8 @@ pub(crate) enum SessionMsg {
     Elapsed(Timer),
     /// Supervisor: see how the worker is.
     Look,
+    /// Supervisor: I know that your worker is dead, and hand you nothing more. The last message.
+    Buried,
     /// Supervisor: end the worker, politely if it is idle.
     Stop,
     /// Supervisor: end it at once.

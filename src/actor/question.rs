@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::{
     machine::{
         session::{Question as Asked, Speaker},
-        supervisor::Sort,
+        supervisor::{Moment, Sort},
     },
     protocol::FromWorker,
 };
@@ -23,8 +23,8 @@ pub(crate) struct Answer {
     /// In the order in which they came. Bounded by the machine: see `Question::Save`.
     pub(crate) messages: Vec<FromWorker>,
     pub(crate) speaker: Speaker,
-    /// How many executions the session had been given before it.
-    pub(crate) ran: u64,
+    /// Which state it is about.
+    pub(crate) moment: Moment,
 }
 
 impl Question {
@@ -40,9 +40,9 @@ impl Question {
         Self { asked, answer: Arc::default() }
     }
 
-    /// It is about to be asked, after so many executions.
-    pub(crate) fn asked_after(&self, ran: u64) {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner).ran = ran;
+    /// It is about to be asked, about this state.
+    pub(crate) fn asked_at(&self, moment: Moment) {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).moment = moment;
     }
 
     pub(crate) fn gather(&self, message: FromWorker, speaker: &Speaker) {

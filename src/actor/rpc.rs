@@ -24,7 +24,7 @@ use crate::{
         rpc::{Effect, Input, Limits, Rpc as Machine, Timer},
         session::{Broken, Ending},
     },
-    outcome::{Generation, Lost, LostCause},
+    outcome::{Generation, Lost},
     protocol::{ExecutionId, rpc},
     status::SessionState,
     worker::{Control, Worker},
@@ -121,6 +121,7 @@ impl Actor for Rpc {
             SessionMsg::Inspect(asker) => state.inspect(asker),
             SessionMsg::Due(timer) => state.step(&myself, Input::Elapsed(timer)),
             SessionMsg::Look => state.look(&myself),
+            SessionMsg::Buried => myself.stop(None),
             SessionMsg::Stop => state.step(&myself, Input::Stop),
             SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause)),
             // Of workers that speak in frames, and of their code.
@@ -129,9 +130,6 @@ impl Actor for Rpc {
             | SessionMsg::Send(..)
             | SessionMsg::Sighted(_)
             | SessionMsg::Elapsed(_) => {}
-        }
-        if state.machine.state() == SessionState::Terminated {
-            myself.stop(None);
         }
         Ok(())
     }
@@ -241,9 +239,7 @@ impl State {
             }
             Effect::Background { method, params } => self.background(method, params),
             Effect::Ended(id, ending) => self.ended(id, ending),
-            Effect::Returned(id) => {
-                self.ended(id, Ending::Lost(Lost { started: false, cause: LostCause::SessionEnded }));
-            }
+            Effect::Returned(id, cause) => self.ended(id, Ending::Lost(Lost { started: false, cause })),
             Effect::Ready => self.notify(SessionNotice::Ready),
             Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
             Effect::Terminated(death) => {

@@ -22,7 +22,7 @@ use crate::{
     },
     log::{debug, info, trace, warn},
     machine::session::{Broken, Effect, Ending, Input, Limits, Session as Machine, Timer},
-    outcome::{Event, Failure, Generation, Lost, LostCause},
+    outcome::{Event, Failure, Generation, Lost},
     protocol::{Codec, ExecutionId, Init, Stream, ToWorker},
     status::SessionState,
     worker::{Control, Worker},
@@ -119,13 +119,11 @@ impl Actor for Session {
             SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::free()),
             SessionMsg::Look => state.look(&myself),
             SessionMsg::Heard(_) | SessionMsg::Due(_) | SessionMsg::Reply { .. } => {} // Of JSON-RPC servers.
+            SessionMsg::Buried => myself.stop(None),
             SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::free()),
             SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::free()),
         }
         state.report();
-        if state.machine.state() == SessionState::Terminated {
-            myself.stop(None);
-        }
         Ok(())
     }
 
@@ -257,9 +255,7 @@ impl State {
             Effect::Event(_, event) => self.event(event, std::mem::take(credit)),
             Effect::Background(event) => self.background(event),
             Effect::Ended(id, ending) => self.ended(id, ending),
-            Effect::Returned(id) => {
-                self.ended(id, Ending::Lost(Lost { started: false, cause: LostCause::SessionEnded }));
-            }
+            Effect::Returned(id, cause) => self.ended(id, Ending::Lost(Lost { started: false, cause })),
             Effect::Ready => self.notify(SessionNotice::Ready),
             Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
             Effect::Terminated(death) => {

@@ -281,9 +281,15 @@ impl State {
             SessionNotice::Strained => Input::Strained { slot, generation },
             SessionNotice::Measured(memory) => Input::Measured { slot, generation, memory },
             SessionNotice::Terminated(death) => {
-                self.starts.remove(&slot);
+                if self.pool.generation(slot) == generation {
+                    self.starts.remove(&slot);
+                }
                 *self.deaths.entry(death.cause.kind()).or_default() += 1;
-                self.sessions.retain(|at, live| *at != slot || live.generation != generation);
+                let of_it = |at: &usize, live: &mut Live| *at == slot && live.generation == generation;
+                for (_, live) in self.sessions.extract_if(of_it) {
+                    // Behind what it was handed meanwhile, which it tells how the worker ended.
+                    let _ = live.session.cast(SessionMsg::Buried);
+                }
                 if self.started.is_some() {
                     self.start_failure = Some(StartError::Worker(death.clone()));
                 }
@@ -330,7 +336,7 @@ impl State {
                 }
             }
             Effect::Regrant { lease, slot } => self.regrant(lease, slot),
-            Effect::Announce(lease) => self.announce(lease),
+            Effect::Announce { lease, unsaved } => self.announce(lease, unsaved),
             Effect::Tend(lease, chore) => self.tend(myself, lease, chore),
             Effect::LeaseEnded(lease, why) => self.lease_ended(lease, why),
             Effect::Stop { slot } => self.tell(slot, SessionMsg::Stop),

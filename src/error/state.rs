@@ -44,6 +44,11 @@ pub enum StateError {
     /// The worker ended before it answered; the session with it.
     #[error("{0}")]
     Lost(Lost),
+    /// Its worker died while this state was saved, and the session was restored from an older one meanwhile.
+    #[error(
+        "its worker died while its state was being saved, and the session goes on with an older state; look at what was lost, and save it again"
+    )]
+    Overtaken,
     /// It was not kept on disk, or is not there as it should be.
     #[error(transparent)]
     Store(#[from] StoreError),

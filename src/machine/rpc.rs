@@ -15,7 +15,7 @@ use crate::{
         health::{Health, Sign},
         session::Ending,
     },
-    outcome::{DeathCause, Rung},
+    outcome::{Death, DeathCause, Rung},
     protocol::{ExecutionId, rpc::Saying},
     status::{SessionState, Vitals},
 };
@@ -47,6 +47,8 @@ pub(crate) struct Rpc {
     health: Health,
     /// Looks since a call was abandoned by a server that said nothing then, and has said nothing since.
     deaf: Option<u32>,
+    /// How the server ended.
+    death: Option<Box<Death>>,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,7 @@ impl Rpc {
             used: false,
             health: Health::default(),
             deaf: None,
+            death: None,
         };
         effects.push(Effect::Arm(Timer::Start, ready_in));
         this.open(effects);
@@ -166,7 +169,7 @@ impl Rpc {
                 effects.push(Effect::Send(id));
             }
             Phase::Opening { .. } | Phase::ShuttingDown { .. } | Phase::Terminated => {
-                effects.push(Effect::Returned(id));
+                effects.push(Effect::Returned(id, self.why_not()));
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         health::{Health, Sign},
         ladder::{Ladder, Step},
     },
-    outcome::{Activity, DeathCause, Event},
+    outcome::{Activity, Death, DeathCause, Event},
     protocol::{self, ExecutionId, Ping, ToWorker},
     status::{SessionState, Vitals},
 };
@@ -27,6 +27,7 @@ mod question;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use end::lost_by;
 pub(crate) use io::{Broken, Effect, Ending, Input, Limits, Noted, Timer};
 pub(crate) use question::{Question, Speaker};
 
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     health: Health,
     /// What the worker was doing before it was killed for not obeying.
     seen: Option<Box<Activity>>,
+    /// How the worker ended.
+    death: Option<Box<Death>>,
 }
 
 #[derive(Debug)]
@@ -120,6 +123,7 @@ impl Session {
             probes: 0,
             health: Health::default(),
             seen: None,
+            death: None,
         }
     }
 
@@ -210,7 +214,7 @@ impl Session {
             | Phase::Warming(_)
             | Phase::Busy(_)
             | Phase::ShuttingDown { .. }
-            | Phase::Terminated => effects.push(Effect::Returned(id)),
+            | Phase::Terminated => effects.push(Effect::Returned(id, self.why_not())),
         }
     }
 

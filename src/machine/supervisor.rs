@@ -41,7 +41,7 @@ mod stop;
 mod tests;
 
 pub(crate) use crate::machine::slot::LeaseId;
-pub(crate) use io::{Chore, Effect, Input, Sort, Want, Wear};
+pub(crate) use io::{Chore, Effect, Input, Moment, Sort, Want, Wear};
 
 /// The machine. `step` is total.
 #[derive(Debug)]
@@ -95,6 +95,8 @@ struct Lease {
     ran: u64,
     /// Of those, the ones that the last saved state knows of.
     covered: u64,
+    /// Of those, the ones before its last restore, of which its holder was told what is lost.
+    told: u64,
     saves: save::Saves,
     revivals: restore::Revivals,
 }

@@ -19,7 +19,10 @@ use crate::{
     checkpoint::{Checkpoint, Restored},
     config::VARS_MAX,
     error::{StateError, SubmitError},
-    machine::{session::Question as Asked, supervisor::LeaseId},
+    machine::{
+        session::Question as Asked,
+        supervisor::{LeaseId, Moment},
+    },
     outcome::{Failure, Generation, Outcome},
     protocol::{self, EncodeError, ExecutionId, FromWorker, ToWorker},
     request::Limits,
@@ -59,12 +62,12 @@ struct Purpose {
 }
 
 impl Shared {
-    /// Returns after how many executions it was, too.
+    /// Returns which state it is, too.
     pub(crate) async fn save(
         self: Arc<Self>,
         lease: LeaseId,
         chore: bool,
-    ) -> Result<(Checkpoint, u64), StateError> {
+    ) -> Result<(Checkpoint, Moment), StateError> {
         let end = Instant::now() + self.checkpoint_timeout;
         let max_bytes = self.max_checkpoint_bytes as u64;
         let delivery = self.spawner.delivery();
@@ -80,7 +83,7 @@ impl Shared {
         };
         let purpose = Purpose { asked: Asked::Save { max_bytes }, chore, expects: None };
         let answer = Arc::clone(&self).ask(lease, purpose, "checkpoint", frames).await?;
-        let Answer { mut messages, speaker, ran } = answer;
+        let Answer { mut messages, speaker, moment } = answer;
         if let (Some(FromWorker::Forked(_)), Some(delivery)) = (messages.last(), delivery) {
             messages = vec![self.delivered(delivery, end).await?];
         }
@@ -91,7 +94,7 @@ impl Shared {
             true => tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?,
             false => gather()?,
         };
-        Ok((gathered, ran))
+        Ok((gathered, moment))
     }
 
     /// The state that a copy of the worker sends, while the worker goes on.
@@ -118,20 +121,20 @@ impl Shared {
         }
     }
 
-    /// Returns after how many executions it was, too. `chore`: the supervisor asked for it, in this generation.
+    /// Returns the state that it led to, too. `chore`: the supervisor asked for it, in this generation.
     pub(crate) async fn restore(
         self: Arc<Self>,
         lease: LeaseId,
         checkpoint: &Checkpoint,
         chore: Option<Generation>,
-    ) -> Result<(Restored, u64), StateError> {
+    ) -> Result<(Restored, Moment), StateError> {
         let data = checkpoint.data();
         let frames = |codec, id| encode_parts(codec, id, data);
         let purpose = Purpose { asked: Asked::Restore, chore: chore.is_some(), expects: chore };
         let mut answer = self.ask(lease, purpose, "restore", frames).await?;
         match answer.messages.pop() {
             Some(FromWorker::Restored(protocol::Restored { names, failed, .. })) => {
-                Ok((checkpoint.restored(names, failed), answer.ran))
+                Ok((checkpoint.restored(names, failed), answer.moment))
             }
             Some(_) | None => Err(StateError::Refused { why: "it sent no answer".into() }),
         }

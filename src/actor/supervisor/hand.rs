@@ -35,7 +35,7 @@ impl State {
         let Some(ticket) = self.tickets.get_mut(&id) else { return };
         ticket.waits = false;
         match (&ticket.job.question, ticket.lease) {
-            (Some(question), Some(lease)) => question.asked_after(self.pool.ran_in(lease)),
+            (Some(question), Some(lease)) => question.asked_at(self.pool.moment(lease)),
             (None, Some(lease)) => {
                 if let Some(news) = self.holders.get_mut(&lease).and_then(|holder| holder.news.take()) {
                     let _ = ticket.execution.cast(ExecutionMsg::Restored(news));
@@ -96,20 +96,22 @@ impl State {
         myself: &ActorRef<SupervisorMsg>,
         lease: LeaseId,
         generation: Generation,
-        fate: Result<Box<SessionRestored>, String>,
+        fate: Result<(u64, Box<SessionRestored>), String>,
     ) {
-        let fate = fate.map(|news| {
+        let fate = fate.map(|(covers, news)| {
             if let Some(holder) = self.holders.get_mut(&lease) {
                 holder.heard = Some(news);
             }
+            covers
         });
         self.step(myself, Input::Restored { lease, generation, fate }).await;
     }
 
     /// Its holder is told at once, and so is the code that runs next.
-    pub(super) fn announce(&mut self, lease: LeaseId) {
+    pub(super) fn announce(&mut self, lease: LeaseId, unsaved: u64) {
         let Some(holder) = self.holders.get_mut(&lease) else { return };
         let Some(mut news) = holder.heard.take() else { return };
+        news.unsaved = unsaved;
         if let Some(untold) = holder.news.take() {
             *news = news.after(&untold);
         }

@@ -4,7 +4,7 @@ use crate::{
     config::CLOSED_LIMIT,
     machine::{
         rpc::{Effect, Phase, Rpc, Timer},
-        session::{Broken, Ending},
+        session::{Broken, Ending, lost_by},
     },
     outcome::{Death, DeathCause, Exit, Lost, LostCause},
     protocol::rpc::{Saying, Style},
@@ -61,13 +61,19 @@ impl Rpc {
         };
         let death = Death { cause, exit, stderr, activity: None };
         for (id, call) in std::mem::take(&mut self.calls) {
-            let cause = if death.cause == DeathCause::ShuttingDown {
-                LostCause::ShuttingDown
-            } else {
-                LostCause::Died(death.clone())
-            };
-            effects.push(Effect::Ended(id, Ending::Lost(Lost { started: call.sent, cause })));
+            let lost = Lost { started: call.sent, cause: lost_by(&death) };
+            effects.push(Effect::Ended(id, Ending::Lost(lost)));
         }
+        self.death = Some(Box::new(death.clone()));
         effects.push(Effect::Terminated(Box::new(death)));
+    }
+
+    /// Why no call can be taken now.
+    pub(super) fn why_not(&self) -> LostCause {
+        match (&self.death, &self.phase) {
+            (Some(death), _) => lost_by(death),
+            (None, Phase::ShuttingDown { cause }) => lost_by(&Death::new(cause.clone(), Exit::Unknown)),
+            (None, _) => LostCause::SessionEnded,
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         budget::MemoryLimits,
         session::{Broken, Ending},
     },
-    outcome::{Death, DeathCause, Event, Exit},
+    outcome::{Death, DeathCause, Event, Exit, LostCause},
     protocol::{
         ExecutionId, RpcError, Value,
         rpc::{Said, Saying, Tokens},
@@ -126,8 +126,8 @@ pub(crate) enum Effect {
     },
     /// The execution is over; nothing more will be told about it.
     Ended(ExecutionId, Ending),
-    /// The execution cannot run here and was not sent.
-    Returned(ExecutionId),
+    /// The execution cannot run here and was not sent: why.
+    Returned(ExecutionId, LostCause),
     /// For the supervisor: ready to be asked.
     Ready,
     /// For the supervisor: done with this execution.

@@ -343,7 +343,8 @@ fn an_idle_server_is_asked_for_a_sign_of_life_if_it_has_one() {
 fn a_server_is_asked_to_go_by_the_end_of_what_it_reads() {
     let mut plain = Driver::plain();
     assert_eq!(plain.step(Input::Stop), [Effect::Close, Effect::Arm(Timer::Exit, GRACE)]);
-    assert_eq!(plain.step(Input::Assign(id(1), Terms::default())), [Effect::Returned(id(1))]);
+    let late = LostCause::Died(Death::new(DeathCause::Retired, Exit::Unknown));
+    assert_eq!(plain.step(Input::Assign(id(1), Terms::default())), [Effect::Returned(id(1), late)]);
     assert_eq!(plain.step(Input::Elapsed(Timer::Exit)), [Effect::Kill]);
     assert_eq!(plain.death(), DeathCause::Retired);
     let mut lsp = Driver::new(WorkerSpec::json_rpc("s").content_length());

@@ -60,14 +60,27 @@ impl Session {
         };
         let death = Death { cause, exit, stderr, activity: self.seen.take() };
         if let Some(run) = run.filter(|run| run.told == Told::Running && Some(run.id) != self.warmup) {
-            let cause = if death.cause == DeathCause::ShuttingDown {
-                LostCause::ShuttingDown
-            } else {
-                LostCause::Died(death.clone())
-            };
-            let lost = Lost { started: run.started, cause };
+            let lost = Lost { started: run.started, cause: lost_by(&death) };
             effects.push(Effect::Ended(run.id, Ending::Lost(lost)));
         }
+        self.death = Some(Box::new(death.clone()));
         effects.push(Effect::Terminated(Box::new(death)));
+    }
+
+    /// Why nothing can be taken now: a worker that dies takes what it was handed too late with it, unrun.
+    pub(super) fn why_not(&self) -> LostCause {
+        match (&self.death, &self.phase) {
+            (Some(death), _) => lost_by(death),
+            (None, Phase::ShuttingDown { cause, .. }) => lost_by(&Death::new(cause.clone(), Exit::Unknown)),
+            (None, _) => LostCause::SessionEnded,
+        }
+    }
+}
+
+/// Why what a worker was given is lost when it dies.
+pub(crate) fn lost_by(death: &Death) -> LostCause {
+    match death.cause == DeathCause::ShuttingDown {
+        true => LostCause::ShuttingDown,
+        false => LostCause::Died(death.clone()),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     machine::{budget::MemoryLimits, session::Question},
-    outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, Lost, Rung},
+    outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, Lost, LostCause, Rung},
     protocol::{DecodeError, ExecutionId, FromWorker, Level, ToWorker},
     status::Vitals,
 };
@@ -144,8 +144,8 @@ pub(crate) enum Effect {
     Background(Event),
     /// The execution is over; nothing more will be told about it.
     Ended(ExecutionId, Ending),
-    /// The execution cannot run here and was not sent.
-    Returned(ExecutionId),
+    /// The execution cannot run here and was not sent: why.
+    Returned(ExecutionId, LostCause),
     /// For the supervisor: warmed, and free.
     Ready,
     /// For the supervisor: free again, after this execution.

@@ -84,7 +84,7 @@ impl Session {
             | Phase::Warming(_)
             | Phase::Busy(_)
             | Phase::ShuttingDown { .. }
-            | Phase::Terminated => effects.push(Effect::Returned(id)),
+            | Phase::Terminated => effects.push(Effect::Returned(id, self.why_not())),
         }
     }
 

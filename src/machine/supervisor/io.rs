@@ -42,8 +42,15 @@ pub(crate) enum Sort {
 pub(crate) enum Chore {
     /// Save it, and say so with `Saved`.
     Save,
-    /// Bring its state back, and say so with `Restored`. Its old worker died of this, after so many executions.
-    Restore { generation: Generation, ran: u64, why: String },
+    /// Bring its state back, and say so with `Restored`. Its old worker died of this.
+    Restore { generation: Generation, why: String },
+}
+
+/// Names a state of a session: it is what so many executions have made of it, the last of them in this worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    pub(crate) generation: Generation,
+    pub(crate) ran: u64,
 }
 
 /// Everything that can happen to a pool.
@@ -67,8 +74,9 @@ pub(crate) enum Input {
     Release(LeaseId),
     /// The state of a session is kept under a name from now on.
     Name(LeaseId),
-    /// What came of the restore of a session in a new worker, of this generation.
-    Restored { lease: LeaseId, generation: Generation, fate: Result<(), String> },
+    /// What came of the restore of a session in a new worker, of this generation: the state of after so many executions
+    /// is back.
+    Restored { lease: LeaseId, generation: Generation, fate: Result<u64, String> },
     /// The state of a session was saved, after so many of its executions; `None`: it was not. `chore`: it was asked for.
     Saved { lease: LeaseId, covers: Option<u64>, chore: bool },
     /// What a worker runs is stopped, for it takes too much memory.
@@ -148,8 +156,11 @@ pub(crate) enum Effect {
         lease: LeaseId,
         slot: usize,
     },
-    /// That was done: tell the holder.
-    Announce(LeaseId),
+    /// That was done, and what so many executions made is lost: tell the holder.
+    Announce {
+        lease: LeaseId,
+        unsaved: u64,
+    },
     /// Have something done to the state of this session.
     Tend(LeaseId, Chore),
     /// Tell the holder that its session has ended.

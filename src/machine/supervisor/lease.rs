@@ -9,7 +9,7 @@ use crate::{
         restart::Restarts,
         slot::Place,
         supervisor::{
-            Effect, Held, Lease, LeaseId, Pool, Sort, Waiting, Want, restore::Revivals, save::Saves,
+            Effect, Held, Lease, LeaseId, Moment, Pool, Sort, Waiting, Want, restore::Revivals, save::Saves,
             stop::SHUTTING_DOWN,
         },
     },
@@ -41,6 +41,7 @@ impl Pool {
                 line: VecDeque::new(),
                 ran: 0,
                 covered: 0,
+                told: 0,
                 saves: Saves::new(now),
                 revivals: Revivals::new(Restarts::new(self.config.restart.clone())),
             };
@@ -243,8 +244,18 @@ impl Pool {
     }
 
     /// How many executions the workers of this session were given.
-    pub(crate) fn ran_in(&self, lease: LeaseId) -> u64 {
+    pub(super) fn ran_in(&self, lease: LeaseId) -> u64 {
         self.leases.get(&lease).map_or(0, |held| held.ran)
+    }
+
+    /// Which state this session is in.
+    pub(crate) fn moment(&self, lease: LeaseId) -> Moment {
+        let Some(held) = self.leases.get(&lease) else { return Moment::default() };
+        let generation = match held.place {
+            Held::Slot(slot) | Held::Restoring { slot, .. } => self.slots[slot].generation,
+            Held::Ended(_) => Generation::default(),
+        };
+        Moment { generation, ran: held.ran }
     }
 
     /// Whether `execution` waited in the line of a leased session.

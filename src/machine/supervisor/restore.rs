@@ -143,9 +143,9 @@ impl Pool {
     pub(super) fn regrant(&mut self, slot: usize, lease: LeaseId, effects: &mut Vec<Effect>) {
         let Some(held) = self.leases.get(&lease) else { return };
         let Held::Restoring { why, .. } = &held.place else { return };
-        let (generation, ran, why) = (self.slots[slot].generation, held.ran, why.clone());
+        let (generation, why) = (self.slots[slot].generation, why.clone());
         self.slots[slot].place = Place::Leased { lease };
-        let chore = Chore::Restore { generation, ran, why };
+        let chore = Chore::Restore { generation, why };
         effects.extend([Effect::Regrant { lease, slot }, Effect::Tend(lease, chore)]);
     }
 
@@ -154,7 +154,7 @@ impl Pool {
         &mut self,
         lease: LeaseId,
         generation: Generation,
-        fate: Result<(), String>,
+        fate: Result<u64, String>,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
@@ -165,12 +165,14 @@ impl Pool {
             return;
         }
         match fate {
-            Ok(()) => {
+            Ok(covers) => {
                 held.place = Held::Slot(slot);
-                held.covered = held.ran;
+                // Counted here, where it is told: a restore that a death overtakes has told nothing.
+                let unsaved = held.ran.saturating_sub(covers.max(held.told));
+                (held.covered, held.told) = (held.ran, held.ran);
                 held.saves.begin_anew(held.ran, now);
                 self.restored += 1;
-                effects.push(Effect::Announce(lease));
+                effects.push(Effect::Announce { lease, unsaved });
                 self.lease_next(lease, now, effects);
             }
             Err(why) => self.end_lease(lease, slot, &format!("it could not be restored: {why}"), effects),

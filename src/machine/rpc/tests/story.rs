@@ -117,7 +117,7 @@ impl World {
     }
 
     fn check(&mut self, effect: &Effect) {
-        assert!(!self.dead || matches!(effect, Effect::Returned(_)), "{effect:?} of a dead session");
+        assert!(!self.dead || matches!(effect, Effect::Returned(..)), "{effect:?} of a dead session");
         match effect {
             Effect::Started(id) => {
                 let told = self.open.insert(*id, true);
@@ -134,7 +134,7 @@ impl World {
                 }
                 self.ended.push(*id);
             }
-            Effect::Returned(id) => {
+            Effect::Returned(id, _) => {
                 assert_eq!(self.open.remove(id), Some(false), "{id} comes back unsent");
                 self.refused.push(*id);
             }

@@ -236,7 +236,7 @@ impl Story {
                 prop_assert!(id == self.current && fate.sent && fate.told == 0, "an event of {id}: {fate:?}");
             }
             Effect::Ended(id, ending) => self.ended(id, &ending)?,
-            Effect::Returned(id) => {
+            Effect::Returned(id, _) => {
                 let fate = self.fates.entry(id).or_default();
                 prop_assert!(!fate.sent && fate.told == 0, "{id} returned: {fate:?}");
                 fate.told += 1;

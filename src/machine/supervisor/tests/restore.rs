@@ -39,7 +39,7 @@ fn a_place_that_is_inherited_is_given_to_nobody_and_not_before_its_time() {
     let [Effect::Regrant { lease: LEASE, slot: 0 }, Effect::Tend(LEASE, chore)] = bench.ready(0, 2) else {
         panic!("{:?}", bench.effects)
     };
-    assert!(matches!(chore, Chore::Restore { generation: Generation(2), ran: 0, .. }), "{chore:?}");
+    assert!(matches!(chore, Chore::Restore { generation: Generation(2), .. }), "{chore:?}");
     assert_eq!(
         bench.step(Input::Submit(id(10), restores(2))),
         [Effect::Accept(id(10)), Effect::DisarmLease(LEASE), Effect::Assign { slot: 0, execution: id(10) }]
@@ -56,20 +56,32 @@ fn a_place_that_is_inherited_is_given_to_nobody_and_not_before_its_time() {
     assert_eq!(bench.step(Input::Tick), [start(3)]);
 }
 
-/// What comes for a worker that is gone is refused, and what is told of it is not heard.
+/// What comes for a worker that is gone is refused, and what is told of it is not heard: what it cost is told with the
+/// restore that counts.
 #[test]
 fn what_is_of_an_earlier_worker_changes_nothing() {
+    let restored =
+        |generation| Input::Restored { lease: LEASE, generation: Generation(generation), fate: Ok(1) };
     let mut bench = leased();
+    for number in 1..=3 {
+        let mine = Want { lease: Some(LEASE), ..Want::default() };
+        bench.step(Input::Submit(id(number), mine));
+        bench.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(number) });
+    }
     bench.step(dead(0, 1));
     bench.ready(0, 2);
     bench.step(dead(0, 2));
     bench.now += Duration::from_secs(1);
     bench.step(Input::Tick);
     bench.ready(0, 3);
-    let late = Input::Restored { lease: LEASE, generation: Generation(2), fate: Ok(()) };
-    assert_eq!(bench.step(late), []);
+    assert_eq!(bench.step(restored(2)), []);
     let refused = bench.step(Input::Submit(id(10), restores(2)));
     assert!(matches!(refused, [Effect::Refuse(_, _)]), "{refused:?}");
-    let now = Input::Restored { lease: LEASE, generation: Generation(3), fate: Ok(()) };
-    assert_eq!(bench.step(now), [Effect::Announce(LEASE)]);
+    assert_eq!(bench.step(restored(3)), [Effect::Announce { lease: LEASE, unsaved: 2 }]);
+    // The same state once more: what was told to be lost is not told again.
+    bench.step(dead(0, 3));
+    bench.now += Duration::from_secs(1);
+    bench.step(Input::Tick);
+    bench.ready(0, 4);
+    assert_eq!(bench.step(restored(4)), [Effect::Announce { lease: LEASE, unsaved: 0 }]);
 }

@@ -230,7 +230,7 @@ impl Story {
                 before => prop_assert!(false, "{before:?}"),
             },
             Effect::Regrant { lease, slot } => self.regranted(*lease, *slot)?,
-            Effect::Announce(lease) => self.announced(*lease)?,
+            Effect::Announce { lease, .. } => self.announced(*lease)?,
             Effect::Tend(lease, chore) => self.tending.asked(*lease, chore.clone()),
             Effect::Stop { slot } => {
                 let worker = self.workers.get_mut(slot).map(|(_, does)| does);

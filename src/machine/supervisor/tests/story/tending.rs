@@ -98,7 +98,7 @@ impl Story {
                     Chore::Restore { .. } if at == At::Overtaken => Ok(()),
                     Chore::Restore { generation, .. } => {
                         // There was nothing to bring back, or it is back.
-                        let fate = if well || at == At::New { Ok(()) } else { Err("it cannot be".into()) };
+                        let fate = if well || at == At::New { Ok(0) } else { Err("it cannot be".into()) };
                         self.play(Input::Restored { lease, generation, fate })
                     }
                 }
