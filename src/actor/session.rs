@@ -120,7 +120,8 @@ impl Actor for Session {
             SessionMsg::Sighted(sighting) => state.sighted(&myself, *sighting),
             SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::free()),
             SessionMsg::Look => state.look(&myself),
-            SessionMsg::Heard(_) | SessionMsg::Due(_) | SessionMsg::Reply { .. } => {} // Of JSON-RPC servers.
+            // Of JSON-RPC servers.
+            SessionMsg::Heard(_) | SessionMsg::Written | SessionMsg::Due(_) | SessionMsg::Reply { .. } => {}
             SessionMsg::Buried => myself.stop(None),
             SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::free()),
             SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::free()),

@@ -47,6 +47,8 @@ pub(crate) struct Rpc {
     health: Health,
     /// Looks since a call was abandoned by a server that said nothing then, and has said nothing since.
     deaf: Option<u32>,
+    /// Looks since the server has read anything of what others wait behind.
+    stuck: u32,
     /// How the server ended.
     death: Option<Box<Death>>,
 }
@@ -100,6 +102,7 @@ impl Rpc {
             used: false,
             health: Health::default(),
             deaf: None,
+            stuck: 0,
             death: None,
         };
         effects.push(Effect::Arm(Timer::Start, ready_in));
@@ -129,6 +132,11 @@ impl Rpc {
             Input::Assign(id, terms) => self.assign(id, terms, effects),
             Input::Sent(id) => self.sent(id, effects),
             Input::Cancel(id) => self.cancel(id, effects),
+            Input::Withdrawn(id) if matches!(self.phase, Phase::Serving) => {
+                self.over(id, Ending::Stopped(Rung::Queued), effects);
+            }
+            // It is told at the end of the process, which is near.
+            Input::Withdrawn(_) => {}
             Input::Reply { id, request, answer } => {
                 if self.questions.get(&request).is_some_and(|question| question.call == id)
                     && let Some(Question { id, .. }) = self.questions.remove(&request)
@@ -138,6 +146,7 @@ impl Rpc {
             }
             Input::Elapsed(timer) => self.elapsed(timer, effects),
             Input::Look(vitals) => self.look(vitals, effects),
+            Input::Stuck(stuck) => self.stuck(stuck, effects),
             Input::Stop => self.stop(effects),
             Input::Kill(cause) => self.die(cause, effects),
         }
@@ -256,6 +265,14 @@ impl Rpc {
             Sign::Well | Sign::Quiet => {}
             Sign::Stopped => self.die(DeathCause::Stopped, effects),
             Sign::Dead { after } => self.die(DeathCause::Unresponsive { after }, effects),
+        }
+    }
+
+    /// A server that reads, however slowly, has all the time that it wants.
+    fn stuck(&mut self, stuck: bool, effects: &mut Vec<Effect>) {
+        self.stuck = if stuck { self.stuck + 1 } else { 0 };
+        if LOOK_EVERY * self.stuck >= self.limits.heartbeat_timeout {
+            self.die(DeathCause::NotReading, effects);
         }
     }
 

@@ -74,3 +74,28 @@ fn one_word_from_a_silent_server_saves_it() {
     driver.notified("note", Value::None);
     assert_eq!(driver.looks_until_killed(100), None);
 }
+
+/// What still waits for room was never given to the server, which is not told of it.
+#[test]
+fn what_waits_for_room_is_withdrawn_at_once() {
+    let mut driver = Driver::mcp();
+    driver.call(1);
+    assert_eq!(driver.step(Input::Assign(id(2), Terms::default())), [Effect::Send(id(2))]);
+    let withdrawn = Effect::Ended(id(2), Ending::Stopped(Rung::Queued));
+    assert_eq!(driver.step(Input::Withdrawn(id(2))), [Effect::Idle(id(2)), withdrawn]);
+    assert_eq!(driver.step(Input::Withdrawn(id(2))), [], "once");
+}
+
+/// It may read as slowly as it likes, but not nothing at all for the heartbeat timeout.
+#[test]
+fn a_server_behind_which_something_waits_must_read() {
+    let mut driver = Driver::plain();
+    driver.call(1);
+    let mut kills = |stuck: &[bool]| {
+        stuck.iter().position(|stuck| driver.step(Input::Stuck(*stuck)).contains(&Effect::Kill))
+    };
+    let almost = [[true; 29].as_slice(), &[false]].concat();
+    assert_eq!(kills(&almost.repeat(3)), None);
+    assert_eq!(kills(&[true; 40]), Some(29));
+    assert_eq!(driver.death(), DeathCause::NotReading);
+}

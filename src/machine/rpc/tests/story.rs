@@ -22,8 +22,10 @@ enum Beat {
     Reply(usize, u64),
     Ping,
     Cancel(usize),
+    Withdraw(usize),
     Grace(usize),
     Look,
+    Stuck(bool),
     Stop,
     Kill,
     Exit,
@@ -46,8 +48,10 @@ fn beat() -> impl Strategy<Value = Beat> {
         3 => (any_of.clone(), 1..4_u64).prop_map(|(which, request)| Reply(which, request)),
         2 => Just(Ping),
         6 => any_of.clone().prop_map(Cancel),
+        3 => any_of.clone().prop_map(Withdraw),
         5 => any_of.prop_map(Grace),
         5 => Just(Look),
+        5 => prop::bool::weighted(0.9).prop_map(Stuck),
         1 => Just(Stop),
         1 => Just(Kill),
         1 => Just(Exit),
@@ -108,8 +112,13 @@ impl World {
             }
             Beat::Ping => answer(Id::Own(1), true),
             Beat::Cancel(which) => Input::Cancel(self.pick(which).or_else(|| old(which))?),
+            Beat::Withdraw(which) => {
+                let waits = |id: &ExecutionId| self.open.get(id) == Some(&false);
+                Input::Withdrawn(self.pick(which).filter(waits)?)
+            }
             Beat::Grace(which) => Input::Elapsed(Timer::Grace(self.pick(which).or_else(|| old(which))?)),
             Beat::Look => Input::Look(None),
+            Beat::Stuck(stuck) => Input::Stuck(stuck),
             Beat::Stop => Input::Stop,
             Beat::Kill => Input::Kill(DeathCause::Retired),
             Beat::Exit => Input::Exited { exit: Exit::Code(0), stderr: String::new() },
