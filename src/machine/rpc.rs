@@ -72,8 +72,25 @@ enum Phase {
 struct Call {
     terms: Terms,
     sent: bool,
-    /// It was cancelled: whether the server has said anything since.
-    cancelled: Option<bool>,
+    cancelled: Option<Notice>,
+}
+
+/// What is known of a cancel that the server was told.
+#[derive(Debug)]
+struct Notice {
+    /// The server has said something since.
+    answers: bool,
+    ping: Ping,
+}
+
+/// What was sent behind the notice, to see that the server has heard that.
+#[derive(Debug, PartialEq, Eq)]
+enum Ping {
+    /// It has no `ping`.
+    Not,
+    /// Under this number.
+    Sent(u64),
+    Answered,
 }
 
 /// What the server asked.
@@ -194,13 +211,14 @@ impl Rpc {
         }
     }
 
-    /// Tells the server. It has the grace to answer, and `ping` to say that it heard.
+    /// Tells the server. It has the grace to answer, or `ping` to say that it heard.
     fn cancel(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
         let serving = matches!(self.phase, Phase::Serving);
         let Some(call) = self.calls.get_mut(&id).filter(|call| serving && call.cancelled.is_none()) else {
             return;
         };
-        call.cancelled = Some(false);
+        let ping = if self.limits.server.has_ping() { Ping::Sent(self.own + 1) } else { Ping::Not };
+        call.cancelled = Some(Notice { answers: false, ping });
         effects.push(Effect::Say(Saying::Cancel(id)));
         self.ping(effects);
         effects.push(Effect::Arm(Timer::Grace(id), self.limits.grace));
@@ -218,13 +236,12 @@ impl Rpc {
     /// else, and watched if it does.
     fn disobeyed(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
         let serving = matches!(self.phase, Phase::Serving);
-        let Some(heard) = self.calls.get(&id).and_then(|call| call.cancelled).filter(|_| serving) else {
-            return;
-        };
-        if !heard && self.calls.len() == 1 {
+        let notice = self.calls.get(&id).and_then(|call| call.cancelled.as_ref()).filter(|_| serving);
+        let Some(Notice { answers, .. }) = notice else { return };
+        if !answers && self.calls.len() == 1 {
             return self.die(DeathCause::Disobeyed, effects);
         }
-        if !heard {
+        if !answers {
             self.deaf.get_or_insert(0);
         }
         self.over(id, Ending::Stopped(Rung::Abandoned), effects);
@@ -235,7 +252,7 @@ impl Rpc {
             (Timer::Start, Phase::Opening { .. }) => {
                 self.die(DeathCause::NotReady { after: self.limits.ready_timeout }, effects);
             }
-            (Timer::Grace(id), _) => self.disobeyed(id, effects),
+            (Timer::Grace(id) | Timer::Heard(id), _) => self.disobeyed(id, effects),
             (Timer::Exit, Phase::Opening { .. } | Phase::Serving) => {
                 self.die(DeathCause::ChannelClosed, effects);
             }
@@ -284,8 +301,9 @@ impl Rpc {
     /// Nothing more will be told about this call.
     fn over(&mut self, id: ExecutionId, ending: Ending, effects: &mut Vec<Effect>) {
         let Some(call) = self.calls.remove(&id) else { return };
-        if call.cancelled.is_some() {
+        if let Some(Notice { ping, .. }) = call.cancelled {
             effects.push(Effect::Disarm(Timer::Grace(id)));
+            effects.extend((ping == Ping::Answered).then_some(Effect::Disarm(Timer::Heard(id))));
         }
         self.refuse_questions(id, effects);
         self.used = true;

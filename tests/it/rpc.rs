@@ -12,6 +12,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::support::{Pool, guarded, turns};
 
+mod cancels;
 mod many;
 mod room;
 

@@ -86,7 +86,7 @@ impl Input {
             Self::Cancel(_) | Self::Withdrawn(_) => "cancel",
             Self::Reply { .. } => "message",
             Self::Elapsed(Timer::Start) => "start timeout",
-            Self::Elapsed(Timer::Grace(_)) => "end of grace",
+            Self::Elapsed(Timer::Grace(_) | Timer::Heard(_)) => "end of grace",
             Self::Elapsed(Timer::Exit) => "no exit",
             Self::Look(_) | Self::Stuck(_) => "health check",
             Self::Stop => "stop",
@@ -102,6 +102,8 @@ pub(crate) enum Timer {
     Start,
     /// For the answer to a call that was cancelled.
     Grace(ExecutionId),
+    /// The same, and the server has heard of the cancel.
+    Heard(ExecutionId),
     /// For the end of the process, after its channel closed or it was asked to go.
     Exit,
 }
