@@ -26,7 +26,6 @@ use super::{
     stacks,
     sweep::Estate,
     threads::Threads,
-    undertaker::Undertaker,
     unsettled::{Pending, Unsettled},
     vitals,
     zygote::{Birth, Zygote},
@@ -53,26 +52,15 @@ pub(crate) struct ProcessSpawner {
 #[derive(Clone, Debug, Default)]
 struct Shared {
     unsettled: Unsettled,
-    /// Started with the first worker.
-    undertaker: Arc<Mutex<Option<Undertaker>>>,
     zygote: Arc<Zygote>,
 }
 
 impl Shared {
     /// Starts the undertaker, if there is none yet. Called on the thread that starts processes.
     fn have_undertaker(&self, pool: &str) {
-        if let Err(error) = self.provide_undertaker(pool) {
+        if let Err(error) = self.unsettled.have_undertaker(pool) {
             log::warn!(%error, "workers may outlive this host if it is killed");
         }
-    }
-
-    /// The lock is not held any more when a failure is told.
-    fn provide_undertaker(&self, pool: &str) -> Result<(), SpawnError> {
-        let mut undertaker = self.undertaker.lock().unwrap_or_else(PoisonError::into_inner);
-        if undertaker.is_none() {
-            *undertaker = Some(Undertaker::start(pool)?);
-        }
-        Ok(())
     }
 }
 

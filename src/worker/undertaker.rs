@@ -17,7 +17,7 @@ use crate::error::SpawnError;
 
 const SCRIPT: &str = include_str!("undertaker.sh");
 
-/// The process that waits. It is killed, and not let go, when its pool has ended well: nothing is left to do then.
+/// The process that waits. It is killed, and not let go, when its pool has ended and nothing is left of it.
 #[derive(Debug)]
 pub(super) struct Undertaker {
     _power: Power,

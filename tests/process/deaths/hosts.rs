@@ -98,6 +98,20 @@ async fn f72_a_worker_inherits_three_descriptors_and_no_more() {
     assert!(host.ended_well());
 }
 
+/// P9: a host that exits right after its runtime was dropped, with much left to clear.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f60_nothing_is_left_of_a_host_that_drops_its_runtime_and_exits() {
+    guarded(async {
+        let code = "import os\nfor n in range(2_000): open(f'file {n}', 'w').close()\nos.getcwd()";
+        let mut host = Host::start("prints", code, "");
+        let said = host.says("value");
+        let folder = std::path::Path::new(said.trim_matches('\''));
+        assert!(host.ended_well());
+        eventually("its scratch folder is gone", SOON, || !folder.exists()).await;
+    })
+    .await;
+}
+
 /// Cancels land all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f71_a_host_that_was_started_with_signals_ignored_cancels_all_the_same() {
