@@ -44,6 +44,9 @@ pub const STALL_LIMIT: Duration = Duration::from_secs(30);
 pub const FORCE_AFTER: Duration = Duration::from_millis(50);
 /// How often a forced interrupt is repeated until the grace ends.
 pub const FORCE_EVERY: Duration = Duration::from_millis(200);
+/// How long an MCP server may take to answer what was cancelled, once it has answered the `ping` that was sent behind the
+/// notice of it; at most the grace. It need not answer.
+pub const HEARD_CANCEL_LIMIT: Duration = Duration::from_millis(100);
 /// How often workers are looked at: their memory, their processor time, and whether they are stopped.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the memory of a worker is looked at while it runs code and has a memory limit.

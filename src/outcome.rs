@@ -221,7 +221,7 @@ pub enum Rung {
     Interrupt,
     /// The code swallowed the first interrupt and obeyed a forced one; `finally` blocks may have been cut short.
     Force,
-    /// The server was told, and did not answer within the grace. It goes on, because it answers others; what it may still
+    /// The server was told, and did not answer: not within the grace, or not soon after it had shown that it heard. It goes on, because it answers others; what it may still
     /// say of this request is dropped and counted.
     Abandoned,
     /// The worker was killed at the end of the grace, and its state is gone.
@@ -253,7 +253,7 @@ impl fmt::Display for Cancelled {
             Rung::Queued => "cancelled before it was given to a worker",
             Rung::Interrupt => "cancelled: the code stopped at an interrupt",
             Rung::Force => "cancelled: the code stopped at a forced interrupt",
-            Rung::Abandoned => "cancelled: the server was told, did not answer within the grace, and goes on",
+            Rung::Abandoned => "cancelled: the server was told, did not answer, and goes on",
             Rung::Kill => "cancelled: the code did not stop within the grace, so its worker was killed",
         })?;
         if let Some(reason) = &self.reason {

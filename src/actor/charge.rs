@@ -54,11 +54,9 @@ impl Charge {
         self.execution.mark()
     }
 
-    /// From here on its code may have run.
+    /// From here on its code may have run. See [`may_run`](Self::may_run), which comes first.
     pub(crate) fn started(&mut self) {
         self.started = true;
-        // An execution that is gone has given its outcome.
-        let _ = self.execution.mark();
     }
 
     pub(crate) fn tell(&self, progress: SmallVec<[Progress; 2]>) {

@@ -187,6 +187,8 @@ pub(crate) enum SessionMsg {
     Exited(Obituary),
     /// Writer: the worker has closed what it reads from, with more on its way.
     Unwritable,
+    /// Writer of a JSON-RPC server: something that had to wait has been written.
+    Written,
     /// Supervisor: run this.
     Assign(Box<Charge>),
     /// Supervisor: background output goes here from now on.

@@ -3,7 +3,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use smallvec::smallvec;
 
@@ -16,7 +15,7 @@ use crate::{
         sink::Feed,
         tail::Tail,
         timers::Timers,
-        writer::{Refusal, Writer},
+        writer::Writer,
     },
     config::JsonRpc,
     log::{debug, info, trace},
@@ -32,9 +31,11 @@ use crate::{
 
 mod aside;
 mod flight;
+mod line;
 mod reader;
 
 use flight::Flight;
+use line::Line;
 use reader::Reader;
 
 /// The actor. See [`Arguments`].
@@ -64,6 +65,7 @@ pub(crate) struct State {
     flights: HashMap<ExecutionId, Flight>,
     /// `None` when the server was asked to go.
     writer: Option<Writer>,
+    line: Line,
     control: Box<dyn Control>,
     timers: Timers<Timer>,
     tail: Tail,
@@ -103,6 +105,7 @@ impl Actor for Rpc {
                 state.step(&myself, Input::Exited { exit, stderr });
             }
             SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed)),
+            SessionMsg::Written => state.wrote(&myself),
             SessionMsg::Assign(charge) => {
                 let (id, terms) = (charge.id, charge.terms.clone());
                 if charge.may_run().is_ok() {
@@ -114,7 +117,7 @@ impl Actor for Rpc {
                 }
             }
             SessionMsg::Leased(events) => state.background = Some(events),
-            SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id)),
+            SessionMsg::Cancel(id) => state.cancel(&myself, id),
             SessionMsg::Reply { id, request, answer } => {
                 state.step(&myself, Input::Reply { id, request, answer });
             }
@@ -151,7 +154,8 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     let reader = Reader::new(myself.clone(), &server, frames, stderr);
     // Not aborted with this actor: it ends by itself when the server is dead, which dropping `control` sees to.
     drop(tokio::spawn(reader.run(exit, Obituary::new(slot, generation, supervisor.clone()))));
-    let writers = myself.clone();
+    let (broken, wrote) = (myself.clone(), myself.clone());
+    let writer = Writer::new(outbox, move || drop(broken.cast(SessionMsg::Unwritable)));
     let mut effects = Vec::new();
     let machine = Machine::new(limits, &mut effects);
     info!(slot, %generation, pid, "worker started");
@@ -165,7 +169,8 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         pid,
         server,
         flights: HashMap::new(),
-        writer: Some(Writer::new(outbox, move || drop(writers.cast(SessionMsg::Unwritable)))),
+        writer: Some(writer.telling(move || drop(wrote.cast(SessionMsg::Written)))),
+        line: Line::default(),
         control,
         timers: Timers::new(),
         tail: Tail::new(),
@@ -214,7 +219,7 @@ impl State {
             Effect::Say(saying) => {
                 if let Some(message) = rpc::encode(self.server.style, self.server.framing, &saying) {
                     trace!(slot = self.slot, pid = self.pid, message = ?saying, "to the worker");
-                    let _ = self.write(message);
+                    self.say(message);
                 }
             }
             Effect::Close => self.writer = None,
@@ -247,50 +252,6 @@ impl State {
                 self.notify(SessionNotice::Terminated(death));
             }
             Effect::Noted(noted) => self.note(noted),
-        }
-    }
-
-    fn send(&mut self, id: ExecutionId) {
-        let Some(message) = self.flights.get(&id).map(|flight| flight.charge.frame.clone()) else { return };
-        trace!(slot = self.slot, pid = self.pid, execution = id.get(), message = "call", "to the worker");
-        match self.write(message) {
-            Some(true) => self.machine.step(Input::Sent(id), &mut self.effects),
-            Some(false) => {
-                let end = self.writer.as_ref().map(Writer::taken);
-                if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.sent_at = end;
-                }
-            }
-            // It will never be written.
-            None => {}
-        }
-    }
-
-    /// Takes a message, and returns whether all of it was written at once; `None` when it was refused.
-    fn write(&mut self, message: Bytes) -> Option<bool> {
-        let refusal = match self.writer.as_mut()?.write(message) {
-            Ok(whole) => return Some(whole),
-            Err(refusal) => refusal,
-        };
-        let broken = match refusal {
-            // Its exit follows, or it lives on without hearing us.
-            Refusal::Closed => Broken::Closed,
-            Refusal::Full => Broken::NotReading,
-        };
-        self.machine.step(Input::Broken(broken), &mut self.effects);
-        None
-    }
-
-    /// Tells the machine which requests have been written since they were taken.
-    fn see_what_was_sent(&mut self, myself: &ActorRef<SessionMsg>) {
-        let Some(written) = self.writer.as_ref().map(Writer::written) else { return };
-        let sent: Vec<_> =
-            self.flights.iter().filter(|(_, flight)| flight.is_sent(written)).map(|(id, _)| *id).collect();
-        for id in sent {
-            if let Some(flight) = self.flights.get_mut(&id) {
-                flight.sent_at = None;
-            }
-            self.step(myself, Input::Sent(id));
         }
     }
 

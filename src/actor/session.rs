@@ -66,6 +66,8 @@ pub(crate) struct State {
     scratch: BytesMut,
     warmup: Option<Bytes>,
     current: Option<Charge>,
+    /// How far the writer is when the worker has been given the whole of what it executes.
+    given_at: u64,
     writer: Writer,
     window: Window,
     control: Box<dyn Control>,
@@ -118,7 +120,8 @@ impl Actor for Session {
             SessionMsg::Sighted(sighting) => state.sighted(&myself, *sighting),
             SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::free()),
             SessionMsg::Look => state.look(&myself),
-            SessionMsg::Heard(_) | SessionMsg::Due(_) | SessionMsg::Reply { .. } => {} // Of JSON-RPC servers.
+            // Of JSON-RPC servers.
+            SessionMsg::Heard(_) | SessionMsg::Written | SessionMsg::Due(_) | SessionMsg::Reply { .. } => {}
             SessionMsg::Buried => myself.stop(None),
             SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::free()),
             SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::free()),
@@ -159,6 +162,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         scratch: BytesMut::new(),
         warmup: warmup.map(|(_, frame)| frame),
         current: None,
+        given_at: 0,
         writer: Writer::new(outbox, move || drop(writers.cast(SessionMsg::Unwritable))),
         window,
         control,
@@ -198,6 +202,11 @@ impl State {
             return drop(charge);
         }
         let (id, cpu) = (charge.id, charge.cpu);
+        let serves = matches!(self.machine.state(), SessionState::Ready | SessionState::Idle);
+        if serves && charge.may_run().is_err() {
+            charge.discharge();
+            return self.notify(SessionNotice::Idle(id));
+        }
         let input = match &charge.question {
             Some(question) => Input::Ask(id, question.asked),
             None => Input::Assign(id),
@@ -293,6 +302,7 @@ impl State {
                 message = "execute",
                 "to the worker"
             );
+            self.given_at = self.writer.taken() + frame.len() as u64;
             self.write(frame);
         }
     }
@@ -371,6 +381,18 @@ impl State {
             let (slot, generation, pid) = (self.slot, self.generation, self.pid);
             let execution = self.current.as_ref().map(|charge| charge.id.get());
             debug!(slot, %generation, pid, execution, cause = self.cause, "session {old} -> {state}");
+        }
+    }
+}
+
+impl Drop for State {
+    /// With an execution in its charge this actor ends before its time, and `started` may be on its way to it: what the
+    /// worker was given is not told as unrun. Only a worker that died and was read to its end proves that.
+    fn drop(&mut self) {
+        if let Some(charge) = &mut self.current
+            && self.writer.stop() >= self.given_at
+        {
+            charge.started();
         }
     }
 }

@@ -196,8 +196,9 @@ impl Actor for Supervisor {
             SupervisorMsg::Requeue(returning) => {
                 if let Some(ticket) = state.tickets.get_mut(&returning.id) {
                     ticket.waits = true;
-                    let id = returning.take();
-                    state.step(&myself, Input::Requeue(id)).await;
+                    let (lease, expects) = (ticket.lease, ticket.job.expects);
+                    let execution = returning.take();
+                    state.step(&myself, Input::Requeue { execution, lease, expects }).await;
                 }
             }
             SupervisorMsg::Forget(id) => {

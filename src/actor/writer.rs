@@ -15,7 +15,11 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 
-use crate::{actor::timers::Task, config::OUTBOX_MAX, worker::Outbox};
+use crate::{
+    actor::timers::Task,
+    config::{FRAME_LEN_MAX, OUTBOX_MAX},
+    worker::Outbox,
+};
 
 /// The worker does not read, or will not any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub(crate) struct Writer {
     excess: usize,
     /// Called once, when the rest of a frame that was taken cannot be written.
     closed: Arc<dyn Fn() + Send + Sync>,
+    /// Called for every frame that was not written at once, when it is.
+    wrote: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 /// What was taken and is not written yet.
@@ -61,7 +67,12 @@ struct Overflow {
 impl Writer {
     pub(crate) fn new(outbox: Arc<dyn Outbox>, closed: impl Fn() + Send + Sync + 'static) -> Self {
         let (pending, closed) = (Arc::default(), Arc::new(closed));
-        Self { outbox, pending, overflow: None, taken: 0, excess: 0, closed }
+        Self { outbox, pending, overflow: None, taken: 0, excess: 0, closed, wrote: None }
+    }
+
+    /// Has this called for every frame that was not written at once, when it is.
+    pub(crate) fn telling(self, wrote: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { wrote: Some(Arc::new(wrote)), ..self }
     }
 
     /// Takes a whole frame or nothing. Returns whether all of it was written at once.
@@ -91,6 +102,13 @@ impl Writer {
 }
 
 impl Writer {
+    /// Whether a frame of this length, of at most `FRAME_LEN_MAX`, is taken now, and short ones behind it. If not, a frame
+    /// is under way that is told when it is written.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        let waiting = self.pending.waiting.load(Acquire);
+        waiting == 0 || waiting + len <= FRAME_LEN_MAX
+    }
+
     /// All bytes that were taken so far.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
@@ -119,11 +137,14 @@ impl Writer {
         )]
         let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
         let (outbox, pending) = (Arc::clone(&self.outbox), Arc::clone(&self.pending));
-        let closed = Arc::clone(&self.closed);
+        let (closed, wrote) = (Arc::clone(&self.closed), self.wrote.clone());
         let task = Task::spawn(async move {
             while let Some(frame) = queue.recv().await {
                 if write_all(&*outbox, frame, &pending).await.is_err() {
                     return closed();
+                }
+                if let Some(wrote) = &wrote {
+                    wrote();
                 }
             }
         });

@@ -80,12 +80,14 @@ pub(crate) struct Execution {
     /// The session is done with it.
     over: bool,
     may_requeue: bool,
+    /// How its worker died before it started it, since it waits for another.
+    unrun: Option<Lost>,
     /// Bytes that its value may have.
     max_result: Option<u64>,
 }
 
 impl Execution {
-    /// A new one, in the waiting line. A leased session cannot be replaced: then it `may_requeue` not.
+    /// A new one, in the waiting line. What is for a session that is not restored `may_requeue` not.
     pub(crate) fn new(may_requeue: bool, max_result: Option<u64>) -> Self {
         Self {
             phase: Phase::Queued,
@@ -94,6 +96,7 @@ impl Execution {
             settled: false,
             over: false,
             may_requeue,
+            unrun: None,
             max_result,
         }
     }
@@ -115,7 +118,10 @@ impl Execution {
                 self.finish(outcome, effects);
             }
             Input::Refused(cause) => {
-                self.finish(Outcome::Lost(Lost { started: false, cause }), effects);
+                // Its session ended by the death of that worker.
+                let unrun = self.unrun.take().filter(|_| cause == LostCause::SessionEnded);
+                let lost = unrun.unwrap_or(Lost { started: false, cause });
+                self.finish(Outcome::Lost(lost), effects);
             }
             Input::Cancel { reason } => self.stop(Stop::Cancel { reason }, effects),
             Input::Deadline { after } => self.stop(Stop::Deadline { after }, effects),
@@ -193,9 +199,13 @@ impl Execution {
             (Ending::Lost(lost), Some(Stop::Cancel { reason })) if !lost.started => {
                 Outcome::Cancelled(Cancelled::new(Rung::Queued, reason.clone()))
             }
-            (Ending::Lost(lost), None) if !lost.started && self.may_requeue => {
+            // A session that lives and did not take it would not take it a second time.
+            (Ending::Lost(lost), None)
+                if !lost.started && self.may_requeue && lost.cause != LostCause::SessionEnded =>
+            {
                 self.may_requeue = false;
                 self.phase = Phase::Queued;
+                self.unrun = Some(lost);
                 return effects.push(Effect::Requeue);
             }
             (Ending::Lost(lost), _) => Outcome::Lost(lost),

@@ -47,6 +47,8 @@ pub(crate) struct Rpc {
     health: Health,
     /// Looks since a call was abandoned by a server that said nothing then, and has said nothing since.
     deaf: Option<u32>,
+    /// Looks since the server has read anything of what others wait behind.
+    stuck: u32,
     /// How the server ended.
     death: Option<Box<Death>>,
 }
@@ -70,8 +72,25 @@ enum Phase {
 struct Call {
     terms: Terms,
     sent: bool,
-    /// It was cancelled: whether the server has said anything since.
-    cancelled: Option<bool>,
+    cancelled: Option<Notice>,
+}
+
+/// What is known of a cancel that the server was told.
+#[derive(Debug)]
+struct Notice {
+    /// The server has said something since.
+    answers: bool,
+    ping: Ping,
+}
+
+/// What was sent behind the notice, to see that the server has heard that.
+#[derive(Debug, PartialEq, Eq)]
+enum Ping {
+    /// It has no `ping`.
+    Not,
+    /// Under this number.
+    Sent(u64),
+    Answered,
 }
 
 /// What the server asked.
@@ -100,6 +119,7 @@ impl Rpc {
             used: false,
             health: Health::default(),
             deaf: None,
+            stuck: 0,
             death: None,
         };
         effects.push(Effect::Arm(Timer::Start, ready_in));
@@ -129,6 +149,11 @@ impl Rpc {
             Input::Assign(id, terms) => self.assign(id, terms, effects),
             Input::Sent(id) => self.sent(id, effects),
             Input::Cancel(id) => self.cancel(id, effects),
+            Input::Withdrawn(id) if matches!(self.phase, Phase::Serving) => {
+                self.over(id, Ending::Stopped(Rung::Queued), effects);
+            }
+            // It is told at the end of the process, which is near.
+            Input::Withdrawn(_) => {}
             Input::Reply { id, request, answer } => {
                 if self.questions.get(&request).is_some_and(|question| question.call == id)
                     && let Some(Question { id, .. }) = self.questions.remove(&request)
@@ -138,6 +163,7 @@ impl Rpc {
             }
             Input::Elapsed(timer) => self.elapsed(timer, effects),
             Input::Look(vitals) => self.look(vitals, effects),
+            Input::Stuck(stuck) => self.stuck(stuck, effects),
             Input::Stop => self.stop(effects),
             Input::Kill(cause) => self.die(cause, effects),
         }
@@ -185,13 +211,14 @@ impl Rpc {
         }
     }
 
-    /// Tells the server. It has the grace to answer, and `ping` to say that it heard.
+    /// Tells the server. It has the grace to answer, or `ping` to say that it heard.
     fn cancel(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
         let serving = matches!(self.phase, Phase::Serving);
         let Some(call) = self.calls.get_mut(&id).filter(|call| serving && call.cancelled.is_none()) else {
             return;
         };
-        call.cancelled = Some(false);
+        let ping = if self.limits.server.has_ping() { Ping::Sent(self.own + 1) } else { Ping::Not };
+        call.cancelled = Some(Notice { answers: false, ping });
         effects.push(Effect::Say(Saying::Cancel(id)));
         self.ping(effects);
         effects.push(Effect::Arm(Timer::Grace(id), self.limits.grace));
@@ -209,13 +236,12 @@ impl Rpc {
     /// else, and watched if it does.
     fn disobeyed(&mut self, id: ExecutionId, effects: &mut Vec<Effect>) {
         let serving = matches!(self.phase, Phase::Serving);
-        let Some(heard) = self.calls.get(&id).and_then(|call| call.cancelled).filter(|_| serving) else {
-            return;
-        };
-        if !heard && self.calls.len() == 1 {
+        let notice = self.calls.get(&id).and_then(|call| call.cancelled.as_ref()).filter(|_| serving);
+        let Some(Notice { answers, .. }) = notice else { return };
+        if !answers && self.calls.len() == 1 {
             return self.die(DeathCause::Disobeyed, effects);
         }
-        if !heard {
+        if !answers {
             self.deaf.get_or_insert(0);
         }
         self.over(id, Ending::Stopped(Rung::Abandoned), effects);
@@ -226,7 +252,7 @@ impl Rpc {
             (Timer::Start, Phase::Opening { .. }) => {
                 self.die(DeathCause::NotReady { after: self.limits.ready_timeout }, effects);
             }
-            (Timer::Grace(id), _) => self.disobeyed(id, effects),
+            (Timer::Grace(id) | Timer::Heard(id), _) => self.disobeyed(id, effects),
             (Timer::Exit, Phase::Opening { .. } | Phase::Serving) => {
                 self.die(DeathCause::ChannelClosed, effects);
             }
@@ -259,6 +285,14 @@ impl Rpc {
         }
     }
 
+    /// A server that reads, however slowly, has all the time that it wants.
+    fn stuck(&mut self, stuck: bool, effects: &mut Vec<Effect>) {
+        self.stuck = if stuck { self.stuck + 1 } else { 0 };
+        if LOOK_EVERY * self.stuck >= self.limits.heartbeat_timeout {
+            self.die(DeathCause::NotReading, effects);
+        }
+    }
+
     /// Whether the server owes a sign of life for longer than it may.
     pub(crate) fn is_unresponsive(&self) -> bool {
         self.limits.server.has_ping() && self.health.is_unresponsive(self.limits.heartbeat_timeout)
@@ -267,8 +301,9 @@ impl Rpc {
     /// Nothing more will be told about this call.
     fn over(&mut self, id: ExecutionId, ending: Ending, effects: &mut Vec<Effect>) {
         let Some(call) = self.calls.remove(&id) else { return };
-        if call.cancelled.is_some() {
+        if let Some(Notice { ping, .. }) = call.cancelled {
             effects.push(Effect::Disarm(Timer::Grace(id)));
+            effects.extend((ping == Ping::Answered).then_some(Effect::Disarm(Timer::Heard(id))));
         }
         self.refuse_questions(id, effects);
         self.used = true;

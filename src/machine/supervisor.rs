@@ -196,7 +196,10 @@ impl Pool {
                 Some(lease) => self.submit_leased(execution, lease, &want, now, effects),
             },
             Input::Withdraw(execution) => self.withdraw(execution, effects),
-            Input::Requeue(execution) => self.requeue(execution, effects),
+            Input::Requeue { execution, lease: None, .. } => self.requeue(execution, effects),
+            Input::Requeue { execution, lease: Some(lease), expects } => {
+                self.requeue_leased(execution, lease, expects, effects);
+            }
             Input::Forget(execution) => self.forget(execution, effects),
             Input::Lease(lease) => self.lease(lease, now, effects),
             Input::Fork { of, lease } => self.fork(of, lease, effects),

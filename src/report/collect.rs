@@ -73,7 +73,13 @@ impl Collector {
     pub(crate) async fn take(&mut self, event: Event) {
         match event {
             Event::Output { stream, data } => self.output(stream, data).await,
-            Event::SessionRestored(news) => self.restored = Some(news),
+            Event::SessionRestored(mut news) => {
+                // Its worker died before it started it, and it was restored once more.
+                if let Some(earlier) = self.restored.take() {
+                    *news = news.after(&earlier);
+                }
+                self.restored = Some(news);
+            }
             Event::Display(display) => {
                 let weight = display.mime.weight();
                 if weight <= self.room {

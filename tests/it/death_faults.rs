@@ -11,19 +11,12 @@ use tokio::time::Instant;
 
 use crate::{
     support::{Pool, guarded},
-    workers::{first_does, half_spoken, serve},
+    workers::{first_does, given, half_spoken, serve},
 };
 
 pub(crate) fn died(started: bool, cause: DeathCause, exit: Exit) -> Outcome {
     let death = Death::new(cause, exit);
     Outcome::Lost(Lost { started, cause: LostCause::Died(death) })
-}
-
-/// How often the workers of this pool were given code that reads so.
-fn given(workers: &ScriptedSpawner, code: &str) -> usize {
-    let is_it =
-        |fact: &Fact| matches!(fact, Fact::Received(ToWorker::Execute(execute)) if execute.code == code);
-    workers.log().iter().filter(|entry| is_it(&entry.fact)).count()
 }
 
 /// A worker without a pipe for stderr of its own tells of it in frames: its last words are in the story all the same.

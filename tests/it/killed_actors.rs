@@ -15,6 +15,8 @@ use crate::{
     workers::{first_does, polite, silent},
 };
 
+mod unheard;
+
 fn gone(started: bool, actor: &'static str) -> Outcome {
     Outcome::Lost(Lost { started, cause: LostCause::ActorGone(actor) })
 }
@@ -68,7 +70,8 @@ async fn f42_an_actor_that_dies_after_its_cancel_does_not_prolong_the_grace() {
     .await;
 }
 
-/// It dies after it was given to a worker, and before that acknowledged it: nobody may work for it in vain.
+/// It dies after it was given to a worker, and before that acknowledged it: nobody may work for it in vain. Whether the
+/// worker has begun meanwhile nobody will hear, so it is not told that nothing ran (P5).
 #[tokio::test(start_paused = true)]
 async fn f42_the_actor_of_an_assigned_execution_dies_and_its_worker_is_freed() {
     guarded(async {
@@ -90,7 +93,7 @@ async fn f42_the_actor_of_an_assigned_execution_dies_and_its_worker_is_freed() {
         let execution = pool.runtime.execute(request).await.unwrap();
         settle().await;
         actor_of(&execution).kill();
-        assert_eq!(execution.outcome().await, gone(false, "execution"));
+        assert_eq!(execution.outcome().await, gone(true, "execution"));
         pool.works_on_worker(1).await;
         pool.close().await;
     })
@@ -235,8 +238,9 @@ async fn f44_the_supervisor_dies_and_everybody_is_told() {
 /// A worker that dies unstarted and a supervisor that dies before it hears of it: the request is told all the same.
 #[tokio::test(start_paused = true)]
 async fn f44_the_supervisor_dies_while_a_request_is_on_its_way_back_into_the_line() {
+    let mut unrun = 0;
     for steps in 0..80 {
-        guarded(async {
+        unrun += guarded(async {
             let workers = ScriptedSpawner::new(|mut stage| async move {
                 stage.ready().await;
                 stage.next_execute().await;
@@ -244,23 +248,26 @@ async fn f44_the_supervisor_dies_while_a_request_is_on_its_way_back_into_the_lin
             });
             let pool = Pool::start(workers).await;
             let request = Request::python("worker").no_deadline();
-            let execution = pool.runtime.execute(request).await.unwrap();
-            let supervisor = supervisor_of(&pool.runtime);
-            tokio::spawn(async move {
+            let (runtime, supervisor) = (pool.runtime.clone(), supervisor_of(&pool.runtime));
+            let told = tokio::spawn(async move {
+                let execution = runtime.execute(request).await.unwrap();
                 turns(steps).await;
                 supervisor.kill();
+                execution.outcome().await
             });
-            let outcome = execution.outcome().await;
-            assert!(
-                matches!(outcome, Outcome::Lost(Lost { started: false, .. })),
-                "after {steps} steps: {outcome}"
-            );
+            let outcome = told.await.unwrap();
+            let Outcome::Lost(lost) = outcome else { panic!("after {steps} steps: {outcome}") };
+            // Its session dies with the supervisor, and may not have heard yet how its worker died.
+            let unheard = lost.cause == LostCause::ActorGone("session");
+            assert!(!lost.started || unheard, "{steps} steps: {lost}");
             // Nobody is left whom a shutdown could ask whether the worker is dead.
             settle().await;
             pool.close().await;
+            usize::from(!lost.started)
         })
         .await;
     }
+    assert!((1..80).contains(&unrun), "{unrun} of 80 are proven unrun");
 }
 
 /// The same with a shutdown in place of a death: what comes back into the line while the pool ends is told.
@@ -275,18 +282,19 @@ async fn f56_a_request_on_its_way_back_into_the_line_is_told_of_the_shutdown() {
             });
             let pool = Pool::start(workers).await;
             let request = Request::python("worker").no_deadline();
-            let execution = pool.runtime.execute(request).await.unwrap();
             let runtime = pool.runtime.clone();
-            let ends = tokio::spawn(async move {
+            let told = tokio::spawn(async move {
+                let execution = runtime.execute(request).await.unwrap();
                 turns(steps).await;
-                runtime.shutdown(Duration::ZERO).await;
+                let ends = tokio::spawn(async move { runtime.shutdown(Duration::ZERO).await });
+                (execution.outcome().await, ends.await)
             });
-            let outcome = execution.outcome().await;
+            let (outcome, ends) = told.await.unwrap();
             assert!(
                 matches!(outcome, Outcome::Lost(Lost { started: false, .. })),
                 "after {steps} steps: {outcome}"
             );
-            ends.await.unwrap();
+            ends.unwrap();
             pool.close().await;
         })
         .await;

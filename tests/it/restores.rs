@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use ostler::{
-    Event, Execution, Generation, Lost, LostCause, OnDeath, Outcome, Request, RestartPolicy, RuntimeBuilder,
-    Session, SessionEvent, SessionRestored, SubmitError, Value, testing::ScriptedSpawner,
+    Death, DeathCause, Event, Execution, Exit, Generation, Lost, LostCause, OnDeath, Outcome, Request,
+    RestartPolicy, RuntimeBuilder, Session, SessionEvent, SessionRestored, SubmitError, Value,
+    testing::ScriptedSpawner,
 };
 
 use crate::{
@@ -152,6 +153,45 @@ async fn what_two_deaths_lost_is_told_together() {
         let news = news.unwrap();
         assert_eq!((news.generation, news.unsaved), (Generation(3), 3));
         assert_eq!(outcome.value(), Some(&"state".into()));
+        drop(session);
+        pool.close().await;
+    })
+    .await;
+}
+
+/// Fault 12 in a session: code that the worker did not start runs in the next one, once and before what came later, and is
+/// not among what is lost. The limit of P5: once.
+#[tokio::test(start_paused = true)]
+async fn f12_code_that_the_worker_did_not_start_runs_in_the_next_one() {
+    guarded(async {
+        let pool = pool().await;
+        let session = pool.runtime.session().await.unwrap();
+        session.run("keep state").await.unwrap();
+        session.checkpoint().await.unwrap();
+        let first = session.execute("fall 1").await.unwrap();
+        let second = session.execute("tell").await.unwrap();
+        let report = first.report().await;
+        assert!(report.outcome.is_completed(), "{}", report.outcome);
+        let news = report.restored.expect("it is told");
+        assert_eq!((news.generation, news.unsaved), (Generation(2), 0));
+        let (news, outcome) = told(second).await;
+        assert_eq!((news, outcome.value()), (None, Some(&"state".into())));
+        assert_eq!(pool.status().await.totals.requeued, 1);
+
+        let report = session.run("fall 3").await.unwrap();
+        let lost = Outcome::Lost(Lost {
+            started: false,
+            cause: LostCause::Died(Death::new(DeathCause::Itself, Exit::Signal(9))),
+        });
+        assert_eq!(report.outcome, lost, "no third worker is tried");
+        assert_eq!(report.restored.expect("that of the second").generation, Generation(3));
+        // It was given to two workers, and came back from one: it counts once.
+        let (news, _) = told(session.execute("tell").await.unwrap()).await;
+        assert_eq!(news.map(|news| (news.generation, news.unsaved)), Some((Generation(4), 1)));
+        let bound = Request::new("fall 4").expect_generation(session.generation());
+        let outcome = session.run(bound).await.unwrap().outcome;
+        let other = LostCause::OtherGeneration { expected: Generation(4), found: Generation(5) };
+        assert_eq!(outcome, Outcome::Lost(Lost { started: false, cause: other }));
         drop(session);
         pool.close().await;
     })

@@ -12,7 +12,9 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::support::{Pool, guarded, turns};
 
+mod cancels;
 mod many;
+mod room;
 
 /// Room for a few calls in a pipe, so that others wait to be written.
 const SMALL_PIPE: usize = 256;
@@ -294,32 +296,6 @@ async fn f42_callers_that_leave_give_back_their_places() {
         assert_eq!(pool.workers.spawned(), 1, "the server goes on for the one that stays");
         stays.cancel();
         assert!(matches!(stays.outcome().await, Outcome::Cancelled(_)));
-        pool.close().await;
-    })
-    .await;
-}
-
-/// What waits for a server that does not read has a limit. What it was not given goes to another one.
-#[tokio::test(start_paused = true)]
-async fn a_server_that_stops_reading_is_ended_at_the_limit() {
-    guarded(async {
-        let pool = pool(first_is_deaf(&Gate::new()).pipe_len(64 << 10), |it| it).await;
-        let small = call(&pool, "small").await;
-        let long = || Value::from(vec![Value::from("x".repeat(33 << 20))]);
-        let half = pool.runtime.execute(Request::rpc("half written", long())).await.unwrap();
-        // Both at once would be too much for the next server too.
-        half.cancel();
-        let refused = pool.runtime.execute(Request::rpc("refused", long())).await.unwrap();
-        match small.outcome().await {
-            Outcome::Lost(Lost { started: true, cause: LostCause::Died(death) }) => {
-                assert_eq!(death.cause, DeathCause::NotReading);
-            }
-            other => panic!("{other}"),
-        }
-        let half = half.outcome().await;
-        assert!(matches!(&half, Outcome::Cancelled(Cancelled { rung: Rung::Queued, .. })), "{half}");
-        let refused = refused.outcome().await;
-        assert_eq!(refused.value(), Some(&2.into()), "{refused}");
         pool.close().await;
     })
     .await;

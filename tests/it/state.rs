@@ -30,6 +30,10 @@ pub(crate) fn keepers(deed: Deed) -> ScriptedSpawner {
         while let Some(message) = stage.recv().await {
             match message {
                 ToWorker::Execute(execute) => {
+                    let falls = execute.code.strip_prefix("fall ").map(|workers| workers.parse().unwrap());
+                    if falls.is_some_and(|workers: usize| stage.number() <= workers) {
+                        return Exit::Signal(9);
+                    }
                     stage.started(execute.id).await;
                     match execute.code.split_once(' ') {
                         Some(("keep", text)) => kept = text.into(),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ostler::{
     ExecutionId, Exit, Stream,
-    protocol::{ExecutionResult, FromWorker, Output},
-    testing::{ScriptedSpawner, Stage},
+    protocol::{ExecutionResult, FromWorker, Output, ToWorker},
+    testing::{Fact, ScriptedSpawner, Stage},
 };
 
 /// What follows a worker's bad deed: it goes on as if nothing had been, or ends.
@@ -146,4 +146,11 @@ pub(crate) async fn half_spoken(mut stage: Stage, id: ExecutionId, sent: usize) 
     let frame = stage.frame(&FromWorker::Result(ExecutionResult::new(id, 0.5)));
     stage.send_bytes(&frame[..sent]).await;
     Err(Exit::Signal(9))
+}
+
+/// How often the workers of this pool were given code that reads so.
+pub(crate) fn given(workers: &ScriptedSpawner, code: &str) -> usize {
+    let is_it =
+        |fact: &Fact| matches!(fact, Fact::Received(ToWorker::Execute(execute)) if execute.code == code);
+    workers.log().iter().filter(|entry| is_it(&entry.fact)).count()
 }

@@ -42,7 +42,9 @@ impl State {
 
     /// Has the machine look at the server, and shows what was seen.
     pub(super) fn look(&mut self, myself: &ActorRef<SessionMsg>) {
-        self.see_what_was_sent(myself);
+        self.wrote(myself);
+        let stuck = self.is_stuck();
+        self.step(myself, Input::Stuck(stuck));
         let vitals = self.control.vitals();
         self.step(myself, Input::Look(vitals));
         self.gauge.seen(vitals, self.machine.is_unresponsive());

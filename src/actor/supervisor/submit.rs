@@ -12,6 +12,7 @@ use crate::{
         question::Question,
         supervisor::{State, Ticket},
     },
+    config::OnDeath,
     machine::supervisor::{Effect, Input, Sort, Want},
     protocol::ExecutionId,
 };
@@ -51,7 +52,9 @@ impl State {
             label: job.label.clone(),
             deadline: job.deadline,
             limits: job.limits,
-            may_requeue: lease.is_none(),
+            // What is asked of a session is about the worker that it has.
+            may_requeue: lease.is_none()
+                || self.config.on_death == OnDeath::Restore && job.question.is_none(),
             obligation,
             sink,
             supervisor: myself.clone(),

@@ -1,9 +1,9 @@
 //! What a session makes of what its server says.
 
 use crate::{
-    config::{FIELD_ERRORS_MAX, MCP_VERSIONS},
+    config::{FIELD_ERRORS_MAX, HEARD_CANCEL_LIMIT, MCP_VERSIONS},
     machine::{
-        rpc::{Call, Effect, Noted, Phase, Question, Rpc},
+        rpc::{Call, Effect, Noted, Notice, Phase, Ping, Question, Rpc, Timer},
         session::Ending,
     },
     outcome::{self, Completion, DeathCause, Event, Failure, Rung},
@@ -37,8 +37,8 @@ impl Rpc {
         self.health.heard();
         self.deaf = None;
         for call in self.calls.values_mut() {
-            if let Some(heard) = &mut call.cancelled {
-                *heard = true;
+            if let Some(notice) = &mut call.cancelled {
+                notice.answers = true;
             }
         }
     }
@@ -88,7 +88,7 @@ impl Rpc {
         self.over(id, ending, effects);
     }
 
-    /// The answer to a ping says only that it came.
+    /// The answer to a ping says that the server has read it, and what was sent before it.
     fn own_answered(&mut self, own: u64, answer: Result<Value, RpcError>, effects: &mut Vec<Effect>) {
         let known = own <= self.own;
         match &self.phase {
@@ -99,11 +99,24 @@ impl Rpc {
                     self.die(DeathCause::Warmup(what), effects);
                 }
             },
-            Phase::Opening { .. } | Phase::Serving | Phase::ShuttingDown { .. } | Phase::Terminated
-                if known => {}
+            Phase::Serving if known => self.heard_of_cancels(own, effects),
+            Phase::Opening { .. } | Phase::ShuttingDown { .. } | Phase::Terminated if known => {}
             Phase::Opening { .. } | Phase::Serving | Phase::ShuttingDown { .. } | Phase::Terminated => {
                 let what = format!("it answered request `ostler-{own}`, which it was never given");
                 self.die(DeathCause::Protocol(what), effects);
+            }
+        }
+    }
+
+    /// Servers do not answer what was cancelled, if they keep to what MCP asks for: one that has heard of it and might
+    /// answer all the same does so at once.
+    fn heard_of_cancels(&mut self, own: u64, effects: &mut Vec<Effect>) {
+        for (id, call) in &mut self.calls {
+            if let Some(Notice { ping, .. }) = &mut call.cancelled
+                && matches!(ping, Ping::Sent(number) if *number <= own)
+            {
+                *ping = Ping::Answered;
+                effects.push(Effect::Arm(Timer::Heard(*id), HEARD_CANCEL_LIMIT));
             }
         }
     }

@@ -54,12 +54,16 @@ pub(crate) enum Input {
     Sent(ExecutionId),
     /// Stop this execution, if it is in flight.
     Cancel(ExecutionId),
+    /// The same for one whose request still waits for room, and was taken from there.
+    Withdrawn(ExecutionId),
     /// The caller of this execution answers a question.
     Reply { id: ExecutionId, request: u64, answer: Result<Value, RpcError> },
     /// A wait has ended.
     Elapsed(Timer),
     /// Once a second: what the operating system says of the server, if it says anything.
     Look(Option<Vitals>),
+    /// Once a second: whether something waits for room, and nothing was written since the last time.
+    Stuck(bool),
     /// End the server: politely when it is idle, at once when it is not.
     Stop,
     /// End the server at once.
@@ -79,12 +83,12 @@ impl Input {
             Self::Exited { .. } => "exit",
             Self::Assign(..) => "assignment",
             Self::Sent(_) => "request written",
-            Self::Cancel(_) => "cancel",
+            Self::Cancel(_) | Self::Withdrawn(_) => "cancel",
             Self::Reply { .. } => "message",
             Self::Elapsed(Timer::Start) => "start timeout",
-            Self::Elapsed(Timer::Grace(_)) => "end of grace",
+            Self::Elapsed(Timer::Grace(_) | Timer::Heard(_)) => "end of grace",
             Self::Elapsed(Timer::Exit) => "no exit",
-            Self::Look(_) => "health check",
+            Self::Look(_) | Self::Stuck(_) => "health check",
             Self::Stop => "stop",
             Self::Kill(_) => "kill",
         }
@@ -98,6 +102,8 @@ pub(crate) enum Timer {
     Start,
     /// For the answer to a call that was cancelled.
     Grace(ExecutionId),
+    /// The same, and the server has heard of the cancel.
+    Heard(ExecutionId),
     /// For the end of the process, after its channel closed or it was asked to go.
     Exit,
 }

@@ -62,8 +62,8 @@ pub(crate) enum Input {
     Submit(ExecutionId, Want),
     /// An execution wants to leave the waiting line.
     Withdraw(ExecutionId),
-    /// An execution whose worker died before it started it.
-    Requeue(ExecutionId),
+    /// An execution whose worker died before it started it: in that session, if it is for one.
+    Requeue { execution: ExecutionId, lease: Option<LeaseId>, expects: Option<Generation> },
     /// An execution has its outcome, and is in no session.
     Forget(ExecutionId),
     /// A caller wants a session of its own.

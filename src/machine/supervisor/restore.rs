@@ -12,9 +12,10 @@ use crate::{
     machine::{
         restart::{Restarts, Verdict, Victim},
         slot::Place,
-        supervisor::{Chore, Effect, Held, Lease, LeaseId, Life, Pool, Sort, later},
+        supervisor::{Chore, Effect, Held, Lease, LeaseId, Life, Pool, Sort, Waiting, later},
     },
-    outcome::Generation,
+    outcome::{Generation, LostCause},
+    protocol::ExecutionId,
 };
 
 /// How often the workers of a session die by themselves or of its state, and not of what its holder runs.
@@ -74,6 +75,25 @@ impl Pool {
             Err(why) => self.lease_over(lease, &why, effects),
         }
         running.is_some()
+    }
+
+    /// Code that the worker of a session was given, and died before it started: it goes first in the next one, which
+    /// has what it had.
+    pub(super) fn requeue_leased(
+        &mut self,
+        execution: ExecutionId,
+        lease: LeaseId,
+        expects: Option<Generation>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.placed.remove(&execution);
+        let goes_on = |held: &&mut Lease| !matches!(held.place, Held::Ended(_));
+        let Some(held) = self.leases.get_mut(&lease).filter(goes_on) else {
+            return effects.push(Effect::Lose(execution, LostCause::SessionEnded));
+        };
+        // Its state owes nothing to what never ran. If its death is not known yet, that follows.
+        held.ran = held.ran.saturating_sub(1).max(held.told);
+        held.line.push_front(Waiting { execution, sort: Sort::Code, expects });
     }
 
     /// When the next worker of a session may be started, or why there will be none.

@@ -9,16 +9,21 @@ use std::{
 use ostler::{
     Cancelled, DeathCause, LostCause, OnDeath, Outcome, Phase, PoolConfig, RestartPolicy, Rung, Runtime,
     SubmitError, TimedOut, Transport, WorkerSpec,
-    testing::{ScriptedSpawner, actor_of, supervisor_of},
+    testing::{ScriptedSpawner, supervisor_of},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
 
 use super::{
     caller::{Caller, Ending, To, Told},
     worker::{Act, Deed, World},
 };
 use crate::support::adds_up;
+
+mod kills;
 
 const REQUESTS: usize = 60;
 
@@ -68,6 +73,7 @@ impl Scenario {
             seed,
             faults: Arc::new(Mutex::new((faults, first))),
             deeds: Arc::new(Mutex::new(Vec::new())),
+            starts: Arc::default(),
         };
         let workers = workers(&mut chance, &world);
         let kills = chance.random_bool(0.3);
@@ -87,12 +93,13 @@ impl Scenario {
 
     pub(crate) async fn run(mut self) -> Trace {
         let mut callers = JoinSet::new();
+        let killer = self.kills.then(|| tokio::spawn(self.kills_at_starts()));
         for number in 0..REQUESTS {
             let gap = Duration::from_millis(self.chance.random_range(0..80));
             tokio::time::sleep(gap).await;
             self.look().await;
             if self.kills && self.chance.random_bool(0.1) {
-                self.kill_something().await;
+                self.kill_something(number, &mut callers).await;
             }
             self.next_caller(number, &mut callers);
             if number == REQUESTS / 2 {
@@ -105,6 +112,7 @@ impl Scenario {
         }
         let mut told: Vec<Told> = callers.join_all().await.into_iter().flatten().collect();
         told.sort_by(|one, other| one.code.cmp(&other.code));
+        killer.inspect(JoinHandle::abort);
         self.explain(&told);
         self.finish().await.trace(&told)
     }
@@ -142,23 +150,6 @@ impl Scenario {
         let waits_in_vain =
             status.idle > 0 && status.queued > 0 && status.leased == 0 && !status.shutting_down;
         assert!(!waits_in_vain, "a request waits while a session is idle: {status:?}");
-    }
-
-    async fn kill_something(&mut self) {
-        if self.chance.random_bool(0.5) {
-            let mut sessions = supervisor_of(&self.runtime).get_children();
-            sessions.sort_by_key(|session| session.get_id().pid());
-            if let Some(session) = sessions.choose(&mut self.chance) {
-                session.kill();
-            }
-        } else if let Ok(execution) = self.runtime.execute("victim").await {
-            let wait = Duration::from_millis(self.chance.random_range(0..20));
-            tokio::spawn(async move {
-                tokio::time::sleep(wait).await;
-                actor_of(&execution).kill();
-                execution.outcome().await;
-            });
-        }
     }
 
     fn shut_down(&mut self) {

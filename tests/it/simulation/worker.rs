@@ -15,6 +15,7 @@ use ostler::{
     testing::Stage,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use tokio::sync::Notify;
 
 /// What a worker does with an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +96,8 @@ pub(crate) struct World {
     /// How likely a bad act is, and a bad start; both end when the faults do.
     pub(crate) faults: Arc<Mutex<(f64, f64)>>,
     pub(crate) deeds: Arc<Mutex<Vec<Deed>>>,
+    /// Rung when code starts to run, before anybody can have heard of it.
+    pub(crate) starts: Arc<Notify>,
 }
 
 impl World {
@@ -177,6 +180,7 @@ impl World {
             return Some(Exit::Signal(9));
         }
         self.deeds.lock().unwrap()[nth].started = true;
+        self.starts.notify_one();
         stage.started(execute.id).await;
         if bad {
             misbehave(stage, chance, execute, act).await

@@ -55,6 +55,25 @@ async fn many_requests_are_in_flight_on_one_process_and_every_answer_finds_its_c
     .await;
 }
 
+/// Together they are more than may wait to be written at once, and each is read slowly: the server parses it first.
+#[tokio::test]
+async fn large_requests_at_once_are_all_answered_by_one_process() {
+    guarded(async {
+        for spec in [plain(), framed()] {
+            let runtime = one(spec).start().await.unwrap();
+            let mut calls = JoinSet::new();
+            for _ in 0..3 {
+                let (runtime, large) = (runtime.clone(), "x".repeat(33 << 20));
+                calls.spawn(async move { runtime.call("pid", map("large", large)).await.unwrap() });
+            }
+            let pids: BTreeSet<_> = calls.join_all().await.iter().map(Value::as_u64).collect();
+            let status = runtime.status().await;
+            assert_eq!((pids.len(), status.spawned, status.crashed), (1, 1, 0), "{status:?}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_error_of_the_server_is_typed() {
     guarded(async {

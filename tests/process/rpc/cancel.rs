@@ -39,17 +39,20 @@ async fn a_cancel_reaches_the_server_in_the_words_of_its_protocol() {
     .await;
 }
 
-/// The others on it, and its state, outlive a call that does not stop.
+/// The others on it, and its state, outlive a call that does not stop; and the grace is not waited for, since the server
+/// has shown that it heard.
 #[tokio::test]
 async fn a_call_that_does_not_stop_is_abandoned_and_its_late_answer_is_dropped() {
     guarded(async {
-        let runtime = one(mcp()).grace(Duration::from_millis(200)).start().await.unwrap();
+        let runtime = one(mcp()).grace(Duration::from_secs(60)).start().await.unwrap();
         runtime.call("count", Value::None).await.unwrap();
-        let execution = started(&runtime, Request::rpc("stubborn", map("s", 1.0))).await;
+        let execution = started(&runtime, Request::rpc("stubborn", map("s", 3.0))).await;
         execution.cancel();
         let told = Instant::now();
         assert_eq!(rung(execution.outcome().await), Rung::Abandoned);
-        assert!(told.elapsed() < Duration::from_secs(10));
+        let took = told.elapsed();
+        println!("abandoned after {took:?}");
+        assert!(took < Duration::from_secs(30), "{took:?}");
         assert_eq!(runtime.call("count", Value::None).await.unwrap(), Value::from(2), "the same server");
         let late = async {
             while runtime.status().await.totals.late_frames == 0 {

@@ -5,6 +5,7 @@ framed = "--framed" in sys.argv
 mcp = "--mcp" in sys.argv
 lock = threading.Lock()
 cancelled = {}
+sleeps = {}
 answers = {}
 state = {}
 
@@ -125,12 +126,18 @@ while (message := hear()) is not None:
         elif message["method"] in ("echo", "pid", "ping", "initialize", "count", "id"):
             serve(message)
         else:
-            threading.Thread(target=serve, args=[message], daemon=True).start()
+            thread = threading.Thread(target=serve, args=[message], daemon=True)
+            if message["method"] == "sleep":
+                sleeps[message["id"]] = thread
+            thread.start()
     elif message["method"] in ("notifications/cancelled", "$/cancelRequest"):
         id = message["params"].get("requestId", message["params"].get("id"))
         state.setdefault("cancelled", []).append(id)
         if "--ignore-cancel" not in sys.argv:
             cancelled.setdefault(id, threading.Event()).set()
+            if id in sleeps:
+                # Answered before the ping behind it is: after that one, the host waits for no answer.
+                sleeps[id].join()
     elif message["method"] == "exit":
         os._exit(0)
     else:

@@ -21,9 +21,13 @@ enum Beat {
     Asked,
     Reply(usize, u64),
     Ping,
+    Pong,
     Cancel(usize),
+    Withdraw(usize),
     Grace(usize),
+    Heard(usize),
     Look,
+    Stuck(bool),
     Stop,
     Kill,
     Exit,
@@ -45,9 +49,13 @@ fn beat() -> impl Strategy<Value = Beat> {
         3 => Just(Asked),
         3 => (any_of.clone(), 1..4_u64).prop_map(|(which, request)| Reply(which, request)),
         2 => Just(Ping),
+        4 => Just(Pong),
         6 => any_of.clone().prop_map(Cancel),
-        5 => any_of.prop_map(Grace),
+        3 => any_of.clone().prop_map(Withdraw),
+        5 => any_of.clone().prop_map(Grace),
+        3 => any_of.prop_map(Heard),
         5 => Just(Look),
+        5 => prop::bool::weighted(0.9).prop_map(Stuck),
         1 => Just(Stop),
         1 => Just(Kill),
         1 => Just(Exit),
@@ -63,6 +71,8 @@ struct World {
     asked: usize,
     replied: usize,
     armed: BTreeSet<u64>,
+    heard: BTreeSet<u64>,
+    own: u64,
     freed: Vec<ExecutionId>,
     dead: bool,
     refused: Vec<ExecutionId>,
@@ -107,9 +117,19 @@ impl World {
                 Input::Reply { id: self.pick(which)?, request, answer: Ok(Value::None) }
             }
             Beat::Ping => answer(Id::Own(1), true),
+            Beat::Pong => answer(Id::Own(self.own.max(1)), true),
             Beat::Cancel(which) => Input::Cancel(self.pick(which).or_else(|| old(which))?),
+            Beat::Withdraw(which) => {
+                let waits = |id: &ExecutionId| self.open.get(id) == Some(&false);
+                Input::Withdrawn(self.pick(which).filter(waits)?)
+            }
             Beat::Grace(which) => Input::Elapsed(Timer::Grace(self.pick(which).or_else(|| old(which))?)),
+            Beat::Heard(which) => {
+                let waits = |id: &ExecutionId| self.heard.contains(&id.get());
+                Input::Elapsed(Timer::Heard(self.pick(which).filter(waits)?))
+            }
             Beat::Look => Input::Look(None),
+            Beat::Stuck(stuck) => Input::Stuck(stuck),
             Beat::Stop => Input::Stop,
             Beat::Kill => Input::Kill(DeathCause::Retired),
             Beat::Exit => Input::Exited { exit: Exit::Code(0), stderr: String::new() },
@@ -130,6 +150,7 @@ impl World {
                 if let Ending::Lost(lost) = ending {
                     assert_eq!(lost.started, started, "{id} is lost");
                 } else {
+                    assert!(!self.heard.contains(&id.get()), "{id} is over, and somebody waits for it");
                     assert_eq!(self.freed.pop(), Some(*id), "its room is free before its caller knows");
                 }
                 self.ended.push(*id);
@@ -143,7 +164,15 @@ impl World {
                 assert!(self.armed.insert(id.get()), "{id} is cancelled once");
             }
             Effect::Disarm(Timer::Grace(id)) => assert!(self.armed.remove(&id.get()), "{id} was cancelled"),
+            Effect::Arm(Timer::Heard(id), _) => {
+                assert!(
+                    self.armed.contains(&id.get()) && self.heard.insert(id.get()),
+                    "{id} is heard of once"
+                );
+            }
+            Effect::Disarm(Timer::Heard(id)) => assert!(self.heard.remove(&id.get()), "{id} was heard of"),
             Effect::Say(Saying::Reply { .. }) => self.replied += 1,
+            Effect::Say(Saying::Ask { own, .. }) => self.own = *own,
             Effect::Terminated(_) => {
                 assert!(self.open.is_empty(), "everything in flight is told before the end");
                 self.dead = true;

@@ -6,6 +6,7 @@ use super::{Bench, Effect, Generation, Input, LeaseId, PoolConfig, Want, dead, i
 use crate::{
     config::OnDeath,
     machine::supervisor::{Chore, Sort},
+    outcome::LostCause,
 };
 
 const LEASE: LeaseId = LeaseId(1);
@@ -84,4 +85,29 @@ fn what_is_of_an_earlier_worker_changes_nothing() {
     bench.step(Input::Tick);
     bench.ready(0, 4);
     assert_eq!(bench.step(restored(4)), [Effect::Announce { lease: LEASE, unsaved: 0 }]);
+}
+
+/// Fault 12: what a dying worker did not start goes first in the next one, and is not among what is lost.
+#[test]
+fn f12_code_that_a_worker_did_not_start_waits_for_the_next_one() {
+    let mine = || Want { lease: Some(LEASE), ..Want::default() };
+    let mut bench = leased();
+    for number in 1..=3 {
+        bench.step(Input::Submit(id(number), mine()));
+    }
+    bench.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(1) });
+    bench.step(dead(0, 1));
+    let back = |execution| Input::Requeue { execution, lease: Some(LEASE), expects: None };
+    assert_eq!(bench.step(back(id(2))), []);
+    bench.ready(0, 2);
+    let restored = Input::Restored { lease: LEASE, generation: Generation(2), fate: Ok(0) };
+    let next = Effect::Assign { slot: 0, execution: id(2) };
+    assert_eq!(
+        bench.step(restored),
+        [Effect::Announce { lease: LEASE, unsaved: 1 }, Effect::DisarmLease(LEASE), next]
+    );
+    bench.step(Input::Release(LEASE));
+    bench.step(Input::Shutdown { grace: Duration::ZERO });
+    bench.step(dead(0, 2));
+    assert_eq!(bench.step(back(id(2)))[0], Effect::Lose(id(2), LostCause::SessionEnded), "there is none");
 }

@@ -217,7 +217,7 @@ impl World {
         let runs = if let Does::Serves(runs) = does { runs } else { BTreeSet::new() };
         for execution in runs {
             self.waiting.push(execution);
-            self.play(Input::Requeue(execution))?;
+            self.play(Input::Requeue { execution, lease: None, expects: None })?;
         }
         Ok(())
     }

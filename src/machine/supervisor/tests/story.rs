@@ -40,6 +40,8 @@ enum Does {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Waits(Option<LeaseId>),
+    /// On its way back into that line.
+    Returns(Option<LeaseId>),
     Placed(usize),
     Over,
 }

@@ -59,7 +59,7 @@ impl Story {
             let back = self.loses(does, false);
             self.play(dead(slot, generation.0))?;
             if let Some(id) = back {
-                self.play(Input::Requeue(id))?;
+                self.requeue(id)?;
             }
         }
         prop_assert_eq!(self.stopped, 1);

@@ -50,6 +50,15 @@ impl Tending {
             .any(|(_, chore, at)| *at == At::Asked(id) && matches!(chore, Chore::Restore { .. }))
     }
 
+    /// Whether the supervisor has asked for this one.
+    pub(super) fn is_chore(&self, id: ExecutionId) -> bool {
+        self.chores.iter().any(|(_, _, at)| *at == At::Asked(id))
+    }
+
+    pub(super) fn expects(&self, id: ExecutionId) -> Option<Generation> {
+        self.expects.get(&id).copied()
+    }
+
     pub(super) fn may_run(&self, id: ExecutionId, generation: Generation) -> bool {
         self.expects.get(&id).is_none_or(|expected| *expected == generation)
     }

@@ -2,7 +2,7 @@
 
 use proptest::test_runner::TestCaseResult;
 
-use super::{Beat, Does, ExecutionId, Fate, Generation, Input, Story, dead};
+use super::{Beat, Does, ExecutionId, Fate, Generation, Input, LeaseId, OnDeath, Story, dead};
 
 impl Story {
     pub(super) fn worker_beat(&mut self, beat: Beat) -> TestCaseResult {
@@ -27,18 +27,18 @@ impl Story {
                 self.workers.remove(&slot);
                 let back = self.loses(does, started);
                 self.play(dead(slot, generation.0))?;
-                back.map_or(Ok(()), |id| self.play(Input::Requeue(id)))
+                back.map_or(Ok(()), |id| self.requeue(id))
             }
             Beat::HandsBack(number) => {
                 // The session is dying, which the pool does not know yet.
                 let Some((slot, generation, does)) =
-                    self.worker(number, |does| matches!(does, Does::Runs(_)))
+                    self.worker(number, |does| self.comes_back(*does).is_some())
                 else {
                     return Ok(());
                 };
                 let Some(id) = self.loses(does, false) else { return Ok(()) };
                 self.workers.insert(slot, (generation, Does::Ends));
-                self.play(Input::Requeue(id))?;
+                self.requeue(id)?;
                 self.workers.remove(&slot);
                 self.play(dead(slot, generation.0))
             }
@@ -48,7 +48,7 @@ impl Story {
                 let back = self.loses(does, false);
                 self.workers.insert(slot, (generation, Does::Ends));
                 self.play(Input::Abandoned { slot, generation, why: "its actor died".into() })?;
-                back.map_or(Ok(()), |id| self.play(Input::Requeue(id)))
+                back.map_or(Ok(()), |id| self.requeue(id))
             }
             Beat::Weighs(number, memory) => {
                 let Some((slot, generation, _)) = self.worker(number, |_| true) else { return Ok(()) };
@@ -70,11 +70,11 @@ impl Story {
 
     /// What a worker that does this takes with it. An execution that did not start comes back.
     pub(super) fn loses(&mut self, does: Does, started: bool) -> Option<ExecutionId> {
+        if let Some((id, lease)) = self.comes_back(does).filter(|_| !started) {
+            self.fates.insert(id, Fate::Returns(lease));
+            return Some(id);
+        }
         match does {
-            Does::Runs(id) if !started => {
-                self.fates.insert(id, Fate::Waits(None));
-                Some(id)
-            }
             Does::Runs(id) | Does::IsLeased(_, Some(id)) | Does::Restores(_, Some(id)) => {
                 self.tending.overtaken(id);
                 self.fates.insert(id, Fate::Over);
@@ -87,6 +87,25 @@ impl Story {
             | Does::Restores(_, None)
             | Does::Ends => None,
         }
+    }
+
+    /// What goes back into the line if its worker dies before it starts it, and whose line that is.
+    fn comes_back(&self, does: Does) -> Option<(ExecutionId, Option<LeaseId>)> {
+        match does {
+            Does::Runs(id) => Some((id, None)),
+            Does::IsLeased(lease, Some(id))
+                if self.config.on_death == OnDeath::Restore && !self.tending.is_chore(id) =>
+            {
+                Some((id, Some(lease)))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn requeue(&mut self, execution: ExecutionId) -> TestCaseResult {
+        let Some(Fate::Returns(lease)) = self.fates.get(&execution).copied() else { return Ok(()) };
+        self.fates.insert(execution, Fate::Waits(lease));
+        self.play(Input::Requeue { execution, lease, expects: self.tending.expects(execution) })
     }
 
     /// An execution ends well.

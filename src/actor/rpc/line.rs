@@ -1,0 +1,149 @@
+//! What the session of a server sends, and what waits until there is room for it: a server that others use too is not
+//! ended because two of its callers have much to say at once.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use ractor::ActorRef;
+
+use super::State;
+use crate::{
+    actor::{
+        messages::SessionMsg,
+        writer::{Refusal, Writer},
+    },
+    config::OUTBOX_MAX,
+    log::trace,
+    machine::{rpc::Input, session::Broken},
+    protocol::ExecutionId,
+};
+
+/// What waits for room with the writer, in order.
+#[derive(Default)]
+pub(super) struct Line {
+    waiting: VecDeque<Waiting>,
+    /// The bytes of [`Waiting::Saying`]: at most `OUTBOX_MAX`.
+    said: usize,
+    /// How far the writer was at the last look.
+    written: u64,
+}
+
+enum Waiting {
+    /// The request of a call: its flight holds the bytes.
+    Call(ExecutionId),
+    /// Something that the session says.
+    Saying(Bytes),
+}
+
+impl State {
+    /// Sends a request behind those that wait.
+    pub(super) fn send(&mut self, id: ExecutionId) {
+        self.line.waiting.push_back(Waiting::Call(id));
+        self.send_what_waits();
+    }
+
+    /// Says something, behind what was said before. It is short as a rule, and room is kept for it: it waits for no
+    /// request.
+    pub(super) fn say(&mut self, message: Bytes) {
+        if self.line.said > 0 {
+            return self.hold(message);
+        }
+        match self.writer.as_mut().map(|writer| writer.write(message.clone())) {
+            Some(Ok(_)) | None => {}
+            Some(Err(Refusal::Full)) => self.hold(message),
+            Some(Err(Refusal::Closed)) => self.refused(Refusal::Closed),
+        }
+    }
+
+    fn hold(&mut self, message: Bytes) {
+        if self.line.said + message.len() > OUTBOX_MAX {
+            return self.refused(Refusal::Full);
+        }
+        self.line.said += message.len();
+        self.line.waiting.push_back(Waiting::Saying(message));
+    }
+
+    fn send_what_waits(&mut self) {
+        while let Some(next) = self.line.waiting.front() {
+            let message = match next {
+                Waiting::Call(id) => self.flights.get(id).map(|flight| flight.charge.frame.clone()),
+                Waiting::Saying(message) => Some(message.clone()),
+            };
+            let len = message.as_ref().map_or(0, Bytes::len);
+            if self.writer.as_ref().is_some_and(|writer| !writer.has_room(len)) {
+                return;
+            }
+            match (self.line.waiting.pop_front(), message) {
+                (Some(Waiting::Call(id)), Some(message)) => self.send_now(id, message),
+                (Some(Waiting::Saying(_)), Some(message)) => {
+                    self.line.said -= len;
+                    if let Some(Err(refusal)) = self.writer.as_mut().map(|writer| writer.write(message)) {
+                        self.refused(refusal);
+                    }
+                }
+                // Its call is over.
+                (_, None) | (None, Some(_)) => {}
+            }
+        }
+    }
+
+    fn send_now(&mut self, id: ExecutionId, message: Bytes) {
+        trace!(slot = self.slot, pid = self.pid, execution = id.get(), message = "call", "to the worker");
+        match self.writer.as_mut().map(|writer| writer.write(message)) {
+            Some(Ok(true)) => self.machine.step(Input::Sent(id), &mut self.effects),
+            Some(Ok(false)) => {
+                let end = self.writer.as_ref().map(Writer::taken);
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    flight.sent_at = end;
+                }
+            }
+            // It will never be written.
+            Some(Err(refusal)) => self.refused(refusal),
+            None => {}
+        }
+    }
+
+    fn refused(&mut self, refusal: Refusal) {
+        let broken = match refusal {
+            // Its exit follows, or it lives on without hearing us.
+            Refusal::Closed => Broken::Closed,
+            Refusal::Full => Broken::NotReading,
+        };
+        self.machine.step(Input::Broken(broken), &mut self.effects);
+    }
+
+    /// The writer has got something done, or may have: there may be room.
+    pub(super) fn wrote(&mut self, myself: &ActorRef<SessionMsg>) {
+        self.see_what_was_sent(myself);
+        self.send_what_waits();
+        self.perform_all(myself);
+    }
+
+    /// Tells the machine which requests have been written since they were taken.
+    pub(super) fn see_what_was_sent(&mut self, myself: &ActorRef<SessionMsg>) {
+        let Some(written) = self.writer.as_ref().map(Writer::written) else { return };
+        let sent: Vec<_> =
+            self.flights.iter().filter(|(_, flight)| flight.is_sent(written)).map(|(id, _)| *id).collect();
+        for id in sent {
+            if let Some(flight) = self.flights.get_mut(&id) {
+                flight.sent_at = None;
+            }
+            self.step(myself, Input::Sent(id));
+        }
+    }
+
+    /// What was not given to the writer is taken back, and the server hears nothing of it.
+    pub(super) fn cancel(&mut self, myself: &ActorRef<SessionMsg>, id: ExecutionId) {
+        let before = self.line.waiting.len();
+        self.line.waiting.retain(|waiting| !matches!(waiting, Waiting::Call(other) if *other == id));
+        let withdrawn = self.line.waiting.len() < before;
+        self.step(myself, if withdrawn { Input::Withdrawn(id) } else { Input::Cancel(id) });
+    }
+
+    /// Whether something waits, and nothing was written since this was last asked.
+    pub(super) fn is_stuck(&mut self) -> bool {
+        let written = self.writer.as_ref().map_or(0, Writer::written);
+        let before = std::mem::replace(&mut self.line.written, written);
+        !self.line.waiting.is_empty() && written == before
+    }
+}
