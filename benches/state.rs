@@ -192,9 +192,9 @@ async fn changes() -> Outcome<()> {
         written.push(newest);
         used = used.max(all);
         let start = Instant::now();
-        let bytes = session.checkpoint().await?.to_bytes();
+        let saved = session.checkpoint().await?;
         let mut file = fs::File::create(folder.path().join("whole"))?;
-        file.write_all(&bytes)?;
+        file.write_all(saved.data())?;
         file.sync_all()?;
         fs::File::open(folder.path())?.sync_all()?;
         times[1].push(start.elapsed());
