@@ -73,7 +73,8 @@ pub struct PoolConfig {
     /// kernel chooses somebody. Default: `None`.
     pub hard_memory: Option<u64>,
     /// The folder in which the states of [named sessions](crate::Runtime::session_named) are kept, this host's alone
-    /// while it runs. Default: `None`, there are no named sessions.
+    /// while it runs. Two states of each name are kept, and share what is the same in both: together they take at most
+    /// twice what they would take each for itself. Default: `None`, there are no named sessions.
     pub state_dir: Option<PathBuf>,
     /// What becomes of a leased session when its worker dies. Default: [`OnDeath::Fail`].
     pub on_death: OnDeath,

@@ -110,6 +110,20 @@ pub enum CheckpointError {
         /// What it is now.
         got: u32,
     },
+    /// A part of it that lies in a file of its own, or of an older generation, is not as it was written.
+    #[error(
+        "{len} bytes of the checkpoint, at byte {at} of the file `{file}` in its folder, are {problem}; use an older one"
+    )]
+    Chunk {
+        /// The file, in the folder of the checkpoint.
+        file: String,
+        /// Where the part begins in it.
+        at: u64,
+        /// How long it is.
+        len: u64,
+        /// What is wrong with it: `missing` or `damaged`.
+        problem: &'static str,
+    },
     /// It is whole, and its manifest cannot be read all the same.
     #[error("the manifest of the checkpoint cannot be read: {why}")]
     Manifest {

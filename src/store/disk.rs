@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,7 +25,8 @@ pub(super) trait Disk {
     /// Removes a folder, if it is empty.
     fn remove_folder(&self, folder: &str) -> io::Result<()>;
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
-    fn read(&self, folder: &str, file: &str) -> io::Result<Vec<u8>>;
+    /// Appends as many bytes of a file as there are behind `from`, at most `len`.
+    fn read(&self, folder: &str, file: &str, from: u64, len: u64, into: &mut Vec<u8>) -> io::Result<()>;
     /// Makes a file, or empties it, writes the pieces one behind the other, and returns when they are on the disk. One
     /// step: only who wrote a file is told by the kernel that its sync has failed.
     fn write_synced(&self, folder: &str, file: &str, pieces: &[Bytes]) -> io::Result<()>;
@@ -102,8 +103,13 @@ impl Disk for Folder {
             .collect()
     }
 
-    fn read(&self, folder: &str, file: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.path(folder, file))
+    fn read(&self, folder: &str, file: &str, from: u64, len: u64, into: &mut Vec<u8>) -> io::Result<()> {
+        let mut file = File::open(self.path(folder, file))?;
+        let there = file.metadata()?.len().saturating_sub(from).min(len);
+        // What cannot be had is refused, and not died of.
+        into.try_reserve_exact(usize::try_from(there).unwrap_or(usize::MAX))?;
+        file.seek(SeekFrom::Start(from))?;
+        file.take(len).read_to_end(into).map(drop)
     }
 
     fn write_synced(&self, folder: &str, file: &str, pieces: &[Bytes]) -> io::Result<()> {

@@ -1,11 +1,48 @@
 //! Real files, and a disk that is simulated.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::LazyLock};
 
 use super::*;
-use crate::checkpoint::tests::sample;
+use crate::{checkpoint::tests::sample, error::CheckpointError};
 
 mod crashes;
+mod sharing;
+
+/// Terms on which small states are cut, too.
+const SMALL: Terms = Terms { whole: 512, sizes: [64, 256, 1024], age: 16 };
+/// A state of this number ends with it.
+const DIGITS: usize = 8;
+const BLOCKS: usize = 32;
+const BLOCK: usize = 128;
+
+/// States of which each differs in one block, and at its end, from the one before. Each fifth is a small one.
+fn numbered(number: usize) -> Checkpoint {
+    sample(&data(number))
+}
+
+fn data(number: usize) -> String {
+    static POOL: LazyLock<String> = LazyLock::new(|| noise(0, 1 << 16));
+    let mut data = String::with_capacity(BLOCKS * BLOCK + DIGITS);
+    for block in 0..if number % 5 == 4 { 1 } else { BLOCKS } {
+        let changed = number.saturating_sub((number + BLOCKS - block) % BLOCKS);
+        let from = (block * 7919 + changed * 104_729) % (POOL.len() - BLOCK);
+        data.push_str(&POOL[from..from + BLOCK]);
+    }
+    data.push_str(&format!("{number:0DIGITS$}"));
+    data
+}
+
+/// Letters that look like chance.
+fn noise(seed: u64, len: usize) -> String {
+    let mut at = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let letter = |_| {
+        at ^= at << 13;
+        at ^= at >> 7;
+        at ^= at << 17;
+        char::from(b'a' + at.to_be_bytes()[3] % 26)
+    };
+    (0..len).map(letter).collect()
+}
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder can be made")
@@ -75,11 +112,11 @@ fn f64_a_newer_version_is_refused_and_left_alone() {
     store.save("work", &sample("new")).expect("there is room");
     let newest = root.path().join("work/00000002");
     let mut newer = fs::read(&newest).expect("it is there");
-    newer[11] = 2;
+    newer[11] = 3;
     newer.push(0);
     fs::write(&newest, &newer).expect("it can be written");
     let error = store.load("work").expect_err("it is newer");
-    let version = CheckpointError::Version { found: 2, supported: 1 };
+    let version = CheckpointError::Version { found: 3, supported: 2 };
     assert!(matches!(&error, StoreError::Unusable { source, .. } if *source == version), "{error:?}");
     assert_eq!(fs::read(&newest).expect("it is there"), newer);
 }

@@ -1,8 +1,8 @@
 //! Crashes at any moment, on a disk that loses what was not synced, in parts; is full; and fails to sync (faults 63, 65).
 //!
 //! A life saves until the disk crashes. What the next life finds must be what was last answered for, or what was being
-//! saved since then: never something older, nothing, or half. `OSTLER_SEEDS` says how many such histories are tried; four
-//! bugs are planted, and each must be found.
+//! saved since then: never something older, nothing, or half. Most states share chunks with the one before, some are small
+//! and stored whole. `OSTLER_SEEDS` says how many such histories are tried; five bugs are planted, and each must be found.
 
 use std::{
     cell::RefCell,
@@ -10,9 +10,14 @@ use std::{
     io::{self, Error, ErrorKind},
 };
 
+use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
+use crate::store::{
+    disk::Disk,
+    shelf::{KEPT, Shelf, file_name},
+};
 
 const SECTOR: usize = 64;
 const LIVES: usize = 5;
@@ -25,6 +30,8 @@ enum Bug {
     NoFolderSync,
     OldGoesFirst,
     NoChecksum,
+    /// An old file goes to which a newer generation refers.
+    NeededGoes,
 }
 
 /// A change of the names in a folder.
@@ -49,7 +56,7 @@ struct Names {
 }
 
 #[derive(Debug)]
-struct Simulated {
+pub(super) struct Simulated {
     state: RefCell<State>,
     bug: Bug,
 }
@@ -61,6 +68,10 @@ struct State {
     chance: StdRng,
     /// Steps until the crash.
     left: u32,
+    /// How often a step fails.
+    faults: f64,
+    /// What it forgot to write, or lost afterwards, may be missing of an older generation.
+    failed: bool,
 }
 
 impl Names {
@@ -82,6 +93,26 @@ fn apply(names: &mut BTreeMap<String, usize>, change: &Change) {
     }
 }
 
+impl Simulated {
+    fn new(chance: StdRng, left: u32, faults: f64, bug: Bug) -> Self {
+        let folders = BTreeMap::from([(String::new(), Names::default())]);
+        let files = vec![Contents::default()];
+        Self { state: State { files, folders, chance, left, faults, failed: false }.into(), bug }
+    }
+
+    /// One that neither fails nor crashes.
+    pub(super) fn calm() -> Self {
+        Self::new(StdRng::seed_from_u64(0), u32::MAX, 0.0, Bug::None)
+    }
+
+    /// Changes a file behind everybody's back.
+    pub(super) fn damage(&self, file: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.borrow_mut();
+        let file = state.folders["work"].now[file];
+        change(&mut state.files[file].now);
+    }
+}
+
 fn crashed() -> Error {
     Error::other("the power is off")
 }
@@ -90,7 +121,7 @@ impl State {
     /// One step nearer to the crash; now and then the disk is full, or a sync fails.
     fn tick(&mut self, fault: Option<ErrorKind>) -> io::Result<()> {
         self.left = self.left.checked_sub(1).ok_or_else(crashed)?;
-        match fault.filter(|_| self.chance.random_bool(0.05)) {
+        match fault.filter(|_| self.chance.random_bool(self.faults)) {
             Some(kind) => Err(kind.into()),
             None => Ok(()),
         }
@@ -111,7 +142,7 @@ impl State {
         }
         let linked = self.folders[""].now.clone();
         self.folders.retain(|folder, _| folder.is_empty() || linked.contains_key(folder));
-        for file in &mut self.files {
+        for file in self.files.iter_mut().filter(|file| file.durable != file.now) {
             let len = if self.chance.random_bool(0.5) { file.now.len() } else { file.durable.len() };
             let mut found = file.durable.clone();
             found.resize(len, 0);
@@ -124,7 +155,7 @@ impl State {
             }
             *file = Contents { durable: found.clone(), now: found };
         }
-        self.left = self.chance.random_range(0..60);
+        self.left = steps(&mut self.chance);
     }
 }
 
@@ -156,10 +187,13 @@ impl Disk for Simulated {
         Ok(self.state.borrow_mut().folder(folder)?.now.keys().cloned().collect())
     }
 
-    fn read(&self, folder: &str, file: &str) -> io::Result<Vec<u8>> {
+    fn read(&self, folder: &str, file: &str, from: u64, len: u64, into: &mut Vec<u8>) -> io::Result<()> {
         let mut state = self.state.borrow_mut();
         let file = *state.folder(folder)?.now.get(file).ok_or(ErrorKind::NotFound)?;
-        Ok(state.files[file].now.clone())
+        let there = &state.files[file].now;
+        let up_to = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(there.len());
+        into.extend_from_slice(&there[up_to(from)..up_to(from.saturating_add(len))]);
+        Ok(())
     }
 
     fn write_synced(&self, folder: &str, name: &str, pieces: &[Bytes]) -> io::Result<()> {
@@ -208,6 +242,7 @@ impl Disk for Simulated {
         let mut state = self.state.borrow_mut();
         let synced = state.tick(Some(ErrorKind::Other));
         let forgotten = synced.is_err() && state.chance.random_bool(0.5);
+        state.failed |= forgotten;
         let names = state.folder(folder)?;
         // What could not be written counts as written from now on: another sync says nothing.
         let changes =
@@ -215,28 +250,40 @@ impl Disk for Simulated {
         if synced.is_ok() {
             changes.iter().for_each(|change| apply(&mut names.durable, change));
         }
+        if synced.is_ok() && self.bug == Bug::NeededGoes {
+            let numbers = names.now.keys().filter(|file| file.parse::<u64>().is_ok());
+            for old in numbers.rev().skip(KEPT).cloned().collect::<Vec<_>>() {
+                names.change(Change::Unlink(old));
+            }
+        }
         synced
     }
+}
+
+fn steps(chance: &mut StdRng) -> u32 {
+    let most = if chance.random_bool(0.1) { 300 } else { 60 };
+    chance.random_range(0..most)
 }
 
 /// One history. `Err` tells what was found that should not be.
 fn history(seed: u64, bug: Bug) -> Result<(), String> {
     let mut chance = StdRng::seed_from_u64(seed);
-    let left = chance.random_range(0..60);
-    let folders = BTreeMap::from([(String::new(), Names::default())]);
-    let state = State { files: vec![Contents::default()], folders, chance, left };
-    let shelf = Shelf { root: "/simulated".into(), disk: Simulated { state: state.into(), bug } };
+    let (left, age) = (steps(&mut chance), chance.random_range(2..30));
+    let mut disk = Simulated::new(chance, left, 0.05, bug);
     let read = |bytes: Bytes| match bug {
-        Bug::NoChecksum => Ok(bytes.iter().filter(|byte| **byte == b'#').count()),
-        Bug::None | Bug::NoSync | Bug::NoFolderSync | Bug::OldGoesFirst => {
-            Checkpoint::from_bytes(bytes).map(|it| number(&it))
+        Bug::NoChecksum => Ok(number(&bytes)),
+        Bug::None | Bug::NoSync | Bug::NoFolderSync | Bug::OldGoesFirst | Bug::NeededGoes => {
+            Checkpoint::from_bytes(bytes).map(|it| number(it.data()))
         }
     };
     // States are numbered from 1; 0 is that there is none.
     let (mut answered, mut last, mut rotten) = (0, 0, None);
     for life in 0..LIVES {
+        // What a process knows of its files dies with it.
+        let shelf = Shelf::new("/simulated".into(), disk, Terms { age, ..SMALL });
         // Reading takes no step: the lights are on.
         shelf.sweep().map_err(|error| format!("sweep: {error}"))?;
+        shelf.both_are_whole().map_err(|error| format!("life {life}: {error}"))?;
         let found = shelf.load("work", read);
         let found = found.map_err(|error| format!("life {life}: {error}; {answered} was answered for"))?;
         let found = found.map_or(0, |saved| saved.checkpoint);
@@ -252,22 +299,39 @@ fn history(seed: u64, bug: Bug) -> Result<(), String> {
         while shelf.disk.state.borrow().left > 0 {
             last += 1;
             // One that failed may be there after the crash, or not; what was answered for before may not be gone.
-            if shelf.save("work", &numbered(last)).is_ok() {
+            if shelf.save("work", &numbered(last).pieces()).is_ok() {
                 answered = last;
             }
         }
         shelf.disk.state.borrow_mut().crash();
         rotten = shelf.rot();
+        disk = shelf.disk;
     }
     Ok(())
 }
 
 impl Shelf<Simulated> {
+    /// The number of a generation, if it is whole.
+    fn number(&self, generation: u64) -> Option<usize> {
+        self.state("work", generation, Checkpoint::from_bytes).ok().map(|it| number(it.data()))
+    }
+
+    /// Both of the newest generations can be restored, unless the disk has lost of them what had been on it.
+    fn both_are_whole(&self) -> Result<(), String> {
+        if self.disk.state.borrow().failed {
+            return Ok(());
+        }
+        let generations = self.generations("work").map_err(|error| error.to_string())?;
+        match generations.iter().take(KEPT).find(|it| self.number(**it).is_none_or(|it| it == usize::MAX)) {
+            Some(lost) => Err(format!("generation {lost} of {generations:?} is not whole")),
+            None => Ok(()),
+        }
+    }
+
     /// Now and then a sector of the newest generation is gone (fault 64). Returns what must be found then.
     fn rot(&self) -> Option<usize> {
         let generations = self.generations("work").ok()?;
-        let older = self.disk.read("work", &file_name(*generations.get(1)?)).ok()?;
-        let older = number(&Checkpoint::from_bytes(older).ok()?);
+        let older = self.number(*generations.get(1)?)?;
         let mut state = self.disk.state.borrow_mut();
         let newest = state.folders["work"].now[&file_name(generations[0])];
         let len = state.files[newest].now.len();
@@ -277,17 +341,15 @@ impl Shelf<Simulated> {
         let at = state.chance.random_range(0..len);
         state.files[newest].now[at..len.min(at + SECTOR)].fill(0);
         state.files[newest].durable = state.files[newest].now.clone();
+        state.failed = true;
         Some(older)
     }
 }
 
-/// A state whose number is the length of its data: a part of it is another number.
-fn numbered(number: usize) -> [Bytes; 3] {
-    sample(&"#".repeat(number)).pieces()
-}
-
-fn number(checkpoint: &Checkpoint) -> usize {
-    checkpoint.data().len()
+/// The number of a state, by its last bytes; none of ours, if there is anything else in it than there should be.
+fn number(bytes: &[u8]) -> usize {
+    let digits = bytes.last_chunk::<DIGITS>().and_then(|it| std::str::from_utf8(it).ok()?.parse().ok());
+    digits.filter(|number| bytes.ends_with(data(*number).as_bytes())).unwrap_or(usize::MAX)
 }
 
 fn seeds(otherwise: u64) -> u64 {
@@ -306,7 +368,7 @@ fn f63_f65_what_was_answered_for_survives_every_crash() {
 
 #[test]
 fn every_planted_bug_is_found() {
-    for bug in [Bug::NoSync, Bug::NoFolderSync, Bug::OldGoesFirst, Bug::NoChecksum] {
+    for bug in [Bug::NoSync, Bug::NoFolderSync, Bug::OldGoesFirst, Bug::NoChecksum, Bug::NeededGoes] {
         let found = (0..2_000).find_map(|seed| history(seed, bug).err());
         assert!(found.is_some(), "{bug:?} was not found");
     }

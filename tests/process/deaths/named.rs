@@ -1,6 +1,6 @@
 //! Named sessions: their state outlives their worker, their runtime, and a host that is killed at any moment (B7, F4).
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, num::NonZeroU32, path::Path, time::Duration};
 
 use ostler::{Runtime, StartError, StateError, StoreError, WorkerSpec};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -94,6 +94,36 @@ async fn a_session_is_saved_behind_every_so_many_executions() {
         // Whoever wants the name waits until the last state is saved, and no longer.
         let (session, _) = runtime.resume("counts").await.unwrap();
         assert_eq!(shows(&session, "n").await, "4", "what was not saved yet is saved when the lease ends");
+    })
+    .await;
+}
+
+/// What is on the disk for a large state that has changed in one place, and what comes back of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_of_a_large_state_writes_what_is_new() {
+    guarded(async {
+        let folder = tempfile::tempdir().unwrap();
+        let len =
+            |generation: &str| fs::metadata(folder.path().join("large").join(generation)).unwrap().len();
+        let digest = "import hashlib\nhashlib.md5(state).hexdigest()";
+        let runtime = one().state_dir(folder.path()).start().await.unwrap();
+        let (session, _) = runtime.session_named("large").await.unwrap();
+        let make = "import random; state = bytearray(random.Random(1).randbytes(24 << 20))";
+        completed(&session.run(make).await.unwrap());
+        assert_eq!(session.save().await, Ok(1));
+        completed(&session.run("early = 'x' * 1000; state[9 << 20] ^= 1").await.unwrap());
+        assert_eq!(session.save().await, Ok(2));
+        assert!(len("00000001") > 24 << 20);
+        // The chunks of the changed byte and of the new name, each of 4 MiB at most.
+        assert!((1000..13 << 20).contains(&len("00000002")), "{}", len("00000002"));
+        let before = shows(&session, digest).await;
+        drop(session);
+        runtime.shutdown(Duration::from_secs(1)).await;
+        drop(runtime);
+        let runtime = one().state_dir(folder.path()).start().await.unwrap();
+        let (session, restored) = runtime.session_named("large").await.unwrap();
+        assert!(restored.unwrap().names.contains(&"early".into()));
+        assert_eq!(shows(&session, digest).await, before);
     })
     .await;
 }

@@ -1,0 +1,255 @@
+//! How states lie on a disk, whichever that is: a folder for each name, a file for each generation, the newest two kept.
+//!
+//! ```text
+//! STATE_DIR/lock            held by the host that uses it, with its process id
+//! STATE_DIR/NAME/00000003   an older generation: it is kept for the chunks that the newer ones need of it
+//! STATE_DIR/NAME/00000007   a checkpoint: its generation is its name
+//! STATE_DIR/NAME/00000008
+//! STATE_DIR/NAME/00000009.new     being written, or left by a host that died: swept
+//! ```
+//! What `save` has answered for is there after a crash at any moment: written aside, synced, renamed, its folder synced,
+//! and only then goes what neither of the newest two needs. It refers only to files for which all of that has succeeded. A
+//! sync that failed is not tried again, for the kernel may have dropped what it could not write: the next save writes all
+//! of it anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+
+use super::{
+    Saved, check_name,
+    chunks::{Book, Terms},
+    disk::Disk,
+    index::{self, Index, Start},
+};
+use crate::{
+    error::{CheckpointError, StoreError},
+    log::warn,
+};
+
+/// Generations of one name that are kept: the newest, and one to go back to.
+pub(super) const KEPT: usize = 2;
+/// What is being written ends with this.
+const NEW: &str = ".new";
+
+#[derive(Debug)]
+pub(super) struct Shelf<D> {
+    root: PathBuf,
+    pub(super) disk: D,
+    terms: Terms,
+    /// What is known of each name that was saved. Taken out for a save: one that fails leaves none.
+    books: Mutex<BTreeMap<String, Book>>,
+}
+
+/// Why the bytes of a state are not to be had.
+#[derive(Debug)]
+pub(super) enum Unread {
+    Disk(io::Error),
+    Damaged(CheckpointError),
+}
+
+impl From<CheckpointError> for Unread {
+    fn from(damage: CheckpointError) -> Self {
+        Self::Damaged(damage)
+    }
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl<D: Disk> Shelf<D> {
+    pub(super) fn new(root: PathBuf, disk: D, terms: Terms) -> Self {
+        Self { root, disk, terms, books: Mutex::default() }
+    }
+
+    fn books(&self) -> MutexGuard<'_, BTreeMap<String, Book>> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn save(&self, name: &str, pieces: &[Bytes; 3]) -> Result<u64, StoreError> {
+        check_name(name)?;
+        let failed = |action: &'static str| {
+            let path = self.root.join(name);
+            move |source| StoreError::Disk { action, path, source: Arc::new(source) }
+        };
+        let book = self.books().remove(name);
+        if !self.disk.has_folder(name).map_err(failed("look for"))? {
+            self.disk.make_folder(name).map_err(failed("make"))?;
+        }
+        // Each time: whoever made it may have died before this.
+        if let Err(source) = self.disk.sync_folder("") {
+            // If it is new, it may never come to the disk, however often that is asked for: the next save makes it anew.
+            let _ = self.disk.remove_folder(name);
+            return Err(failed("sync the folder of")(source));
+        }
+        let mut found = self.generations(name)?;
+        let generation = found.first().map_or(1, |newest| newest + 1);
+        let book = book.filter(|book| book.fits(&found)).unwrap_or_default();
+        let mut draft = book.draft(generation, pieces, &self.terms);
+        let (file, aside) = (file_name(generation), format!("{}{NEW}", file_name(generation)));
+        if let Err(source) = self.disk.write_synced(name, &aside, &draft.pieces) {
+            // What is there now is of no use, and may fill the disk.
+            let _ = self.disk.remove(name, &aside);
+            return Err(failed("write")(source));
+        }
+        self.disk.rename(name, &aside, &file).map_err(failed("rename a file in"))?;
+        self.disk.sync_folder(name).map_err(failed("sync"))?;
+        found.insert(0, generation);
+        let kept = &found[..KEPT.min(found.len())];
+        for file in draft.book.goes(&found, kept, |older| self.needs(name, older).ok()) {
+            // One too many does no harm, and goes the next time.
+            let _ = self.disk.remove(name, &file_name(file));
+        }
+        self.books().insert(name.to_owned(), draft.book);
+        Ok(generation)
+    }
+
+    /// Goes back to an older generation from one that is damaged. One of another version is not damaged: using what was
+    /// there before it would throw it away.
+    pub(super) fn load<T>(
+        &self,
+        name: &str,
+        read: impl Fn(Bytes) -> Result<T, CheckpointError>,
+    ) -> Result<Option<Saved<T>>, StoreError> {
+        check_name(name)?;
+        let mut damage = None;
+        for generation in self.generations(name)? {
+            let path = self.root.join(name).join(file_name(generation));
+            match self.state(name, generation, &read) {
+                Ok(checkpoint) => return Ok(Some(Saved { checkpoint, generation })),
+                Err(Unread::Disk(source)) => {
+                    return Err(StoreError::Disk { action: "read", path, source: Arc::new(source) });
+                }
+                Err(Unread::Damaged(source @ CheckpointError::Version { .. })) => {
+                    return Err(StoreError::Unusable { path, source });
+                }
+                Err(Unread::Damaged(source)) => {
+                    // Whatever else this disk has done: the next save writes all of it anew.
+                    self.books().remove(name);
+                    warn!(path = %path.display(), error = %source, "a saved state is damaged; the one before it is used");
+                    damage.get_or_insert(StoreError::Unusable { path, source });
+                }
+            }
+        }
+        damage.map_or(Ok(None), Err)
+    }
+
+    pub(super) fn state<T>(
+        &self,
+        name: &str,
+        generation: u64,
+        read: impl Fn(Bytes) -> Result<T, CheckpointError>,
+    ) -> Result<T, Unread> {
+        if let Start::Index(len) = self.start(name, generation)? {
+            let index = self.index(name, generation, len)?;
+            return Ok(read(self.gather(name, &index)?)?);
+        }
+        let mut bytes = Vec::new();
+        self.disk.read(name, &file_name(generation), 0, u64::MAX, &mut bytes)?;
+        let bytes = Bytes::from(bytes);
+        let state = read(bytes.clone());
+        if let Err(CheckpointError::Version { found, .. }) = state {
+            let newer = CheckpointError::Version { found, supported: index::VERSION };
+            return Err(index::damage(&bytes).unwrap_or(newer).into());
+        }
+        Ok(state?)
+    }
+
+    fn start(&self, name: &str, generation: u64) -> Result<Start, Unread> {
+        let mut bytes = Vec::new();
+        self.disk.read(name, &file_name(generation), 0, index::START, &mut bytes)?;
+        Ok(index::start(&bytes))
+    }
+
+    fn index(&self, name: &str, generation: u64, len: u64) -> Result<Index, Unread> {
+        let mut head = Vec::new();
+        self.disk.read(name, &file_name(generation), 0, len, &mut head)?;
+        Ok(Index::read(&head)?)
+    }
+
+    /// Puts a state together, and looks at each part of it.
+    fn gather(&self, name: &str, index: &Index) -> Result<Bytes, Unread> {
+        let mut bytes = index.front.to_vec();
+        for chunk in &index.chunks {
+            let (from, file) = (bytes.len(), file_name(chunk.file));
+            let problem = match self.disk.read(name, &file, chunk.at, chunk.len.into(), &mut bytes) {
+                Ok(()) if chunk.is(&bytes[from..]) => continue,
+                Ok(()) => "damaged",
+                Err(error) if error.kind() == io::ErrorKind::NotFound => "missing",
+                Err(error) => return Err(error.into()),
+            };
+            return Err(CheckpointError::Chunk { file, at: chunk.at, len: chunk.len.into(), problem }.into());
+        }
+        Ok(bytes.into())
+    }
+
+    /// The files that a generation needs which an earlier process has saved, or one whose save has failed.
+    fn needs(&self, name: &str, generation: u64) -> Result<BTreeSet<u64>, Unread> {
+        let mut needs = BTreeSet::from([generation]);
+        match self.start(name, generation)? {
+            Start::Index(len) => needs.extend(self.index(name, generation, len)?.files()),
+            Start::Plain => {}
+            Start::Other => return Err(CheckpointError::Length { expected: index::START, got: 0 }.into()),
+        }
+        Ok(needs)
+    }
+
+    /// Newest first.
+    pub(super) fn generations(&self, name: &str) -> Result<Vec<u64>, StoreError> {
+        if !self.disk.has_folder(name).map_err(|source| self.unlisted(name, source))? {
+            return Ok(Vec::new());
+        }
+        let files = self.disk.list(name).map_err(|source| self.unlisted(name, source))?;
+        let mut found: Vec<u64> = files.iter().filter_map(|file| file.parse().ok()).collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(found)
+    }
+
+    pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
+        let mut names = self.disk.list("").map_err(|source| self.unlisted("", source))?;
+        names
+            .retain(|name| check_name(name).is_ok() && self.generations(name).is_ok_and(|it| !it.is_empty()));
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Removes what a host that died was writing.
+    pub(super) fn sweep(&self) -> Result<(), StoreError> {
+        for name in self.names_and_empty()? {
+            for file in self.disk.list(&name).map_err(|source| self.unlisted(&name, source))? {
+                if file.ends_with(NEW) {
+                    // What stays is not looked at, and written over.
+                    let _ = self.disk.remove(&name, &file);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn names_and_empty(&self) -> Result<Vec<String>, StoreError> {
+        let unlisted = |source| self.unlisted("", source);
+        let mut names = Vec::new();
+        for name in self.disk.list("").map_err(unlisted)? {
+            if check_name(&name).is_ok() && self.disk.has_folder(&name).map_err(unlisted)? {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn unlisted(&self, name: &str, source: io::Error) -> StoreError {
+        StoreError::Disk { action: "list", path: self.root.join(name), source: Arc::new(source) }
+    }
+}
+
+pub(super) fn file_name(generation: u64) -> String {
+    format!("{generation:08}")
+}
