@@ -198,7 +198,7 @@ impl Pool {
             Input::Withdraw(execution) => self.withdraw(execution, effects),
             Input::Requeue { execution, lease: None, .. } => self.requeue(execution, effects),
             Input::Requeue { execution, lease: Some(lease), expects } => {
-                self.requeue_leased(execution, lease, expects, effects);
+                self.requeue_leased(execution, lease, expects, now, effects);
             }
             Input::Forget(execution) => self.forget(execution, effects),
             Input::Lease(lease) => self.lease(lease, now, effects),

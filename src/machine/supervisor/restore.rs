@@ -84,6 +84,7 @@ impl Pool {
         execution: ExecutionId,
         lease: LeaseId,
         expects: Option<Generation>,
+        now: Instant,
         effects: &mut Vec<Effect>,
     ) {
         self.placed.remove(&execution);
@@ -94,6 +95,8 @@ impl Pool {
         // Its state owes nothing to what never ran. If its death is not known yet, that follows.
         held.ran = held.ran.saturating_sub(1).max(held.told);
         held.line.push_front(Waiting { execution, sort: Sort::Code, expects });
+        // It may come when the session is long restored.
+        self.lease_next(lease, now, effects);
     }
 
     /// When the next worker of a session may be started, or why there will be none.

@@ -111,3 +111,15 @@ fn f12_code_that_a_worker_did_not_start_waits_for_the_next_one() {
     bench.step(dead(0, 2));
     assert_eq!(bench.step(back(id(2)))[0], Effect::Lose(id(2), LostCause::SessionEnded), "there is none");
 }
+
+/// It may come back when the session is long restored, and idle: nothing else would wake it then.
+#[test]
+fn f12_code_that_comes_back_late_runs_at_once() {
+    let mut bench = leased();
+    bench.step(Input::Submit(id(1), Want { lease: Some(LEASE), ..Want::default() }));
+    bench.step(dead(0, 1));
+    bench.ready(0, 2);
+    bench.step(Input::Restored { lease: LEASE, generation: Generation(2), fate: Ok(0) });
+    let late = Input::Requeue { execution: id(1), lease: Some(LEASE), expects: None };
+    assert_eq!(bench.step(late), [Effect::DisarmLease(LEASE), Effect::Assign { slot: 0, execution: id(1) }]);
+}

@@ -163,7 +163,7 @@ impl Story {
     fn forget(&mut self, number: u8) -> TestCaseResult {
         let open = self.fates.iter().filter(|(_, fate)| **fate != Fate::Over);
         let Some((id, fate)) = pick(number, open.map(|(id, fate)| (*id, *fate))) else { return Ok(()) };
-        if matches!(fate, Fate::Waits(_)) {
+        if matches!(fate, Fate::Waits(_) | Fate::Returns(_)) {
             self.fates.insert(id, Fate::Over);
         }
         self.play(Input::Forget(id))?;

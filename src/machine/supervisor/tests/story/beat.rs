@@ -19,6 +19,8 @@ pub(super) enum Beat {
     Ends(u8),
     Dies(u8, bool),
     HandsBack(u8),
+    /// What a worker did not start comes back: at once, or when its session has long been restored.
+    Returns(u8),
     Abandoned(u8),
     Stale(u8),
     Weighs(u8, u8),
@@ -48,6 +50,7 @@ pub(super) fn beat() -> impl Strategy<Value = Beat> {
         10 => any().prop_map(Beat::Ends),
         3 => (any(), prop::bool::ANY).prop_map(|(pick, started)| Beat::Dies(pick, started)),
         1 => any().prop_map(Beat::HandsBack),
+        8 => any().prop_map(Beat::Returns),
         1 => any().prop_map(Beat::Abandoned),
         1 => any().prop_map(Beat::Stale),
         2 => (any(), any()).prop_map(|(pick, memory)| Beat::Weighs(pick, memory)),

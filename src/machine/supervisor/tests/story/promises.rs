@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 
-use super::{Does, Fate, Holds, Input, Story, dead};
+use super::{Does, Fate, Holds, Input, LeaseId, Story, dead};
 
 impl Story {
     pub(super) fn holds(&self) -> TestCaseResult {
@@ -23,6 +23,12 @@ impl Story {
         prop_assert!(
             idle == 0 || status.queued <= in_leases,
             "one waits while a session is idle: {status:?}"
+        );
+        let waits = |lease: LeaseId| self.fates.values().any(|fate| *fate == Fate::Waits(Some(lease)));
+        let free = |does: &Does| matches!(does, Does::IsLeased(lease, None) if waits(*lease) && !self.tending.saves(*lease));
+        prop_assert!(
+            !self.workers.values().any(|(_, does)| free(does)),
+            "one waits while its session is idle: {status:?}"
         );
         let woken = self.tick.is_some() || status.shutting_down;
         prop_assert!(status.backing_off == 0 || woken, "nobody wakes the slot that backs off");
@@ -56,11 +62,13 @@ impl Story {
         let workers: Vec<_> = self.workers.keys().copied().collect();
         for slot in workers {
             let Some((generation, does)) = self.workers.remove(&slot) else { continue };
-            let back = self.loses(does, false);
+            self.loses(does, false);
             self.play(dead(slot, generation.0))?;
-            if let Some(id) = back {
-                self.requeue(id)?;
-            }
+        }
+        let back = self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Returns(_)));
+        let back: Vec<_> = back.map(|(id, _)| *id).collect();
+        for id in back {
+            self.requeue(id)?;
         }
         prop_assert_eq!(self.stopped, 1);
         let waits: Vec<_> = self.fates.iter().filter(|(_, fate)| **fate != Fate::Over).collect();

@@ -55,6 +55,11 @@ impl Tending {
         self.chores.iter().any(|(_, _, at)| *at == At::Asked(id))
     }
 
+    /// Whether the state of this session is to be saved before anything else runs.
+    pub(super) fn saves(&self, lease: LeaseId) -> bool {
+        self.chores.iter().any(|(of, chore, _)| *of == lease && *chore == Chore::Save)
+    }
+
     pub(super) fn expects(&self, id: ExecutionId) -> Option<Generation> {
         self.expects.get(&id).copied()
     }

@@ -2,7 +2,7 @@
 
 use proptest::test_runner::TestCaseResult;
 
-use super::{Beat, Does, ExecutionId, Fate, Generation, Input, LeaseId, OnDeath, Story, dead};
+use super::{Beat, Does, ExecutionId, Fate, Generation, Input, LeaseId, OnDeath, Story, dead, pick};
 
 impl Story {
     pub(super) fn worker_beat(&mut self, beat: Beat) -> TestCaseResult {
@@ -25,9 +25,8 @@ impl Story {
             Beat::Dies(number, started) => {
                 let Some((slot, generation, does)) = self.worker(number, |_| true) else { return Ok(()) };
                 self.workers.remove(&slot);
-                let back = self.loses(does, started);
-                self.play(dead(slot, generation.0))?;
-                back.map_or(Ok(()), |id| self.requeue(id))
+                self.loses(does, started);
+                self.play(dead(slot, generation.0))
             }
             Beat::HandsBack(number) => {
                 // The session is dying, which the pool does not know yet.
@@ -45,10 +44,13 @@ impl Story {
             Beat::Abandoned(number) => {
                 let alive = |does: &Does| *does != Does::Ends;
                 let Some((slot, generation, does)) = self.worker(number, alive) else { return Ok(()) };
-                let back = self.loses(does, false);
+                self.loses(does, false);
                 self.workers.insert(slot, (generation, Does::Ends));
-                self.play(Input::Abandoned { slot, generation, why: "its actor died".into() })?;
-                back.map_or(Ok(()), |id| self.requeue(id))
+                self.play(Input::Abandoned { slot, generation, why: "its actor died".into() })
+            }
+            Beat::Returns(number) => {
+                let back = self.fates.iter().filter(|(_, fate)| matches!(fate, Fate::Returns(_)));
+                pick(number, back.map(|(id, _)| *id)).map_or(Ok(()), |id| self.requeue(id))
             }
             Beat::Weighs(number, memory) => {
                 let Some((slot, generation, _)) = self.worker(number, |_| true) else { return Ok(()) };
