@@ -221,8 +221,8 @@ pub enum Rung {
     Interrupt,
     /// The code swallowed the first interrupt and obeyed a forced one; `finally` blocks may have been cut short.
     Force,
-    /// The server was told, and did not answer: not within the grace, or not soon after it had shown that it heard. It goes on, because it answers others; what it may still
-    /// say of this request is dropped and counted.
+    /// The server was told, and did not answer: not within the grace, or not soon after it had shown that it heard. It goes
+    /// on, because it answers others; what it may still say of this request is dropped and counted.
     Abandoned,
     /// The worker was killed at the end of the grace, and its state is gone.
     Kill,

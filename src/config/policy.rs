@@ -49,10 +49,10 @@ pub enum OnDeath {
     Fail,
     /// It goes on in a new worker, with the state that was last saved or taken with
     /// [`Session::checkpoint`](crate::Session::checkpoint), or with none if there is no such state. What ran is lost, and is
-    /// not run again; what the worker was given and did not start, and what waits, runs when the state is back. What is back and what is lost is
-    /// [told](crate::Event::SessionRestored) before the next code runs. A session ends all the same when more than
-    /// [`RestartPolicy::intensity`] of its workers die in a row of the state itself, or by themselves; or when the pool
-    /// starts no more workers.
+    /// not run again; what the worker was given and did not start, and what waits, runs when the state is back. What is back
+    /// and what is lost is [told](crate::Event::SessionRestored) before the next code runs. A session ends all the same when
+    /// more than [`RestartPolicy::intensity`] of its workers die in a row of the state itself, or by themselves; or when the
+    /// pool starts no more workers.
     Restore,
 }
 

@@ -41,7 +41,8 @@ pub enum StateError {
     /// Somebody cancelled it by its id.
     #[error("it was cancelled")]
     Cancelled,
-    /// The worker ended before it answered; the session with it.
+    /// The worker ended before it answered; the session with it, unless it is
+    /// [restored](crate::OnDeath::Restore).
     #[error("{0}")]
     Lost(Lost),
     /// Its worker died while this state was saved, and the session was restored from an older one meanwhile.

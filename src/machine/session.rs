@@ -27,7 +27,7 @@ mod question;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use end::lost_by;
+pub(crate) use end::{lost_by, too_late};
 pub(crate) use io::{Broken, Effect, Ending, Input, Limits, Noted, Timer};
 pub(crate) use question::{Question, Speaker};
 

@@ -198,6 +198,24 @@ async fn f12_code_that_the_worker_did_not_start_runs_in_the_next_one() {
     .await;
 }
 
+/// What was lost is told to the code that runs next; if its worker dies before it starts it, all of it is in the report.
+#[tokio::test(start_paused = true)]
+async fn f12_what_was_lost_before_code_came_back_is_in_its_report_too() {
+    guarded(async {
+        let pool = pool().await;
+        let session = pool.runtime.session().await.unwrap();
+        session.run("keep state").await.unwrap();
+        lost_running(&session.run("die 9").await.unwrap().outcome);
+        let report = session.run("fall 2").await.unwrap();
+        assert!(report.outcome.is_completed(), "{}", report.outcome);
+        let news = report.restored.expect("it is told");
+        assert_eq!((news.generation, news.unsaved), (Generation(3), 2));
+        drop(session);
+        pool.close().await;
+    })
+    .await;
+}
+
 /// A checkpoint that kills whoever restores it.
 async fn poison() -> ostler::Checkpoint {
     let pool = pool().await;

@@ -175,6 +175,33 @@ fn an_execution_of_a_leased_session_is_not_requeued() {
     assert_eq!(words(effects), "lost false, finish");
 }
 
+/// It waits for another worker, and there is none: what is told is how the first one died, unless there is more to say.
+#[test]
+fn what_was_requeued_in_vain_is_lost_by_the_death_of_its_worker() {
+    for (refusal, dies) in [(LostCause::SessionEnded, true), (LostCause::ShuttingDown, false)] {
+        let mut execution = Execution::new(true, None);
+        let mut effects = Vec::new();
+        execution.step(lost(false, DeathCause::Itself), &mut effects);
+        assert_eq!(effects, [Effect::Requeue]);
+        effects.clear();
+        execution.step(Input::Refused(refusal), &mut effects);
+        let [Effect::Settle(Outcome::Lost(lost)), Effect::Finish] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!((lost.started, matches!(lost.cause, LostCause::Died(_))), (false, dies), "{lost}");
+    }
+}
+
+/// A session that lives and gave it back would give it back again.
+#[test]
+fn what_a_living_session_did_not_take_is_not_requeued() {
+    let mut execution = Execution::new(true, None);
+    let mut effects = Vec::new();
+    let back = Lost { started: false, cause: LostCause::SessionEnded };
+    execution.step(Input::Ended(Ending::Lost(back)), &mut effects);
+    assert_eq!(words(effects), "lost false, finish");
+}
+
 fn input() -> impl Strategy<Value = u8> {
     prop_oneof![6 => 0_u8..2, 4 => 2_u8..9, 3 => 9_u8..13]
 }

@@ -4,7 +4,7 @@ use crate::{
     config::CLOSED_LIMIT,
     machine::{
         rpc::{Effect, Phase, Rpc, Timer},
-        session::{Broken, Ending, lost_by},
+        session::{Broken, Ending, lost_by, too_late},
     },
     outcome::{Death, DeathCause, Exit, Lost, LostCause},
     protocol::rpc::{Saying, Style},
@@ -70,10 +70,7 @@ impl Rpc {
 
     /// Why no call can be taken now.
     pub(super) fn why_not(&self) -> LostCause {
-        match (&self.death, &self.phase) {
-            (Some(death), _) => lost_by(death),
-            (None, Phase::ShuttingDown { cause }) => lost_by(&Death::new(cause.clone(), Exit::Unknown)),
-            (None, _) => LostCause::SessionEnded,
-        }
+        let dies_of = if let Phase::ShuttingDown { cause } = &self.phase { Some(cause) } else { None };
+        too_late(self.death.as_deref(), dies_of)
     }
 }

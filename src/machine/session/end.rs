@@ -67,13 +67,19 @@ impl Session {
         effects.push(Effect::Terminated(Box::new(death)));
     }
 
-    /// Why nothing can be taken now: a worker that dies takes what it was handed too late with it, unrun.
+    /// Why nothing can be taken now.
     pub(super) fn why_not(&self) -> LostCause {
-        match (&self.death, &self.phase) {
-            (Some(death), _) => lost_by(death),
-            (None, Phase::ShuttingDown { cause, .. }) => lost_by(&Death::new(cause.clone(), Exit::Unknown)),
-            (None, _) => LostCause::SessionEnded,
-        }
+        let dies_of = if let Phase::ShuttingDown { cause, .. } = &self.phase { Some(cause) } else { None };
+        too_late(self.death.as_deref(), dies_of)
+    }
+}
+
+/// Why a session takes nothing: a worker that is dead, or dies of this, takes what it was handed too late with it, unrun.
+pub(crate) fn too_late(death: Option<&Death>, dies_of: Option<&DeathCause>) -> LostCause {
+    match (death, dies_of) {
+        (Some(death), _) => lost_by(death),
+        (None, Some(cause)) => lost_by(&Death::new(cause.clone(), Exit::Unknown)),
+        (None, None) => LostCause::SessionEnded,
     }
 }
 
