@@ -1027,7 +1027,7 @@ function start() {
   // Children that are forked from this one would inherit our source as theirs.
   process.execArgv = [];
   process.argv = [process.execPath];
-  process.on('SIGINT', () => {}); // it is for our children: we are told by a message
+  process.on('SIGINT', () => {}); // a stranger's: our host tells us by a message
 
   Object.defineProperty(process, 'stdout', { value: outlet('stdout', 1), configurable: true, enumerable: true });
   Object.defineProperty(process, 'stderr', { value: outlet('stderr', 2), configurable: true, enumerable: true });

@@ -165,6 +165,15 @@ class Host:
     def send(self, kind, **fields):
         self.write(self.frame(kind, **fields))
 
+    def interrupt_children(self):
+        """SIGINT for what the worker has started, as the host sends along with `cancel` and `interrupt`."""
+        found = [self.process.pid]
+        for parent in found:
+            with open(f"/proc/{parent}/task/{parent}/children") as file:
+                found += map(int, file.read().split())
+        for pid in found[1:]:
+            os.kill(pid, signal.SIGINT)
+
     # -- receiving
 
     def pump(self, seconds):

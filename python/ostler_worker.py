@@ -741,10 +741,10 @@ class State:
         self.branching = False  # the session is being forked: what comes of that is no child of user code
         self.background = False  # asyncio tasks run between executions
         self.tainted = False  # a forced cancel cut `finally` blocks short
-        self.companion_until = 0.0  # until then, one SIGINT belongs to a cancel whose execution is over
         self.forced = None  # the exception of a forced cancel; see `raise_forced`
         self.shutdown = False
         self.sequence = 0  # executions so far; names them `<exec:N>`
+        self.stop_left = False  # the loop may stop at once when it runs again
         self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
         self.loop = None  # the event loop of top-level await; lives on between executions
         self.home = None  # the working folder of the start
@@ -781,8 +781,6 @@ class Execution:
     asked_at = 0.0
     interrupt = False  # a KeyboardInterrupt is due
     interrupted = False  # one was given
-    framed_at = 0.0  # when an `interrupt` frame asked for it
-    companion = False  # the SIGINT that goes with a cancel has arrived
     task = None  # the asyncio task, for top-level await
     outputs = 0  # `output` frames so far (stdio transport)
     namespace = newest = None  # where it runs, and the last name in there before
@@ -863,9 +861,9 @@ def answer_doorbell(frame):
 
 
 def on_sigint(signum, frame):
-    """SIGINT: a terminal, `os.kill`, or the group signal that accompanies a cancel for the sake of children."""
-    if state.rung and sys.version_info < (3, 10):
-        state.rung = False
+    """SIGINT: a terminal, or `os.kill`. The host asks by a frame, and signals only what user code has started."""
+    if sys.version_info < (3, 10) and (state.rung or (state.current is not None and state.current.level)):
+        state.rung = False  # two Bells may be freed behind one look; a cancel that is known covers the second
         bell = answer_doorbell(frame)
     else:
         bell = answer_sigint(frame)  # noqa: F841  as above
@@ -875,31 +873,11 @@ def answer_sigint(frame):
     execution = state.current
     if execution is None or state.forked:
         return None
-    if not state.main_reads:
-        try:
-            serve_channel(frame)  # the cancel that this signal accompanies may still be unread
-        except RecursionError:
-            return new_bell()
-    if not goes_with_a_frame(execution):
-        execution.interrupt = True
-        execution.asked_at = execution.asked_at or monotonic()
-        if state.waiting:
-            raise_due(execution, frame)
+    execution.interrupt = True
+    execution.asked_at = execution.asked_at or monotonic()
+    if state.waiting:
+        raise_due(execution, frame)
     return deliver(frame)
-
-
-def goes_with_a_frame(execution):
-    """Whether a SIGINT is the one that a host sends to the group along with a `cancel` or `interrupt` frame."""
-    now = monotonic()
-    if execution.level:
-        execution.companion = True
-        return True
-    if now < execution.framed_at + 0.25:
-        return True
-    if now < state.companion_until:  # of a cancel whose execution ended first: not for this one
-        state.companion_until = 0.0
-        return True
-    return False
 
 
 def serve_channel(frame):
@@ -969,8 +947,7 @@ def control_interrupt(message, frame):
     execution = state.current
     if execution is not None:
         execution.interrupt = True
-        execution.framed_at = monotonic()
-        execution.asked_at = execution.asked_at or execution.framed_at
+        execution.asked_at = execution.asked_at or monotonic()
 
 
 def control_input(message, frame):
@@ -1084,7 +1061,7 @@ def deliver(frame):
         return None
     if state.main_reads or state.serving:  # whoever reads, or serves further out, delivers when it is done
         return None
-    if frame is None or (frame.f_globals is WORKER and frame.f_code is not RUN_COROUTINE):
+    if frame is None or (frame.f_globals is WORKER and frame.f_code is not RUN_LOOP):
         return new_bell()
     raise_due(execution, frame)
     return None
@@ -1126,18 +1103,13 @@ def raise_due(execution, frame):
 
 
 def in_event_loop(frame):
-    """Whether the main thread is in the event loop itself, as opposed to a coroutine's own code."""
-    if frame.f_code is RUN_COROUTINE:
-        return True  # a loop written in C: no Python frame between it and us
-    for _ in range(2):  # `select`, called by `_run_once`
-        if frame is None:
-            return False
-        if frame.f_code.co_name == "_run_once":
-            return True
-        if frame.f_globals.get("__name__") != "selectors":
+    """Whether the main thread is in the event loop itself: no coroutine and no callback is between it and us."""
+    while frame is not None and frame.f_code is not RUN_LOOP:
+        name = frame.f_globals.get("__name__")
+        if type(name) is not str or name.partition(".")[0] not in ("asyncio", "selectors"):
             return False
         frame = frame.f_back
-    return frame is not None and frame.f_code.co_name == "_run_once"
+    return frame is not None
 
 
 # -- within an import. An interrupted import leaves packages half-made in sys.modules, broken for the rest of the
@@ -1701,9 +1673,9 @@ def finish_tasks():
     for task in tasks:
         task.cancel()
     if tasks:
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.run_until_complete(loop.shutdown_default_executor())
+        run_loop(loop, asyncio.gather(*tasks, return_exceptions=True))
+    run_loop(loop, loop.create_task(loop.shutdown_asyncgens()))
+    run_loop(loop, loop.create_task(loop.shutdown_default_executor()))
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -1784,7 +1756,7 @@ def run_coroutine(coroutine, execution):
         state.user = True
         if execution.due():
             deliver_here()
-        return loop.run_until_complete(task)
+        return run_loop(loop, task)
     except asyncio.CancelledError as error:
         if not execution.raised and not execution.interrupted:
             raise
@@ -1803,8 +1775,25 @@ def run_coroutine(coroutine, execution):
             task.exception()  # marks it as seen; it is already on its way up
 
 
+def run_loop(loop, future):
+    """`run_until_complete` for a loop that may have been interrupted before."""
+    while True:
+        try:
+            return loop.run_until_complete(future)
+        except BaseException as error:
+            if future.done():
+                # Not its own exception but one between its end and the loop's: the loop is still to be told to stop.
+                state.stop_left = type(error) is KeyboardInterrupt and (
+                    future.cancelled() or future.exception() is not error
+                )
+                raise
+            if type(error) is not RuntimeError or not state.stop_left:
+                raise
+            state.stop_left = False  # it has just been told
+
+
 RUN_PARTS = run_parts.__code__
-RUN_COROUTINE = run_coroutine.__code__
+RUN_LOOP = run_loop.__code__
 
 
 def run_cell(execution, message):
@@ -2377,8 +2366,6 @@ def end(execution, ending, reply, borrowed):
         execution.sources.pop(execution.filename, None)  # a long session's linecache must not grow without bound
     state.main_reads = True
     state.current = None
-    if execution.level and not execution.companion:
-        state.companion_until = monotonic() + 0.1
     try:
         payload = encode_ending(execution, ending, reply, figures)
     except Exception as problem:  # whatever user code smuggled in must not end the worker

@@ -7,8 +7,9 @@ import textwrap
 import time
 import unittest
 from random import Random
+from types import SimpleNamespace
 
-from harness import Host, WorkerGone, eventually, is_alive
+from harness import Host, WorkerGone, eventually, is_alive, load_worker
 
 FORCE_AFTER = 0.05  # seconds from the polite cancel to the first forced one, as the real host has it
 FORCE_AGAIN = 0.1
@@ -97,10 +98,10 @@ if sys.version_info < (3, 10):
 
 
 def cancel(host, id, limit=2.0):
-    """The host's ladder: a polite cancel and the group's SIGINT, then force. Returns the outcome, rung and seconds."""
+    """The host's ladder: a polite cancel and SIGINT for the children, then force. Returns the outcome, rung and seconds."""
     began = time.monotonic()
     host.send("cancel", id=id)
-    os.killpg(host.process.pid, signal.SIGINT)
+    host.interrupt_children()
     rung, next_force = POLITE, began + FORCE_AFTER
     events = []
     while True:
@@ -112,7 +113,7 @@ def cancel(host, id, limit=2.0):
         except TimeoutError:
             if time.monotonic() >= next_force:
                 host.send("cancel", id=id, force=True)
-                os.killpg(host.process.pid, signal.SIGINT)  # again: a shell that is just forking loses the first
+                host.interrupt_children()  # again: a shell that is just forking loses the first
                 rung, next_force = FORCE, time.monotonic() + FORCE_AGAIN
             continue
         events.append(event)
@@ -293,11 +294,43 @@ class Details(unittest.TestCase):
         outcome = self.host.finish(id)
         self.assertEqual((outcome.kind, outcome.text()), ("cancelled", "cleaned up\n"))
 
+    def test_an_interrupt_between_the_end_of_a_task_and_its_loops_spares_the_next(self):
+        code = """
+            import asyncio
+            async def nothing(): pass
+            def interrupt(): raise KeyboardInterrupt
+            asyncio.get_running_loop().call_soon(interrupt)
+            await nothing()
+        """
+        frame = self.host.run(textwrap.dedent(code)).frame
+        self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"))
+        self.assertEqual(self.host.value("await asyncio.sleep(0.001, 2)"), 2)
+        frame = self.host.run("asyncio.get_running_loop().stop(); await asyncio.sleep(60)").frame
+        self.assertEqual(frame["exception"]["type"], "RuntimeError", "its own doing")
+
+    def test_the_loop_is_what_no_coroutine_and_no_callback_runs_in(self):
+        worker = load_worker("worker_for_loops")
+
+        def asked(*modules):
+            """What is said in a function of the last module, called by one of the module before, and so on."""
+            ask = lambda: worker.in_event_loop(sys._getframe(1))  # noqa: E731
+            for name in reversed(modules):
+                namespace = {"__name__": name, "ask": ask}
+                exec("call = lambda *_: ask()", namespace)
+                ask = namespace["call"]
+            return worker.run_loop(SimpleNamespace(run_until_complete=ask), None)
+
+        self.assertTrue(asked("asyncio.base_events", "asyncio.base_events"))
+        self.assertTrue(asked("asyncio.base_events", "selectors"))
+        for name in "__main__", "asyncio_of_mine", 5:
+            self.assertFalse(asked("asyncio.events", name))
+            self.assertFalse(asked("asyncio.events", name, "asyncio.queues"))
+        self.assertFalse(worker.in_event_loop(sys._getframe()))
+
     def test_an_interrupt_is_a_keyboard_interrupt(self):
         for code in "while True: pass", "import time; time.sleep(60)", "input()", "import asyncio; await asyncio.sleep(60)":
             id = self.begin(f"print('go')\n{code}")
             self.host.send("interrupt")
-            os.killpg(self.host.process.pid, signal.SIGINT)  # the same one, for the children's sake
             frame = self.host.finish(id).frame
             self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"), code)
             self.assertEqual(frame["exception"]["message"], "")
@@ -312,21 +345,19 @@ class Details(unittest.TestCase):
             'once'
         """)
         self.host.send("interrupt")
-        os.killpg(self.host.process.pid, signal.SIGINT)
+        self.host.interrupt_children()
         self.assertEqual(self.host.finish(id).frame["value"], "once")
 
     def test_sigint_alone_is_a_keyboard_interrupt(self):
-        # A host of its own: for 100 ms after a cancel, one SIGINT is taken for the cancel's.
-        with Host() as host:
-            for code in "while True: pass", "import time; time.sleep(60)", "input()":
-                id = host.arrive(f"print('go')\n{code}")
-                if "input" in code:
-                    host.next_frame("input_request")
-                os.kill(host.process.pid, signal.SIGINT)
-                frame = host.finish(id).frame
-                self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"), code)
-            frame = host.run("import os\nos.kill(os.getpid(), 2)\nwhile True: pass").frame
-            self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"))
+        for code in "while True: pass", "import time; time.sleep(60)", "input()":
+            id = self.begin(f"print('go')\n{code}")
+            if "input" in code:
+                self.host.next_frame("input_request")
+            os.kill(self.host.process.pid, signal.SIGINT)
+            frame = self.host.finish(id).frame
+            self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"), code)
+        frame = self.host.run("import os\nos.kill(os.getpid(), 2)\nwhile True: pass").frame
+        self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"))
 
     def test_sigint_does_nothing_to_an_idle_worker(self):
         os.kill(self.host.process.pid, signal.SIGINT)
@@ -425,7 +456,7 @@ class Stress(unittest.TestCase):
                     pass
                 host.send("cancel", id=f"s{number}", force=random.random() < 0.3)
                 if random.random() < 0.3:
-                    os.killpg(host.process.pid, signal.SIGINT)
+                    os.kill(host.process.pid, signal.SIGURG)
                 if random.random() < 0.3:
                     host.send("ping", seq=number)
                 if random.random() < 0.1:

@@ -45,7 +45,7 @@ impl Channel {
         };
         let (incoming, outgoing) =
             take(apart).map_err(|error| format!("cannot set up the channel: {error}"))?;
-        // Children of the code are interrupted by a signal to the whole group, and this process by a message.
+        // A host interrupts by a message, and signals only what the code has started: this one is a stranger's.
         let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::new(AtomicBool::new(false)));
         Ok((
             Incoming { file: incoming, decoder: Decoder::new(FRAME_LEN_MAX), buffer: vec![0; READ] },

@@ -2,32 +2,52 @@
 
 use std::{collections::VecDeque, fs};
 
+use rustix::process::{Pid, Signal, getpgid, kill_process};
+
 use crate::{config::CHILDREN_TOLD, outcome::Child};
 
 /// Threads of a process that are asked for children.
 const THREADS_ASKED: usize = 32;
 /// Characters of a command line that are told.
 const COMMAND_LEN: usize = 200;
+/// Processes that one interrupt reaches.
+const INTERRUPTED_MAX: usize = 1_000;
 
 /// The children of this process, and theirs.
 pub(super) fn of(pid: u32) -> Vec<Child> {
+    let told = below(pid, CHILDREN_TOLD).into_iter();
+    told.map(|pid| Child { pid, command: command(pid) }).collect()
+}
+
+/// Interrupts the children of the process that leads this group, and theirs, as far as they are in the group.
+///
+/// Not the process itself, which is asked to stop by a message: a signal that is late would interrupt what it does by
+/// then, be that its clean-up or the next execution.
+pub(super) fn interrupt(group: Pid) {
+    // All are found before the first is told: what loses its parent is found no more.
+    for pid in below(group.as_raw_pid().unsigned_abs(), INTERRUPTED_MAX) {
+        let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) else { continue };
+        // So it lives, and its id is its own for a moment longer: ids come round after all others only.
+        if getpgid(Some(pid)) == Ok(group) {
+            let _ = kill_process(pid, Signal::INT);
+        }
+    }
+}
+
+/// The ids of this many processes that it has started, its children first.
+fn below(pid: u32, limit: usize) -> Vec<u32> {
     let mut found = Vec::new();
     let mut unasked = VecDeque::from([pid]);
     while let Some(parent) = unasked.pop_front() {
         for pid in of_one(parent) {
-            if found.len() == CHILDREN_TOLD {
+            if found.len() == limit {
                 return found;
             }
-            found.push(Child { pid, command: command(pid) });
+            found.push(pid);
             unasked.push_back(pid);
         }
     }
     found
-}
-
-/// Whether any thread of the process has children.
-pub(super) fn any(pid: u32) -> bool {
-    of_one(pid).next().is_some()
 }
 
 /// The main thread, which runs the code, comes first.
@@ -59,8 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_without_children_has_none_and_neither_has_none() {
+    fn a_process_that_is_none_has_no_children() {
         assert_eq!(of(u32::MAX), []);
-        assert!(!any(u32::MAX));
     }
 }

@@ -228,7 +228,8 @@ impl Process {
         self.parent.as_ref().is_none_or(Parent::is_alive) || !self.is_dead()
     }
 
-    /// Rings the process, and interrupts its group if it has children: what waits for a child does not hear the bell.
+    /// Rings the process, and interrupts what it has started in its group: code in C that waits for a child does not
+    /// hear the bell.
     pub(super) fn interrupt(&self) {
         let life = self.life();
         if matches!(*life, Life::Collected) {
@@ -236,8 +237,8 @@ impl Process {
         }
         // Ignored by default, so harmless to a program that does not know it.
         let _ = pidfd_send_signal(&self.pidfd, Signal::URG);
-        if self.is_kept() && children::any(self.id()) {
-            let _ = kill_process_group(self.pid, Signal::INT);
+        if self.is_kept() {
+            children::interrupt(self.pid);
         }
     }
 
