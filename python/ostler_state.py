@@ -242,8 +242,8 @@ def is_of_the_user(saver, value):
 
 
 def reduce_named_tuple(cls):
-    known = vars(sys.modules["collections"].namedtuple("Plain", cls._fields)).keys()
-    others = {name: value for name, value in own_names(cls).items() if name not in known}
+    plain = sys.modules["collections"].namedtuple("Plain", cls._fields)  # held: a class that is collected forgets its names
+    others = {name: value for name, value in own_names(cls).items() if name not in vars(plain)}
     state = {"__doc__": cls.__doc__, "__qualname__": cls.__qualname__, **others}
     made = cls.__name__, cls._fields, tuple(cls._field_defaults.values())
     return make_named_tuple, made, state, None, None, fill_class
@@ -272,7 +272,7 @@ REDUCERS = {
 def save(namespace, limit, skipped):
     """Pickles the names that can be. Returns the chunks, the names, and the saver that made them. `skipped` is told of
     the others. Usually the first attempt is the only one."""
-    names = dict(namespace)
+    names, again = dict(namespace), True
     while True:
         chunks = Chunks(limit)
         saver = Saver(chunks, worker.state.namespace)
@@ -284,8 +284,9 @@ def save(namespace, limit, skipped):
             raise
         except Exception as error:
             problems = problems_of(names)
-            if not problems:
+            if not (problems or again):
                 raise error
+            again = bool(problems)  # what fails only once is no problem
         for name, problem in problems.items():
             value = names.pop(name)
             skipped.append({"name": name, "type": type(value).__name__, "reason": problem})

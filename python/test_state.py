@@ -68,6 +68,27 @@ class Saved(unittest.TestCase):
                     self.assertEqual(restore(host, again)["names"], last["names"])
                     self.holds(host, CHECKS)
 
+    def test_a_named_tuple_is_saved_whenever_the_collector_runs(self):
+        parts, last = carry("import collections, gc\nPt = collections.namedtuple('Pt', 'x y')\npt = Pt(1, 2)\ngc.freeze()\ngc.set_threshold(1, 1, 1)")
+        self.assertEqual((last.get("exception"), last["skipped"]), (None, []))
+        with Host(init={}) as host:
+            restore(host, parts)
+            self.assertEqual(host.value("pt.x, Pt(3, 4).y"), [1, 4])
+
+    def test_what_fails_once_is_tried_again(self):
+        code = """
+class Moody:
+    tries = 0
+    def __reduce__(self):
+        Moody.tries += 1
+        if Moody.tries in FAILS: raise OSError("not in the mood")
+        return Moody, ()
+a, b = Moody(), 1
+"""
+        for fails, skipped in (([1], {}), ([1, 2], {"a": ("Moody", "OSError: not in the mood")})):
+            _, last = carry(f"FAILS = {fails}{code}")
+            self.assertEqual((last.get("exception"), reasons(last["skipped"])), (None, skipped))
+
     def test_the_worker_as_source_restores_too(self):
         parts, _ = carry("x = 41")
         with Host(delivery="S", init={}) as host:
