@@ -5,6 +5,7 @@ delivers a frame that ends or interrupts the output, it reads exactly what the p
 """
 
 import array
+import contextlib
 import fcntl
 import functools
 import importlib.util
@@ -169,10 +170,12 @@ class Host:
         """SIGINT for what the worker has started, as the host sends along with `cancel` and `interrupt`."""
         found = [self.process.pid]
         for parent in found:
-            with open(f"/proc/{parent}/task/{parent}/children") as file:
-                found += map(int, file.read().split())
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may end meanwhile
+                with open(f"/proc/{parent}/task/{parent}/children") as file:
+                    found += map(int, file.read().split())
         for pid in found[1:]:
-            os.kill(pid, signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
 
     # -- receiving
 

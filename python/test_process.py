@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import unittest
 
@@ -66,10 +67,11 @@ class Output(unittest.TestCase):
 
     def test_a_thread_may_print_when_nothing_runs(self):
         for transport, stream in ("socket", "stdout"), ("stdio", "stderr"):
-            with Host(transport) as host:
-                code = "import threading\ngo = threading.Event()\ndef p():\n    go.wait(); go.clear(); go.wait(0.001); print('later')\n"
-                host.run(code + "threading.Thread(target=p).start()")
-                host.run("go.set()")
+            with Host(transport) as host, tempfile.TemporaryDirectory() as folder:
+                sign = os.path.join(folder, "sign")  # and not a time: that might come while the execution ends
+                code = f"import os, threading, time\ndef p():\n    while not os.path.exists({sign!r}): time.sleep(0.001)\n"
+                host.run(code + "    print('later')\nthreading.Thread(target=p).start()")
+                os.mkdir(sign)
                 host.wait_for_output("later", stream)
 
     def test_a_flood_that_nobody_reads_can_be_cancelled(self):
