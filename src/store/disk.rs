@@ -40,7 +40,15 @@ pub(super) trait Disk {
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+/// By name, and not by closing the file: a process that another thread is just starting has a copy of each descriptor,
+/// and would keep the folder for as long.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Folder {
@@ -65,12 +73,16 @@ impl Folder {
             }
             Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
         }
-        let told = lock
-            .set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()));
-        told.map_err(failed("write", &path))?;
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        let mut taken = Self { root: root.to_owned(), lock };
+        taken.sign().map_err(failed("write", &path))?;
+        Ok(taken)
+    }
+
+    /// Says in the file whose the folder is.
+    fn sign(&mut self) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        self.lock.rewind()?;
+        self.lock.write_all(format!("{}\n", std::process::id()).as_bytes())
     }
 
     fn path(&self, folder: &str, file: &str) -> PathBuf {
@@ -132,5 +144,20 @@ impl Disk for Folder {
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
         File::open(self.root.join(folder))?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_free_at_once_although_a_child_that_is_being_started_has_its_descriptor() {
+        let root = tempfile::tempdir().expect("there is room");
+        let folder = Folder::take(root.path()).expect("nobody else has it");
+        let childs = folder.lock.try_clone().expect("there are descriptors");
+        drop(folder);
+        Folder::take(root.path()).expect("it was let go");
+        drop(childs);
     }
 }
