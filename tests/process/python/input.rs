@@ -82,7 +82,7 @@ async fn input_that_never_comes_times_out() {
         let runtime = one().grace(Duration::from_secs(20)).start().await.unwrap();
         let session = runtime.session().await.unwrap();
         session.run("kept = 1").await.unwrap();
-        let after = Duration::from_millis(100);
+        let after = Duration::from_secs(1);
         let mut execution = session.execute(Request::python("input()").deadline(after)).await.unwrap();
         question(&mut execution).await;
         let outcome = execution.outcome().await;
