@@ -170,7 +170,7 @@ impl CancelWhenTold {
     fn new(canceller: Canceller, stop: &Stopping) -> Self {
         let stop = stop.clone();
         Self(tokio::spawn(async move {
-            stop.when(|stop| matches!(stop, Stop::Cancel(_) | Stop::Kill(_))).await;
+            stop.when(|stop| matches!(stop, Stop::Cancel(_))).await;
             canceller.cancel();
         }))
     }

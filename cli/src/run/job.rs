@@ -138,7 +138,8 @@ impl StopWhenTold {
         let started = Arc::new(AtomicBool::new(false));
         let (canceller, stop, runs) = (execution.canceller(), stop.clone(), Arc::clone(&started));
         let task = tokio::spawn(async move {
-            stop.when(|stop| matches!(stop, Stop::Cancel(_) | Stop::Kill(_))).await;
+            // A kill is the pool's: an interrupt beside it would now and then win, and the code print what it thinks of it.
+            stop.when(|stop| matches!(stop, Stop::Cancel(_))).await;
             if runs.load(Relaxed) {
                 canceller.interrupt();
             } else {

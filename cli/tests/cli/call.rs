@@ -124,13 +124,13 @@ fn json_has_an_event_for_everything() {
 #[test]
 fn ctrl_c_cancels_what_is_called_and_begins_no_more() {
     let scratch = Scratch::new();
-    let calls = "{\"method\":\"notes\",\"params\":{\"n\":1}}\n{\"method\":\"sleep\",\"params\":{\"s\":60}}\n\
-        {\"method\":\"echo\",\"params\":{}}\n";
+    let calls = "{\"method\":\"notes\",\"params\":{\"n\":1}}\n\
+        {\"method\":\"sleep\",\"params\":{\"s\":60,\"says\":\"asleep\"}}\n{\"method\":\"echo\",\"params\":{}}\n";
     scratch.file("calls.jsonl", calls);
     let command = format!("{} --mcp", server());
     let args = ["call", "-s", &command, "--mcp", "--calls", "calls.jsonl", "--json", "--in-flight", "1"];
     let mut running = scratch.ostler(&args).start();
-    running.until("\"noted\"");
+    running.until("\"asleep\"");
     running.signal(rustix::process::Signal::INT);
     let ended = running.end().expect(130);
     let last = events(&ended).pop().unwrap();

@@ -44,6 +44,8 @@ def do(id, method, params):
         return id
     if method == "sleep":
         gone = cancelled.setdefault(id, threading.Event())
+        if "says" in params:
+            say({"method": "note", "params": {"text": params["says"]}})
         if gone.wait(params["s"]):
             raise InterruptedError
         return "slept"
