@@ -60,12 +60,13 @@ impl Rpc {
             Phase::Opening { .. } | Phase::Serving => DeathCause::Itself,
         };
         let death = Death { cause, exit, stderr, activity: None };
+        self.death = Some(Box::new(death.clone()));
+        // First: whoever hears of a loss, and goes on at once, is to find that this session has ended.
+        effects.push(Effect::Terminated(Box::new(death.clone())));
         for (id, call) in std::mem::take(&mut self.calls) {
             let lost = Lost { started: call.sent, cause: lost_by(&death) };
             effects.push(Effect::Ended(id, Ending::Lost(lost)));
         }
-        self.death = Some(Box::new(death.clone()));
-        effects.push(Effect::Terminated(Box::new(death)));
     }
 
     /// Why no call can be taken now.

@@ -59,12 +59,13 @@ impl Session {
             Phase::Creating | Phase::Ready | Phase::Idle => (DeathCause::Itself, None),
         };
         let death = Death { cause, exit, stderr, activity: self.seen.take() };
+        self.death = Some(Box::new(death.clone()));
+        // First: whoever hears that what ran is lost, and goes on at once, is to find that this session has ended.
+        effects.push(Effect::Terminated(Box::new(death.clone())));
         if let Some(run) = run.filter(|run| run.told == Told::Running && Some(run.id) != self.warmup) {
             let lost = Lost { started: run.started, cause: lost_by(&death) };
             effects.push(Effect::Ended(run.id, Ending::Lost(lost)));
         }
-        self.death = Some(Box::new(death.clone()));
-        effects.push(Effect::Terminated(Box::new(death)));
     }
 
     /// Why nothing can be taken now.

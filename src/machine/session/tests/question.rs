@@ -88,7 +88,7 @@ fn a_wrong_answer_ends_the_worker() {
         }
         assert!(bench.effects.contains(&Effect::Kill), "{why}");
         let effects = bench.step(exited());
-        let Some(Effect::Terminated(death)) = effects.last() else { panic!("{effects:?}") };
+        let Some(Effect::Terminated(death)) = effects.first() else { panic!("{effects:?}") };
         assert_eq!(death.cause, DeathCause::Protocol(why));
     }
 }
@@ -99,7 +99,7 @@ fn a_question_ends_as_an_execution_does() {
     let id = ExecutionId(6);
     let mut bench = asked(SAVE);
     bench.step(part(id, 0, false));
-    assert!(matches!(&bench.step(exited())[0], Effect::Ended(_, Ending::Lost(lost)) if lost.started));
+    assert!(matches!(&bench.step(exited())[1], Effect::Ended(_, Ending::Lost(lost)) if lost.started));
 
     let mut bench = asked(SAVE);
     bench.step(part(id, 0, false));

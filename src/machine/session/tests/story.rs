@@ -213,7 +213,7 @@ impl Story {
             Effect::Execute(_)
                 | Effect::Started(_)
                 | Effect::Event(..)
-                | Effect::Ended(..)
+                | Effect::Ended(_, Ending::Completed(_) | Ending::Failed(_) | Ending::Stopped(_))
                 | Effect::Ready
                 | Effect::Idle(_)
         );
@@ -338,7 +338,7 @@ proptest! {
                 let end = if seen { Input::Examined(Box::new(known.clone())) } else { Input::Elapsed(Timer::Ladder) };
                 prop_assert!(bench.step(end).contains(&Effect::Kill));
                 let effects = bench.step(exited());
-                let Some(Effect::Terminated(death)) = effects.last() else { panic!("{effects:?}") };
+                let Some(Effect::Terminated(death)) = effects.first() else { panic!("{effects:?}") };
                 prop_assert_eq!(&death.cause, &DeathCause::Disobeyed);
                 prop_assert_eq!(death.activity.as_deref(), seen.then_some(&known));
                 break;
