@@ -1103,7 +1103,8 @@ def raise_due(execution, frame):
 
 
 def in_event_loop(frame):
-    """Whether the main thread is in the event loop itself: no coroutine and no callback is between it and us."""
+    """Whether the main thread is in the event loop itself: no coroutine and no callback is between it and us; and no frame
+    at all, if the loop is written in C."""
     while frame is not None and frame.f_code is not RUN_LOOP:
         name = frame.f_globals.get("__name__")
         if type(name) is not str or name.partition(".")[0] not in ("asyncio", "selectors"):

@@ -250,6 +250,7 @@ fn f21_f22_f23_a_broken_stream_loses_what_is_in_flight_and_says_what_was_sent() 
             matches!(effects[0], Effect::Terminated(_)),
             "who hears of a loss finds that the session has ended"
         );
+        assert_eq!(effects.len(), 3, "{effects:?}");
         for (effect, (number, started)) in effects[1..].iter().zip([(1, true), (2, false)]) {
             let Effect::Ended(which, Ending::Lost(Lost { started: told, cause: LostCause::Died(death) })) =
                 effect
