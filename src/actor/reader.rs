@@ -3,12 +3,12 @@
 //! It pays before it reads a pipe, and before it passes on frames that carry output. A full window stops just that: the
 //! end of the worker and a renewed window are always waited for. Its last message is `Exited`.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ractor::ActorRef;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::AsyncRead,
     time::{Instant, timeout_at},
 };
 
@@ -18,15 +18,18 @@ use crate::{
         credit::{CHUNK, Credit, Credits},
         messages::{Batch, Item, SessionMsg},
     },
-    config::{DRAIN_LIMIT, FRAME_LEN_MAX, PRINTED_BEFORE_READY, STALL_LIMIT},
+    config::{DRAIN_LIMIT, STALL_LIMIT},
     machine::session::Broken,
     outcome::{Event, Exit},
-    protocol::{self, Codec, Decoder, FrameError, FromWorker, Stream},
+    protocol::{self, Codec, FrameError, FromWorker, Stream},
     worker::Pipe,
 };
 
-/// A first read from a pipe that is mostly silent; one that fills its buffer asks for a whole chunk next.
-const READ_MIN: usize = 4 << 10;
+mod channel;
+mod output;
+
+use channel::{Channel, End, Stall};
+use output::Output;
 
 /// Everything of a worker that is read.
 pub(crate) struct Reader {
@@ -40,25 +43,6 @@ pub(crate) struct Reader {
     /// What the next read of a pipe costs.
     paid: Option<Paid>,
     batch: Batch,
-}
-
-struct Channel {
-    frames: Option<Box<dyn AsyncRead + Send + Unpin>>,
-    decoder: Decoder,
-    codec: Codec,
-    /// Whether a whole frame has come; until then, what was printed instead is worth showing.
-    spoken: bool,
-    /// Whether something is printed instead, and more of it is waited for.
-    printing: bool,
-    /// The worker has closed it, and that has not been told.
-    ended: bool,
-}
-
-struct Output {
-    stream: Stream,
-    pipe: Option<Box<dyn Pipe>>,
-    buffer: BytesMut,
-    next_read: usize,
 }
 
 /// What the reader may do with a pipe.
@@ -82,21 +66,12 @@ impl Reader {
         stdout: Option<Box<dyn Pipe>>,
         stderr: Option<Box<dyn Pipe>>,
     ) -> Self {
-        let decoder = Decoder::new(FRAME_LEN_MAX);
-        let output = |stream, pipe| Output { stream, pipe, buffer: BytesMut::new(), next_read: READ_MIN };
         Self {
             session,
             credits,
-            channel: Channel {
-                frames: Some(frames),
-                decoder,
-                codec,
-                spoken: false,
-                printing: false,
-                ended: false,
-            },
+            channel: Channel::new(codec, frames),
             stall: Stall::default(),
-            pipes: [output(Stream::Stdout, stdout), output(Stream::Stderr, stderr)],
+            pipes: [Output::new(Stream::Stdout, stdout), Output::new(Stream::Stderr, stderr)],
             owed: None,
             paid: None,
             batch: Batch::new(),
@@ -309,71 +284,6 @@ impl Reader {
             let batch = Box::new(std::mem::take(&mut self.batch));
             // A session that is gone reads no more; its worker is being killed, and the exit ends this task.
             let _ = self.session.cast(SessionMsg::Read(batch));
-        }
-    }
-}
-
-/// The channel has no more to give.
-struct End;
-
-impl Channel {
-    /// Reads once. Pending for ever when there is no channel any more. Cancel safe.
-    async fn read(&mut self) -> Option<End> {
-        let Some(frames) = &mut self.frames else { return std::future::pending().await };
-        match frames.read_buf(self.decoder.buffer()).await {
-            Ok(0) | Err(_) => Some(End),
-            Ok(_) => None,
-        }
-    }
-
-    /// Whether what was printed in place of the first frame may go on: it comes in pieces.
-    fn may_print_more(&self) -> bool {
-        !self.spoken && self.frames.is_some() && self.decoder.pending() < PRINTED_BEFORE_READY
-    }
-
-    fn printed(&self) -> String {
-        let unread = self.decoder.unread();
-        String::from_utf8_lossy(&unread[..unread.len().min(PRINTED_BEFORE_READY)]).into_owned()
-    }
-}
-
-/// Watches a frame that is not whole.
-#[derive(Default)]
-struct Stall(Option<Instant>);
-
-impl Stall {
-    fn restart(&mut self, incomplete: bool) {
-        self.0 = incomplete.then(|| Instant::now() + STALL_LIMIT);
-    }
-
-    fn within(&mut self, limit: Duration) {
-        self.0 = Some(Instant::now() + limit);
-    }
-
-    /// Pending for ever when every frame is whole. Cancel safe.
-    async fn wait(&self) {
-        match self.0 {
-            Some(limit) => tokio::time::sleep_until(limit).await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-impl Output {
-    fn is_open(&self) -> bool {
-        self.pipe.is_some()
-    }
-
-    /// Reads once; at the end the pipe is let go. Pending for ever when there is no pipe. Cancel safe.
-    async fn read(&mut self) {
-        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
-        if self.buffer.capacity() < READ_MIN {
-            self.buffer.reserve(self.next_read);
-        }
-        let room = self.buffer.capacity().min(CHUNK);
-        match pipe.take(room as u64).read_buf(&mut self.buffer).await {
-            Ok(0) | Err(_) => self.pipe = None,
-            Ok(read) => self.next_read = if read == room { CHUNK } else { READ_MIN },
         }
     }
 }
