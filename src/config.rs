@@ -35,6 +35,10 @@ pub const PRINTED_BEFORE_READY: usize = 4 << 10;
 pub const OUTBOX_MAX: usize = FRAME_LEN_MAX + (1 << 20);
 /// Ended executions whose late frames are still recognised, per worker.
 pub const LATE_IDS_MAX: usize = 1024;
+/// Things that an execution left running of which its caller is told, each with at most so many characters.
+pub const LEFT_MAX: usize = 32;
+/// See [`LEFT_MAX`].
+pub const LEFT_LEN_MAX: usize = 200;
 /// Messages with a wrong or missing field that a worker may send in its life; one more ends it.
 pub const FIELD_ERRORS_MAX: u32 = 2;
 /// How long a frame may stay incomplete before its worker is given up.
@@ -126,8 +130,9 @@ impl WorkerSpec {
     /// The same, run by this program: a path, or a name that is looked up in `PATH`.
     #[must_use]
     pub fn node_at(interpreter: impl Into<PathBuf>) -> Self {
-        // Else a timer that is cut short by a cancel ends the process.
-        let spec = Self::command(interpreter).arg("--no-force-async-hooks-checks");
+        // Else a timer that is cut short by a cancel ends the process: by the first where nothing tells what belongs to
+        // which execution, by the second where something does.
+        let spec = Self::command(interpreter).arg("--no-force-async-hooks-checks").arg("--expose-internals");
         spec.arg("-e").arg(include_str!("../node/ostler_worker.js"))
     }
 

@@ -63,6 +63,12 @@ pub enum Event {
     },
     /// A JSON-RPC server asks something; see [`Question`].
     Asked(Question),
+    /// The code has ended, and left something running: a timer, a thread, a child process. The worker says so, and it comes
+    /// last. What a stateless execution leaves ends with its worker, which serves nobody else; in a session it goes on.
+    Left {
+        /// What, in the words of the worker; at most [`LEFT_MAX`](crate::config::LEFT_MAX) of them.
+        what: Vec<String>,
+    },
     /// Output was discarded, because nobody took it in time after a cancel or a deadline.
     Dropped {
         /// How many bytes.

@@ -40,6 +40,8 @@ pub struct Report {
     pub displays: Vec<Display>,
     /// What its session told before it: that its worker had died, and what is back in a new one.
     pub restored: Option<Box<SessionRestored>>,
+    /// What its code left running when it ended; see [`Event::Left`](crate::Event::Left).
+    pub left: Vec<String>,
     /// Bytes of output that are nowhere in this report: over the limit, or discarded after a cancel.
     pub dropped: u64,
     /// The rest of stdout and of stderr.

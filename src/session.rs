@@ -15,7 +15,7 @@ use crate::{
     execution::Execution,
     machine::supervisor::{LeaseId, Moment},
     outcome::{Activity, Generation, SessionRestored},
-    protocol::{Stream, Value, Variable},
+    protocol::{ExecutionId, Stream, Value, Variable},
     report::Report,
     request::Request,
     runtime::keeper::Kept,
@@ -31,6 +31,14 @@ pub enum SessionEvent {
         stream: Stream,
         /// What.
         data: Bytes,
+    },
+    /// Code has ended and left something running in the session; see [`Event::Left`](crate::Event::Left), which tells the
+    /// same to the execution, unless that had its outcome already.
+    Left {
+        /// Which execution.
+        execution: ExecutionId,
+        /// What.
+        what: Vec<String>,
     },
     /// Its worker had died, and it goes on in a new one. The next code is told [too](crate::Event::SessionRestored).
     Restored(Box<SessionRestored>),

@@ -69,6 +69,8 @@ pub struct PoolStatus {
     pub deaths: BTreeMap<&'static str, u64>,
     /// Workers that were replaced while they lived: worn, of an older spec, or not needed.
     pub recycled: u64,
+    /// Those of them that were replaced because code that had ended left something running: they serve nobody else.
+    pub left_over: u64,
     /// Leased sessions whose worker died and whose state was brought back in another one.
     pub restored: u64,
     /// States of sessions that were saved without being asked for.

@@ -95,6 +95,8 @@ pub(crate) enum SessionNotice {
     Ready,
     /// Free again; this execution is over.
     Idle(ExecutionId),
+    /// What it ran has left something running, and is over next.
+    Left,
     /// What it runs is stopped, for it takes too much memory.
     Strained,
     /// It is free, and holds this much memory, in bytes.

@@ -18,6 +18,7 @@ pub(crate) fn publish(pool: &str, status: &PoolStatus) {
         ("ostler_output_dropped_bytes_total", totals.dropped_bytes),
         ("ostler_workers_spawned_total", status.spawned),
         ("ostler_workers_recycled_total", status.recycled),
+        ("ostler_workers_left_over_total", status.left_over),
     ] {
         counter!(name, "pool" => pool.clone()).absolute(value);
     }

@@ -265,6 +265,7 @@ impl State {
             Effect::Background(event) => self.background(event),
             Effect::Ended(id, ending) => self.ended(id, ending),
             Effect::Returned(id, cause) => self.ended(id, Ending::Lost(Lost { started: false, cause })),
+            Effect::Left(id, what) => self.left(id, what),
             Effect::Ready => self.notify(SessionNotice::Ready),
             Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
             Effect::Terminated(death) => {

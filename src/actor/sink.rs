@@ -147,6 +147,9 @@ impl Feed {
             SessionEvent::Notification { method, params } => {
                 u32::try_from(method.len() + params.weight()).unwrap_or(u32::MAX)
             }
+            SessionEvent::Left { what, .. } => {
+                u32::try_from(what.iter().map(String::len).sum::<usize>()).unwrap_or(u32::MAX)
+            }
             SessionEvent::Restored(_) | SessionEvent::Ended { .. } => 0,
         };
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);

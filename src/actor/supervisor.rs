@@ -279,6 +279,7 @@ impl State {
                 self.forget(execution);
                 Input::Idle { slot, generation, execution }
             }
+            SessionNotice::Left => Input::Left { slot, generation },
             SessionNotice::Strained => Input::Strained { slot, generation },
             SessionNotice::Measured(memory) => Input::Measured { slot, generation, memory },
             SessionNotice::Terminated(death) => {

@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) chance: f64,
     /// Whether it holds more memory than it may.
     pub(crate) heavy: bool,
+    /// Whether what it served, of a caller that leases no session, has left something running.
+    pub(crate) left: bool,
     /// That of the execution that it served last.
     pub(crate) affinity: Option<Affinity>,
 }
@@ -88,8 +90,16 @@ impl Place {
 impl Slot {
     /// An empty place, of a pool that begins now.
     pub(crate) fn new(now: Instant) -> Self {
-        let worker =
-            Record { since: now, birth: 0, edition: 0, served: 0, chance: 0.0, heavy: false, affinity: None };
+        let worker = Record {
+            since: now,
+            birth: 0,
+            edition: 0,
+            served: 0,
+            chance: 0.0,
+            heavy: false,
+            left: false,
+            affinity: None,
+        };
         Self { generation: Generation(0), place: Place::Empty, worker, last_death: None, heir: None }
     }
 

@@ -70,6 +70,7 @@ pub(crate) struct Pool {
     spawned: u64,
     crashed: u64,
     recycled: u64,
+    left_over: u64,
     restored: u64,
     saved: u64,
     not_saved: u64,
@@ -171,6 +172,7 @@ impl Pool {
             spawned: 0,
             crashed: 0,
             recycled: 0,
+            left_over: 0,
             restored: 0,
             saved: 0,
             not_saved: 0,
@@ -210,6 +212,7 @@ impl Pool {
                 self.restored(lease, generation, fate, now, effects);
             }
             Input::Saved { lease, covers, chore } => self.saved(lease, covers, chore, now, effects),
+            Input::Left { slot, generation } => self.left(slot, generation),
             Input::Strained { slot, generation } => self.strained(slot, generation),
             Input::NotSpawned { slot, generation, why } => {
                 if self.is_current(slot, generation) {
@@ -303,6 +306,9 @@ impl Pool {
                     self.slots[slot].place = Place::Idle { since: now };
                     if self.stopping() {
                         self.retire(slot, effects);
+                    } else if self.slots[slot].worker.left {
+                        self.left_over += 1;
+                        self.replace(slot, Wear::Left, effects);
                     }
                 }
             }

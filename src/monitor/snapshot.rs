@@ -35,6 +35,9 @@ pub struct Snapshot {
     pub spawned: u64,
     pub crashed: u64,
     pub recycled: u64,
+    /// Those of them in which code that had ended left something running.
+    #[serde(default)]
+    pub left_over: u64,
     pub trouble: Option<String>,
     pub failed: Option<String>,
     pub shutting_down: bool,
@@ -120,6 +123,7 @@ impl Snapshot {
             spawned: status.spawned,
             crashed: status.crashed,
             recycled: status.recycled,
+            left_over: status.left_over,
             trouble: status.trouble.clone(),
             failed: status.failed.clone(),
             shutting_down: status.shutting_down,

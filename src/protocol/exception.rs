@@ -32,6 +32,8 @@ record! {
             namespace_size: Option<u64> = None,
             /// Whether a forced cancel may have cut `finally` blocks short in this session.
             tainted: bool = false,
+            /// What the execution began and has not ended, such as `timer` or `thread pump`: its code may still run.
+            left: Vec<String> = Vec::new(),
         }
     }
 }

@@ -127,7 +127,7 @@ record! {
             /// That value as the language prints it.
             repr: Option<String> = None,
             /// That value in rich formats, by MIME type.
-            mime: Option<Mime> = None,
+            mime: Option<Box<Mime>> = None,
             /// The processor time that it took, in seconds.
             cpu_time: Option<f64> = None,
             /// The resident memory of the worker, in bytes.
@@ -138,6 +138,8 @@ record! {
             new_names: Vec<String> = Vec::new(),
             /// Whether a forced cancel may have cut `finally` blocks short in this session.
             tainted: bool = false,
+            /// What the execution began and has not ended, such as `timer` or `thread pump`: its code may still run.
+            left: Vec<String> = Vec::new(),
         }
     }
 }

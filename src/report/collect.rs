@@ -21,6 +21,7 @@ pub(crate) struct Collector {
     streams: [Kept; 2],
     displays: Vec<Display>,
     restored: Option<Box<SessionRestored>>,
+    left: Vec<String>,
     dropped: u64,
     /// Bytes that may still go to disk.
     disk: u64,
@@ -66,7 +67,15 @@ impl Collector {
     pub(crate) fn new(limit: usize, disk: u64) -> Self {
         let tail_len = REPORT_TAIL.min(limit / 8);
         let streams = [Kept::new(tail_len), Kept::new(tail_len)];
-        Self { room: limit - 2 * tail_len, streams, displays: Vec::new(), restored: None, dropped: 0, disk }
+        Self {
+            room: limit - 2 * tail_len,
+            streams,
+            displays: Vec::new(),
+            restored: None,
+            left: Vec::new(),
+            dropped: 0,
+            disk,
+        }
     }
 
     /// Takes one event. Waits for the disk, if something goes there.
@@ -90,6 +99,7 @@ impl Collector {
                 }
             }
             Event::Dropped { bytes } => self.dropped += bytes,
+            Event::Left { what } => self.left = what,
             Event::Started { .. } | Event::Input(_) | Event::Notification { .. } | Event::Asked(_) => {}
         }
     }
@@ -120,7 +130,7 @@ impl Collector {
     pub(crate) fn finish(self, id: ExecutionId, label: Option<Label>, outcome: Outcome) -> Report {
         let [(stdout, out, out_dropped), (stderr, err, err_dropped)] = self.streams.map(Kept::finish);
         let dropped = self.dropped + out_dropped + err_dropped;
-        let (displays, restored) = (self.displays, self.restored);
-        Report { id, label, outcome, stdout, stderr, displays, restored, dropped, rest: [out, err] }
+        let (displays, restored, left) = (self.displays, self.restored, self.left);
+        Report { id, label, outcome, stdout, stderr, displays, restored, left, dropped, rest: [out, err] }
     }
 }

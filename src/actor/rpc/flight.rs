@@ -74,6 +74,7 @@ fn weight(event: &Event) -> usize {
         | Event::Started { .. }
         | Event::Output { .. }
         | Event::Display(_)
+        | Event::Left { .. }
         | Event::Input(_)
         | Event::Dropped { .. } => 0,
     };

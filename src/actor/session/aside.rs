@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::State;
 use crate::{
+    actor::messages::SessionNotice,
     log::{debug, info, warn},
     machine::session::Noted,
     outcome::Event,
@@ -26,7 +27,8 @@ impl State {
             | Event::Display(_)
             | Event::Input(_)
             | Event::Notification { .. }
-            | Event::Asked(_) => return,
+            | Event::Asked(_)
+            | Event::Left { .. } => return,
         };
         if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
             self.tail.push(&data);
@@ -35,6 +37,16 @@ impl State {
         if !self.background.as_ref().is_some_and(|feed| feed.offer(event)) {
             self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
         }
+    }
+
+    /// Code has ended, and something of it runs on.
+    pub(super) fn left(&mut self, execution: ExecutionId, what: Vec<String>) {
+        let (slot, pid) = (self.slot, self.pid);
+        info!(slot, pid, %execution, ?what, "code has ended and left something running");
+        if let Some(feed) = &self.background {
+            feed.offer(SessionEvent::Left { execution, what });
+        }
+        self.notify(SessionNotice::Left);
     }
 
     /// A part of the answer to the question that runs goes to who asked.

@@ -1,7 +1,7 @@
 //! What a session makes of what its worker says.
 
 use crate::{
-    config::FIELD_ERRORS_MAX,
+    config::{FIELD_ERRORS_MAX, LEFT_LEN_MAX, LEFT_MAX},
     machine::session::{Effect, Ending, Noted, Phase, Run, Session, Speaker, Timer, Told},
     outcome::{Completion, DeathCause, Event, Failure, InputRequest, Rung, Usage},
     protocol::{
@@ -51,6 +51,10 @@ impl Session {
             self.die(DeathCause::Protocol(format!("it ended execution {id} twice")), effects);
         } else {
             effects.push(Effect::Noted(Noted::Late(id)));
+            // What it left running prints: that is the session's, if somebody leases it.
+            if let FromWorker::Output(protocol::Output { stream, data, .. }) = frame {
+                effects.push(Effect::Background(Event::Output { stream, data }));
+            }
         }
     }
 
@@ -163,7 +167,24 @@ impl Session {
         });
     }
 
+    /// What an execution began and did not end: told to its caller, if it is still told anything, and to the supervisor.
+    /// What a warmup leaves is there for whoever comes.
+    fn left(&mut self, id: ExecutionId, mut what: Vec<String>, effects: &mut Vec<Effect>) {
+        if what.is_empty() || self.is_warming() {
+            return;
+        }
+        what.truncate(LEFT_MAX);
+        for one in &mut what {
+            *one = one.chars().take(LEFT_LEN_MAX).collect();
+        }
+        if self.run().is_some_and(|run| run.told == Told::Running) {
+            effects.push(Effect::Event(id, Event::Left { what: what.clone() }));
+        }
+        effects.push(Effect::Left(id, what));
+    }
+
     fn completed(&mut self, id: ExecutionId, result: ExecutionResult, effects: &mut Vec<Effect>) {
+        self.left(id, result.left, effects);
         let usage = Usage {
             execution_time: seconds(result.execution_time),
             cpu_time: result.cpu_time.map(seconds),
@@ -171,12 +192,18 @@ impl Session {
             namespace_size: result.namespace_size,
             tainted: result.tainted,
         };
-        let completion =
-            Completion { value: result.value, repr: result.repr, mime: result.mime, exited: false, usage };
+        let completion = Completion {
+            value: result.value,
+            repr: result.repr,
+            mime: result.mime.map(|it| *it),
+            exited: false,
+            usage,
+        };
         self.over(id, Ending::Completed(Box::new(completion)), effects);
     }
 
-    fn failed(&mut self, id: ExecutionId, error: ExecutionError, effects: &mut Vec<Effect>) {
+    fn failed(&mut self, id: ExecutionId, mut error: ExecutionError, effects: &mut Vec<Effect>) {
+        self.left(id, std::mem::take(&mut error.left), effects);
         let rung = self.run().and_then(|run| run.ladder.as_ref()).map(crate::machine::ladder::Ladder::rung);
         let ending = match error.kind {
             ErrorKind::Cancelled => Ending::Stopped(rung.unwrap_or(Rung::Interrupt)),

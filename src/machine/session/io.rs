@@ -142,6 +142,8 @@ pub(crate) enum Effect {
     Event(ExecutionId, Event),
     /// Output while nothing runs.
     Background(Event),
+    /// For the supervisor: what this execution left may still run. It is told before the worker is free.
+    Left(ExecutionId, Vec<String>),
     /// The execution is over; nothing more will be told about it.
     Ended(ExecutionId, Ending),
     /// The execution cannot run here and was not sent: why.

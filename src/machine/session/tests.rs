@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Broken, Effect, Ending, Input, Limits, Noted, Session, Timer};
 use crate::{
+    config::LEFT_MAX,
     machine::budget::MemoryLimits,
     outcome::{DeathCause, Event, Exit, Failure, LostCause},
     protocol::{
@@ -212,6 +213,28 @@ fn a_session_is_ready_once_and_idle_ever_after() {
     }
 }
 
+/// It is told before its outcome, and to the supervisor before it counts the worker as free.
+#[test]
+fn what_code_has_left_is_told_before_its_outcome_and_before_the_worker_is_free() {
+    let id = ExecutionId(5);
+    let left = vec!["timer".to_owned(); LEFT_MAX + 1];
+    let mut bench = Bench::in_state(SessionState::Busy, id);
+    let mut result = ExecutionResult::new(id, 0.5);
+    result.left = left;
+    let effects = bench.step(Input::Frame(FromWorker::Result(result)));
+    let told: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Event(_, Event::Left { what }) => Some(format!("event {}", what.len())),
+            Effect::Left(_, what) => Some(format!("left {}", what.len())),
+            Effect::Idle(_) => Some("idle".into()),
+            Effect::Ended(..) => Some("ended".into()),
+            _other => None,
+        })
+        .collect();
+    assert_eq!(told, ["event 32", "left 32", "idle", "ended"]);
+}
+
 /// What ends a session, by state: the cause that is told, and whether what ran had started.
 #[test]
 fn a_worker_that_goes_wrong_is_killed_and_its_execution_is_told_when_it_is_dead() {
@@ -297,9 +320,12 @@ fn a_wrong_field_fails_the_execution_and_the_worker_proves_itself() {
 fn a_late_frame_is_noted_and_a_second_end_is_not_forgiven() {
     let id = ExecutionId(5);
     let mut bench = Bench::in_state(SessionState::Idle, id);
-    assert_eq!(bench.step(output(id, 0)), [Effect::Noted(Noted::Late(id))]);
+    // Output that comes late is the session's, and never that of the one that runs.
+    let printed = Event::Output { stream: Stream::Stdout, data: "x".into() };
+    let late = [Effect::Noted(Noted::Late(id)), Effect::Background(printed)];
+    assert_eq!(bench.step(output(id, 0)), late);
     bench.step(Input::Assign(ExecutionId(6)));
-    assert_eq!(bench.step(output(id, 0)), [Effect::Noted(Noted::Late(id))], "also while another one runs");
+    assert_eq!(bench.step(output(id, 0)), late, "also while another one runs");
     assert!(bench.step(result(id)).contains(&Effect::Kill));
     let effects = bench.step(exited());
     assert!(matches!(&effects[1], Effect::Ended(ExecutionId(6), Ending::Lost(lost)) if !lost.started));

@@ -81,6 +81,8 @@ pub(crate) enum Input {
     Saved { lease: LeaseId, covers: Option<u64>, chore: bool },
     /// What a worker runs is stopped, for it takes too much memory.
     Strained { slot: usize, generation: Generation },
+    /// What a worker runs has left something running, and is over next.
+    Left { slot: usize, generation: Generation },
     /// A leased session ran nothing for as long as it may.
     LeaseExpired(LeaseId),
     /// The session of a worker ended without it: the worker is being killed, and `Terminated` follows.
@@ -209,4 +211,6 @@ pub(crate) enum Wear {
     Memory,
     Spec,
     Unused,
+    /// An execution has ended and left something running in it.
+    Left,
 }

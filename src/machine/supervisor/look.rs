@@ -28,6 +28,7 @@ impl Pool {
             spawned: self.spawned,
             crashed: self.crashed,
             recycled: self.recycled,
+            left_over: self.left_over,
             restored: self.restored,
             saved: self.saved,
             not_saved: self.not_saved,

@@ -56,7 +56,15 @@ impl Pool {
         true
     }
 
-    fn replace(&mut self, slot: usize, wear: Wear, effects: &mut Vec<Effect>) {
+    /// Code that is about to end leaves something running: nobody else is served beside it. Whoever leases the session
+    /// is told, and goes on with it.
+    pub(super) fn left(&mut self, slot: usize, generation: Generation) {
+        if self.is_current(slot, generation) && matches!(self.slots[slot].place, Place::Busy { .. }) {
+            self.slots[slot].worker.left = true;
+        }
+    }
+
+    pub(super) fn replace(&mut self, slot: usize, wear: Wear, effects: &mut Vec<Effect>) {
         self.recycled += 1;
         effects.push(Effect::Renewed { slot, wear });
         self.retire(slot, effects);

@@ -153,7 +153,16 @@ impl Pool {
         // One draw serves all that start now: their births spread it (by the golden ratio, which spreads best).
         let chance = (jitter + self.spawned as f64 * 0.618_033_988_749_895).fract();
         let (birth, edition) = (self.spawned, self.edition);
-        let worker = Record { since: now, birth, edition, served: 0, chance, heavy: false, affinity: None };
+        let worker = Record {
+            since: now,
+            birth,
+            edition,
+            served: 0,
+            chance,
+            heavy: false,
+            left: false,
+            affinity: None,
+        };
         let (last_death, heir) = (self.slots[slot].last_death.take(), self.slots[slot].heir);
         self.slots[slot] = Slot { generation, place, worker, last_death, heir };
         generation

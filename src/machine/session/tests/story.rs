@@ -257,7 +257,8 @@ impl Story {
             | Effect::Shed
             | Effect::Background(_)
             | Effect::Ready
-            | Effect::Noted(_) => {}
+            | Effect::Noted(_)
+            | Effect::Left(..) => {}
         }
         Ok(())
     }

@@ -57,6 +57,38 @@ impl Bench {
     }
 }
 
+/// What runs on in it could print and fail in the time of another.
+#[test]
+fn a_worker_in_which_code_has_left_something_serves_nobody_any_more() {
+    let mut bench = idle(config(1));
+    let left = |generation| Input::Left { slot: 0, generation: Generation(generation) };
+    bench.step(Input::Submit(id(1), Want::default()));
+    bench.step(Input::Submit(id(2), Want::default()));
+    bench.step(left(1));
+    assert_eq!(bench.moves(), [""; 0], "it has not ended");
+    bench.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(1) });
+    assert_eq!(bench.moves(), ["Left", "stop 0"], "also while another waits");
+    assert_eq!((bench.pool.status().left_over, bench.pool.status().recycled), (1, 1));
+    bench.step(dead(0, 1));
+    bench.ready(0, 2);
+    assert!(bench.effects.contains(&Effect::Assign { slot: 0, execution: id(2) }), "{:?}", bench.effects);
+    bench.step(left(1));
+    bench.step(Input::Idle { slot: 0, generation: Generation(2), execution: id(2) });
+    assert_eq!(bench.moves(), [""; 0], "that was said of the worker before it");
+}
+
+/// Whoever leases a session has it to himself, and with it what his code left in it.
+#[test]
+fn a_leased_session_goes_on_with_what_its_code_has_left() {
+    let mut bench = idle(config(1));
+    bench.step(Input::Lease(LeaseId(1)));
+    bench.step(Input::Submit(id(1), Want { lease: Some(LeaseId(1)), ..Want::default() }));
+    bench.step(Input::Left { slot: 0, generation: Generation(1) });
+    bench.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(1) });
+    assert_eq!(bench.moves(), [""; 0]);
+    assert_eq!(bench.pool.status().left_over, 0);
+}
+
 /// Fault 68.
 #[test]
 fn a_worker_at_its_last_execution_serves_nobody_any_more_and_is_never_stopped_in_one() {
