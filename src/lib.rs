@@ -83,6 +83,7 @@ mod checkpoint;
 pub mod config;
 #[cfg(feature = "conform")]
 pub mod conform;
+mod contain;
 mod error;
 mod execution;
 mod log;

@@ -2,11 +2,11 @@
 //! panics is left alone with it. Each is called outside our locks, on the thread where something happened; one that
 //! blocks holds up that thread.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::contain::contained;
 
 /// Performs what may be code of the host. Of a panic the panic hook has told already.
 pub(crate) fn aside(work: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(work));
+    let _ = contained(work);
 }
 
 macro_rules! debug_aside {

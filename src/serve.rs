@@ -33,25 +33,23 @@ mod channel;
 mod error;
 mod inbox;
 mod task;
+#[cfg(test)]
+mod tests;
 mod turns;
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    process::ExitCode,
-    sync::Arc,
-    time::Instant,
-};
+use std::{process::ExitCode, sync::Arc, time::Instant};
 
-use crate::protocol::{
-    ErrorKind, Exception, Execute, ExecutionError, ExecutionResult, FromWorker, Ready, Started, VERSION,
-    Value,
+use crate::{
+    contain::contained,
+    protocol::{
+        ErrorKind, Exception, Execute, ExecutionError, ExecutionResult, FromWorker, Ready, Started, VERSION,
+        Value,
+    },
 };
 
 use self::{
-    channel::{Channel, Outgoing},
-    inbox::{Errand, Inbox},
-    turns::{Reason, Turns},
+    channel::{Channel, Incoming, Outgoing},
+    turns::{Ending, Reason, Turns},
 };
 pub use self::{
     error::{Error, Stopped},
@@ -93,35 +91,43 @@ impl Serve {
     /// Call it first of all, before anything reads standard input or prints: it moves the channel to the host away from
     /// descriptors 0 and 1, so that from then on `println!` is a line of the worker's log, or on the socket transport
     /// output of the request.
-    pub fn run(self, mut serve: impl FnMut(&Task<'_>) -> Result<Value, Error>) -> ExitCode {
+    pub fn run(self, serve: impl FnMut(&Task<'_>) -> Result<Value, Error>) -> ExitCode {
         let began = channel::now();
-        let (incoming, channel) = match Channel::take() {
-            Ok(taken) => taken,
+        match Channel::take() {
+            Ok((incoming, outgoing)) => self.run_on(incoming, outgoing, began, serve).into(),
             Err(why) => {
                 complain(&why);
-                return NOT_UNDERSTOOD.into();
+                NOT_UNDERSTOOD.into()
             }
-        };
-        let channel = Arc::new(channel);
+        }
+    }
+
+    /// Serves the host at the other end, and returns the exit code.
+    fn run_on(
+        self,
+        incoming: Incoming,
+        outgoing: Outgoing,
+        began: Instant,
+        mut serve: impl FnMut(&Task<'_>) -> Result<Value, Error>,
+    ) -> u8 {
+        let (channel, turns) = (Arc::new(outgoing), Arc::new(Turns::default()));
         channel.send(&self.ready(&channel, began));
-        let turns = Arc::new(Turns::default());
-        let inbox = Inbox::open(incoming, Arc::clone(&channel), Arc::clone(&turns));
-        while let Some(errand) = inbox.next() {
-            match errand {
-                Errand::Execute(request) => {
+        inbox::open(incoming, Arc::clone(&channel), Arc::clone(&turns));
+        loop {
+            match turns.next() {
+                Ok(request) => {
                     let end = execute(&request, &mut serve, &channel, &turns);
                     // Before the host can know of the end: a cancel that comes later hits nothing.
                     turns.end(request.id);
                     channel.send_or_refuse(end, request.id);
                 }
-                Errand::Shutdown => {
+                Err(Ending::Shutdown) => {
                     channel.send(&FromWorker::Bye);
-                    return ExitCode::SUCCESS;
+                    return 0;
                 }
-                Errand::OtherVersion => return NOT_UNDERSTOOD.into(),
+                Err(Ending::OtherVersion) => return NOT_UNDERSTOOD,
             }
         }
-        unreachable!("the inbox ends with an errand or with the process")
     }
 
     fn ready(&self, channel: &Outgoing, began: Instant) -> FromWorker {
@@ -147,9 +153,7 @@ fn execute(
     let ended = match turns.stopped(request.id) {
         // It never began.
         Some(_) => Err(Error::Stopped),
-        None => {
-            catch_unwind(AssertUnwindSafe(|| serve(&task))).unwrap_or_else(|panic| Err(panicked(&*panic)))
-        }
+        None => contained(|| serve(&task)).unwrap_or_else(|said| Err(Error::new("panic", said))),
     };
     let seconds = began.elapsed().as_secs_f64();
     let cpu = cpu.zip(channel::cpu_time()).map(|(before, after)| after.saturating_sub(before).as_secs_f64());
@@ -189,11 +193,6 @@ fn told(error: Error, asked: Option<Reason>) -> (ErrorKind, Option<Exception>, O
             (ErrorKind::Exception, Some(Exception::new("Stopped", message)), None)
         }
     }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref().map(String::as_str));
-    Error::new("panic", text.unwrap_or("a panic without a text"))
 }
 
 #[expect(

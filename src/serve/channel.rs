@@ -27,6 +27,8 @@ const HOST_GONE: i32 = 113;
 /// The descriptors below are those that every program uses.
 const PRIVATE: i32 = 3;
 const READ: usize = 64 << 10;
+/// What the host calls a value that fits in no frame.
+pub(super) const TOO_LARGE: &str = "ValueTooLarge";
 
 /// Takes the channel away from the descriptors that code may use.
 #[derive(Debug)]
@@ -47,10 +49,14 @@ impl Channel {
             take(apart).map_err(|error| format!("cannot set up the channel: {error}"))?;
         // A host interrupts by a message, and signals only what the code has started: this one is a stranger's.
         let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::new(AtomicBool::new(false)));
-        Ok((
+        Ok(Self::over(incoming, outgoing, codec, apart))
+    }
+
+    pub(super) fn over(incoming: File, outgoing: File, codec: Codec, apart: bool) -> (Incoming, Outgoing) {
+        (
             Incoming { file: incoming, decoder: Decoder::new(FRAME_LEN_MAX), buffer: vec![0; READ] },
             Outgoing { file: Mutex::new(outgoing), codec, apart },
-        ))
+        )
     }
 }
 
@@ -146,14 +152,21 @@ impl Outgoing {
         }
     }
 
+    /// Sends a message that comes behind all that was printed before it: `result`, `error`, `display`, `input_request`.
+    ///
+    /// Never for the thread that reads: it would wait for a host that is behind, or for code that holds the output.
+    pub(super) fn send_behind_output(&self, message: &FromWorker) -> Result<(), EncodeError> {
+        // If nobody reads it, whoever writes the next piece learns that.
+        let _ = io::stdout().flush();
+        self.try_send(message)
+    }
+
     /// Sends how a request ended; one that does not fit becomes an error that says so.
     pub(super) fn send_or_refuse(&self, end: FromWorker, id: ExecutionId) {
-        // What the code printed comes before its end.
-        let _ = io::stdout().flush();
-        let Err(error) = self.try_send(&end) else { return };
+        let Err(error) = self.send_behind_output(&end) else { return };
         drop(end);
         let mut refused = ExecutionError::new(id, 0.0, ErrorKind::Exception);
-        refused.exception = Some(Box::new(Exception::new("ValueTooLarge", error.to_string())));
+        refused.exception = Some(Box::new(Exception::new(TOO_LARGE, error.to_string())));
         self.send(&FromWorker::Error(refused));
     }
 

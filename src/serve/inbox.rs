@@ -2,10 +2,7 @@
 
 use std::{
     process,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -18,54 +15,26 @@ use crate::protocol::{
 use super::{
     NOT_UNDERSTOOD,
     channel::{self, Incoming, Outgoing},
-    turns::Turns,
+    turns::{Ending, LINE, Turns},
 };
 
-/// So many requests wait while another runs; the next one is refused.
-const LINE: usize = 16;
-
-/// What the thread that serves is to do.
-#[derive(Debug)]
-pub(super) enum Errand {
-    Execute(Box<Execute>),
-    Shutdown,
-    OtherVersion,
-}
-
-/// Where it finds that.
-#[derive(Debug)]
-pub(super) struct Inbox {
-    errands: Receiver<Errand>,
-}
-
-impl Inbox {
-    pub(super) fn open(incoming: Incoming, channel: Arc<Outgoing>, turns: Arc<Turns>) -> Self {
-        // One more: the end is told without waiting for what runs.
-        let (errand, errands) = sync_channel(LINE + 1);
-        let figures = Figures { at: channel::now(), cpu: channel::cpu_time().unwrap_or_default() };
-        let reader = Reader { channel, turns, errand, figures };
-        let spawned = thread::Builder::new().name("ostler-inbox".into()).spawn(move || reader.run(incoming));
-        // Without it nobody would notice the end of the host.
-        spawned.map(drop).unwrap_or_else(|error| channel::die(&format!("cannot start a thread: {error}")));
-        Self { errands }
-    }
-
-    /// Waits for the next errand; `None` when nothing can come.
-    pub(super) fn next(&self) -> Option<Errand> {
-        self.errands.recv().ok()
-    }
+/// Starts that thread. It ends with the process.
+pub(super) fn open(incoming: Incoming, channel: Arc<Outgoing>, turns: Arc<Turns>) {
+    let figures = Figures { at: channel::now(), cpu: channel::cpu_time().unwrap_or_default() };
+    let reader = Reader { channel, turns, figures };
+    let spawned = thread::Builder::new().name("ostler-inbox".into()).spawn(move || reader.run(incoming));
+    // Without it nobody would notice the end of the host.
+    spawned.map(drop).unwrap_or_else(|error| channel::die(&format!("cannot start a thread: {error}")));
 }
 
 struct Reader {
     channel: Arc<Outgoing>,
     turns: Arc<Turns>,
-    errand: SyncSender<Errand>,
     figures: Figures,
 }
 
 impl Reader {
     fn run(mut self, mut incoming: Incoming) {
-        // It ends with the process.
         loop {
             let payload = incoming.next().unwrap_or_else(|error| self.give_up(error.to_string()));
             let last = match self.channel.codec().decode_to_worker(payload) {
@@ -76,16 +45,14 @@ impl Reader {
                 }
             };
             if let Some(last) = last {
-                self.turns.cancel_all();
-                // Behind what waits. The one that serves may have ended already.
-                let _ = self.errand.try_send(last);
+                self.turns.close(last);
                 return incoming.until_the_end();
             }
         }
     }
 
-    /// Does what a message asks for; returns the errand after which nothing is read.
-    fn hear(&mut self, message: ToWorker) -> Option<Errand> {
+    /// Does what a message asks for; returns the end after which nothing is read.
+    fn hear(&mut self, message: ToWorker) -> Option<Ending> {
         match message {
             ToWorker::Init(init) => return self.init(&init),
             ToWorker::Execute(request) => self.execute(request),
@@ -102,7 +69,7 @@ impl Reader {
                 let heartbeat = self.heartbeat(ping.seq);
                 self.channel.send(&FromWorker::Heartbeat(heartbeat));
             }
-            ToWorker::Shutdown(_) => return Some(Errand::Shutdown),
+            ToWorker::Shutdown(_) => return Some(Ending::Shutdown),
             ToWorker::ProtocolError(error) => channel::log(&format!("the host complains: {}", error.what)),
             question @ (ToWorker::Reset(_)
             | ToWorker::Vars(_)
@@ -120,12 +87,12 @@ impl Reader {
         None
     }
 
-    fn init(&self, init: &Init) -> Option<Errand> {
+    fn init(&self, init: &Init) -> Option<Ending> {
         if init.protocol != VERSION {
             let mut error = ProtocolError::new("protocol version");
             (error.expected, error.got) = (Some(VERSION.to_string()), Some(init.protocol.to_string()));
             self.channel.send(&FromWorker::ProtocolError(error));
-            return Some(Errand::OtherVersion);
+            return Some(Ending::OtherVersion);
         }
         if let Some(folder) = &init.cwd
             && let Err(error) = std::env::set_current_dir(folder)
@@ -140,13 +107,9 @@ impl Reader {
 
     fn execute(&self, request: Execute) {
         let id = request.id;
-        if !self.turns.begin(id, 1 + LINE) {
-            return self
-                .fail(id, &format!("this worker runs one request at a time, and {LINE} wait already"));
-        }
-        if self.errand.try_send(Errand::Execute(Box::new(request))).is_err() {
-            // The process is about to end.
-            self.turns.end(id);
+        if !self.turns.accept(Box::new(request)) {
+            let why = format!("this worker runs one request at a time, and {LINE} wait already");
+            self.fail(id, &why);
         }
     }
 

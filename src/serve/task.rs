@@ -13,7 +13,11 @@ use bytes::Bytes;
 
 use crate::protocol::{Display, Execute, ExecutionId, FromWorker, InputRequest, Mime, Output, Stream, Value};
 
-use super::{Stopped, channel::Outgoing, turns::Turns};
+use super::{
+    Error, Stopped,
+    channel::{Outgoing, TOO_LARGE},
+    turns::Turns,
+};
 
 /// The largest piece of output in one frame.
 const PIECE: usize = 256 << 10;
@@ -121,39 +125,46 @@ impl<'a> Task<'a> {
     /// Shows a rich value: the same thing in one or more formats.
     ///
     /// # Errors
-    /// As [`Task::print`].
-    pub fn display(&self, data: Mime) -> Result<(), Stopped> {
-        self.channel.send(&FromWorker::Display(Display::new(self.id(), data)));
-        self.check()
+    /// [`Error::Stopped`] as [`Task::print`]; [`Error::Raised`] if it fits in no frame.
+    pub fn display(&self, data: Mime) -> Result<(), Error> {
+        self.tell(&FromWorker::Display(Display::new(self.id(), data)))?;
+        Ok(self.check()?)
     }
 
     /// Asks the user for a line, and waits for it; `None` at the end of the input, and at once where the request allows
-    /// none.
+    /// none. Several threads may ask at once: each gets the answer to its own question.
     ///
     /// # Errors
-    /// As [`Task::check`].
-    pub fn input(&self, prompt: impl Into<String>) -> Result<Option<String>, Stopped> {
+    /// [`Error::Stopped`] as [`Task::check`]; [`Error::Raised`] if the prompt fits in no frame.
+    pub fn input(&self, prompt: impl Into<String>) -> Result<Option<String>, Error> {
         self.ask(prompt.into(), false)
     }
 
     /// Asks for a line that is not shown while it is typed.
     ///
     /// # Errors
-    /// As [`Task::check`].
-    pub fn password(&self, prompt: impl Into<String>) -> Result<Option<String>, Stopped> {
+    /// As [`Task::input`].
+    pub fn password(&self, prompt: impl Into<String>) -> Result<Option<String>, Error> {
         self.ask(prompt.into(), true)
     }
 
-    fn ask(&self, prompt: String, password: bool) -> Result<Option<String>, Stopped> {
+    fn ask(&self, prompt: String, password: bool) -> Result<Option<String>, Error> {
         self.check()?;
         if !self.request.allow_stdin {
             return Ok(None);
         }
         let number = REQUESTS.fetch_add(1, Relaxed);
-        self.turns.ask(self.id(), number);
         let mut request = InputRequest::new(self.id(), number, prompt);
         request.password = password;
-        self.channel.send(&FromWorker::InputRequest(request));
-        self.turns.answered(self.id()).map_err(|_reason| Stopped)
+        self.turns.ask(self.id(), number);
+        self.tell(&FromWorker::InputRequest(request))
+            .inspect_err(|_error| self.turns.withdraw(self.id(), number))?;
+        self.turns.answered(self.id(), number).map_err(|_reason| Error::Stopped)
+    }
+
+    /// Whatever the code has printed goes first, also through `print!`.
+    fn tell(&self, message: &FromWorker) -> Result<(), Error> {
+        let sent = self.channel.send_behind_output(message);
+        sent.map_err(|error| Error::new(TOO_LARGE, error.to_string()))
     }
 }

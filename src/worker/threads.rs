@@ -11,12 +11,13 @@
 
 use std::{
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
 };
 
 use tokio::sync::oneshot;
+
+use crate::contain::contained;
 
 use super::{sweep, watch::Watch};
 
@@ -52,7 +53,8 @@ impl Threads {
         let (spawn, tasks) = mpsc::channel::<Task>();
         let (sweep, estates) = mpsc::channel();
         let watch = Arc::new(Watch::new(sweep)?);
-        run("ostler-spawn", move || tasks.into_iter().for_each(contained))?;
+        // This one must not end: workers that it started would be killed with it.
+        run("ostler-spawn", move || tasks.into_iter().for_each(|task| drop(contained(task))))?;
         run("ostler-sweep", move || sweep::run(&estates))?;
         run("ostler-watch", {
             let watch = Arc::clone(&watch);
@@ -81,11 +83,6 @@ impl Threads {
         self.spawn.send(task).map_err(|_ended| io::Error::other("the spawning thread has ended"))?;
         answer.await.map_err(|_dropped| io::Error::other("the spawning thread panicked"))
     }
-}
-
-/// The spawning thread must not end: workers that it started would be killed with it.
-fn contained(task: Task) {
-    let _ = catch_unwind(AssertUnwindSafe(task));
 }
 
 fn run(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {

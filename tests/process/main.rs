@@ -13,6 +13,7 @@ mod node;
 mod python;
 mod rpc;
 mod scarce;
+mod serve;
 mod upkeep;
 
 #[path = "../support/mod.rs"]
