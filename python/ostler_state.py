@@ -5,6 +5,10 @@ so that two names of one object are still two names of one object afterwards. Wh
 not find in another process, is saved by value: functions, classes and enums of `__main__`. They are bound to the live
 namespace of the session that they come back to, so `x = 2` is seen by a restored function that reads `x`.
 
+Relations are saved with them: a variable that two closures share is one variable afterwards. And nothing that the session's
+code would do runs once more: a class comes back without its metaclass and `__init_subclass__`, an instance without its
+`__new__` and `__init__`, a collection without its own `append` or `__setitem__`. They have run, and what they left is saved.
+
 What cannot be saved is found by trying the names one by one, is told with its reason, and costs the others nothing. The
 same holds for what cannot be brought back: see `Patient`.
 
@@ -13,17 +17,22 @@ pickle. Nothing here may run outside `answer` of the worker: whatever a value's 
 """
 
 import binascii
+import collections
 import copyreg
 import functools
+import gc
 import io
 import linecache
 import marshal
+import operator
 import pickle
 import sys
 import types
+import weakref
 
 STREAM = b"OSTLERNS"
-FORMAT = 1
+FORMAT = 2
+READABLE = 1, 2  # 1 had no cells: each closure came back with variables of its own
 PART = 4 << 20  # bytes of one `checkpoint_data`
 REASON = 300  # characters of a reason that is told
 NAMES_OF_PYTHON = frozenset(
@@ -39,6 +48,15 @@ NAMED_TYPES = {
 }
 DESCRIPTORS_OF_TYPE = (types.MemberDescriptorType, types.GetSetDescriptorType)
 MADE_BY_TYPE = frozenset(("__dict__", "__weakref__", "_abc_impl", "__slots__", "__orig_bases__"))
+PYTHON_CLASS = 1 << 9  # of `__flags__`: made while the program ran
+# Where the metaclass of a class needs no second run: all that it did is among the names of the class.
+LEAVE_ALL_IN_THE_CLASS = frozenset(("builtins", "abc", "typing", "typing_extensions", "pydantic"))
+# What would come back as something else, and why it is lost.
+TIED_TO_THE_PROCESS = {
+    ("weakref", "finalize"): "what it watches ends with the worker",
+    ("tempfile", "TemporaryDirectory"): "its folder ends with the worker",
+    ("numpy", "memmap"): "it is a view of a file",
+}
 
 
 class CheckpointTooLarge(Exception):
@@ -100,11 +118,17 @@ class Early:
 
 
 ATOMS = frozenset((int, float, complex, str, bytes, bool, type(None)))
+DESCRIPTORS = property, staticmethod, classmethod
+SIMPLE_MEMBERS = ATOMS | {Function, *DESCRIPTORS}
 
 
 def is_early(value):
     kind = type(value)
     return kind in ATOMS or kind is types.ModuleType or kind is Function or issubclass(kind, type)
+
+
+class Live:
+    """Stands for the namespace itself, which values may refer to: `globals()`."""
 
 
 class Nowhere:
@@ -123,6 +147,14 @@ class Saver(pickle.Pickler):
         self.namespace = namespace
         self.half_built = half_built
         self.files, self.modules = set(), set()
+        self.kinds = {}  # type -> how its instances are saved, None for pickle's own way
+        self.cells = set()  # ids of those that a function is about to fill
+        self.arrays = None
+        live = Live()
+        self.dump(live)
+        memo = self.memo.copy()
+        memo[id(namespace)] = memo.pop(id(live))[0], namespace
+        self.memo = memo
 
     def reducer_override(self, value):
         kind = type(value)
@@ -133,23 +165,56 @@ class Saver(pickle.Pickler):
             return reduce(self, value)
         if issubclass(kind, type):
             return self.reduce_type(value)
+        if kind not in self.kinds:
+            self.kinds[kind] = self.reducer_of(kind)
+        reduce = self.kinds[kind]
+        return NotImplemented if reduce is None else reduce(self, value)
+
+    def reducer_of(self, kind):
         module = kind.__module__
-        if module == "typing" and kind.__name__ in ("TypeVar", "ParamSpec") and value.__module__ == "__main__":
-            return reduce_type_variable(value)
         if module == "dataclasses":
-            return self.reduce_mark(value)
-        return NotImplemented
+            return Saver.reduce_mark
+        if module == "typing":
+            return VARIABLES.get(kind.__name__)
+        for cls in kind.__mro__:
+            why = TIED_TO_THE_PROCESS.get((cls.__module__.partition(".")[0], cls.__name__)) if cls is not object else None
+            if why is not None:
+                return functools.partial(refuse, f"cannot save a {cls.__name__}: {why}")
+        if module == "numpy" and kind.__name__ == "ndarray":
+            return Saver.reduce_array
+        if issubclass(kind, BaseException):
+            return None if is_python(kind.__reduce__) or is_python(kind.__reduce_ex__) else reduce_exception
+        ours = self.is_ours(kind)
+        if ours and issubclass(kind, DESCRIPTORS):
+            return reduce_descriptor
+        # One of a library whose `__getattr__` would be asked for `__setstate__`, before it has anything to answer with.
+        if ours or is_python(getattr(kind, "__getattr__", None)) and not is_python(kind.__new__):
+            return instance_reducer(kind)
+        return None
+
+    def is_ours(self, cls):
+        """Whether a class is saved by value: it belongs to the session, or a library made it and gave it no name."""
+        module = cls.__module__
+        if module == "__main__":
+            return True
+        origin = getattr(getattr(sys.modules.get(module), "__spec__", None), "origin", None)
+        written_in_python = cls.__flags__ & PYTHON_CLASS and (module == "types" or str(origin).endswith(".py"))
+        return bool(written_in_python) and not is_found(cls)
 
     def reduce_function(self, function):
         names = function.__globals__
-        live = names is self.namespace or names.get("__name__") == "__main__"
-        if not live and function.__module__ != "__main__" and "<" not in function.__qualname__:
+        live = names is self.namespace or names is getattr(sys.modules.get("__main__"), "__dict__", None)
+        if not live and function.__module__ != "__main__" and is_found(function):
             self.modules.add(function.__module__)
             return NotImplemented
+        if function.__code__ is DISPATCHER:
+            return reduce_dispatcher(function)
         code = function.__code__
         self.files.add(code.co_filename)
         place = code.co_filename, code.co_name, code.co_firstlineno
-        cells = {name: cell_content(cell) for name, cell in zip(code.co_freevars, function.__closure__ or ())}
+        closure = function.__closure__ or ()
+        self.cells.update(map(id, closure))
+        cells = {name: cell_content(cell) for name, cell in zip(code.co_freevars, closure)}
         state = {
             "__defaults__": function.__defaults__,
             "__kwdefaults__": function.__kwdefaults__,
@@ -162,27 +227,57 @@ class Saver(pickle.Pickler):
             state["__annotations__"] = function.__annotations__
         if getattr(function, "__type_params__", ()):
             state["__type_params__"] = function.__type_params__
-        home = None if live else names["__name__"]
-        made = marshal.dumps(code), place, home, tuple(cells)
+        home = None if live else names.get("__name__")
+        if not live and vars(sys.modules.get(home, types)) is not names:
+            home = names  # of `exec`: the function comes back with them
+        made = marshal.dumps(code), place, home, closure
         return make_function, made, (state, cells, function.__dict__ or None), None, None, fill_function
+
+    def reduce_code(self, code):
+        self.files.add(code.co_filename)
+        return compiled, (marshal.dumps(code), (code.co_filename, code.co_name, code.co_firstlineno))
+
+    def reduce_cell(self, cell):
+        content = None if id(cell) in self.cells else cell_content(cell)
+        return make_cell, (), content, None, None, fill_cell
 
     def reduce_type(self, value):
         if value in NAMED_TYPES:
             return getattr, (types, NAMED_TYPES[value])
-        if value.__module__ != "__main__":
+        if not self.is_ours(value):
             self.modules.add(value.__module__)
             return NotImplemented
+        generic = vars(value).get("__pydantic_generic_metadata__")
+        if generic and generic["origin"] is not None:  # `Model[int]`, of which pydantic keeps one
+            return operator.getitem, (generic["origin"], generic["args"])
         enum = sys.modules.get("enum")
         if enum is not None and isinstance(value, enum.EnumMeta):
             return reduce_enum(self, value)
-        if value.__bases__ == (tuple,) and hasattr(value, "_field_defaults"):
+        if issubclass(value, tuple) and "_fields" in vars(value) and "_field_defaults" in vars(value):
             return reduce_named_tuple(value)
         names = vars(value)
         early = {name: names[name] for name in ("__slots__", "__orig_bases__") if name in names}
-        made = type(value), value.__name__, value.__bases__, value.__qualname__, early
-        return make_class, made, own_names(value), None, None, fill_class
+        made = type(value), value.__name__, value.__bases__, value.__qualname__, early, value.__module__
+        return make_class, made, class_state(value, own_names(value)), None, None, finish_class
+
+    def reduce_array(self, array):
+        """A view is one afterwards if what it is a view of is saved too. Others are saved as what they show."""
+        base = owner_of(array)
+        if type(base).__name__ in ("mmap", "memmap"):
+            refuse("cannot save an array that is a view of a file", self, array)
+        if base is array or type(base) is not type(array) or array.dtype.hasobject:
+            return NotImplemented
+        if self.arrays is None:
+            owners = [id(owner_of(value)) for value in list(self.namespace.values()) if type(value) is type(array)]
+            self.arrays = {owner for owner, views in collections.Counter(owners).items() if views > 1}
+        if id(base) not in self.arrays or not base.flags.forc:
+            return NotImplemented
+        offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        return make_view, (base, array.shape, array.dtype, offset, array.strides, bool(array.flags.writeable))
 
     def reduce_module(self, module):
+        if sys.modules.get(module.__name__) is not module:
+            raise TypeError(f"cannot save the module '{module.__name__}', which was made here and not imported")
         self.modules.add(module.__name__)
         return import_module, (module.__name__,)
 
@@ -190,7 +285,8 @@ class Saver(pickle.Pickler):
         if wrapper.__module__ != "__main__":
             return NotImplemented
         limits = wrapper.cache_parameters()
-        return make_cached, (wrapper.__wrapped__, limits["maxsize"], limits["typed"])
+        state = {name: value for name, value in vars(wrapper).items() if name != "cache_parameters"}
+        return make_cached, (wrapper.__wrapped__, limits["maxsize"], limits["typed"]), state
 
     def reduce_mark(self, value):
         """Marks of dataclasses, which are told apart by identity."""
@@ -213,6 +309,81 @@ def cell_content(cell):
         return None
 
 
+class First:
+    """What a class is given before the rest, which may ask for it: a bound method of the class, say."""
+
+    def __init__(self, *made):
+        self.made = made
+
+
+def refuse(text, _saver, _value):
+    raise TypeError(text)
+
+
+def is_found(value):
+    """Whether pickle would find it again by its name."""
+    try:
+        return functools.reduce(getattr, value.__qualname__.split("."), sys.modules[value.__module__]) is value
+    except (AttributeError, KeyError):
+        return False
+
+
+def is_python(function):
+    return type(function) is Function
+
+
+def owner_of(array):
+    """Whose memory it shows."""
+    owner = array
+    while type(owner) is type(array) and owner.base is not None:
+        owner = owner.base
+    return owner
+
+
+def class_state(cls, names):
+    """What a class is filled with. In the order of its names, so that they keep it."""
+    first, rest = {}, {}
+    for name, value in names.items():
+        if type(value) in SIMPLE_MEMBERS or name == "__abstractmethods__":
+            first[name] = value
+        else:
+            rest[name] = value
+            if name[:2] != "__":
+                first[name] = None
+    return First(cls, first), rest, *registered(cls)
+
+
+def registered(cls):
+    """What was registered with an abstract base class, and the classes of libraries that it was registered with itself."""
+    own = registry(cls) - {None} if "_abc_impl" in vars(cls) else ()
+    return tuple(own), tuple(with_libraries().get(cls, ()))
+
+
+def registry(cls):
+    return {found() for found in sys.modules["_abc"]._get_dump(cls)[0]}
+
+
+registrations = None, {}  # for what state of all registries, and by what was registered: the classes of libraries
+
+
+def with_libraries():
+    global registrations
+    abc = sys.modules.get("abc")
+    token = abc and abc.get_cache_token()
+    if registrations[0] != token:
+        found, waiting, seen = {}, [object], set()
+        while waiting:
+            for base in type.__subclasses__(waiting.pop()):
+                if base not in seen:
+                    seen.add(base)
+                    waiting.append(base)
+                    if "_abc_impl" in vars(base) and base.__module__ != "__main__":
+                        for each in registry(base) - {None}:
+                            found.setdefault(each, []).append(base)
+        registrations = token, found
+    return registrations[1]
+
+
 def own_names(cls):
     """What a class itself defines, and its successor must be given after it was made."""
     return {
@@ -224,16 +395,23 @@ def own_names(cls):
 
 def reduce_enum(saver, cls):
     """Members first, by their values; then what else was defined, which may name the class."""
-    base = next(base for base in cls.__mro__[1:] if isinstance(base, type(cls)))
+    names = vars(cls)
     members = {name: member._value_ for name, member in cls.__members__.items()}
     others = {
         name: value
-        for name, value in vars(cls).items()
-        if name not in members and is_of_the_user(saver, value) and name not in ("__new__", "__new_member__")
+        for name, value in names.items()
+        if name not in members
+        and name not in ("__new__", "__new_member__")
+        and (is_of_the_user(saver, value) or name == "_boundary_" or name[:1] != "_")
     }
+    if is_of_the_user(saver, names.get("__new_member__")):
+        others["__new_member__"] = names["__new_member__"]
+        # It gave them more than a value: what they hold as a number, text …, and what they are looked up by.
+        members = {name: (object.__reduce_ex__(member, 2)[1][1:], member._value_) for name, member in cls.__members__.items()}
     extra = {name: {k: v for k, v in vars(m).items() if not k.startswith("_")} for name, m in cls.__members__.items()}
-    made = type(cls), cls.__name__, cls.__bases__, cls.__qualname__, members
-    return make_enum, made, (others, {name: names for name, names in extra.items() if names}), None, None, fill_enum
+    extra = {name: names for name, names in extra.items() if names}
+    made = type(cls), cls.__name__, cls.__bases__, cls.__qualname__, members, "__new_member__" in others
+    return make_enum, made, (*class_state(cls, others), extra), None, None, finish_enum
 
 
 def is_of_the_user(saver, value):
@@ -245,34 +423,162 @@ def reduce_named_tuple(cls):
     plain = sys.modules["collections"].namedtuple("Plain", cls._fields)  # held: a class that is collected forgets its names
     others = {name: value for name, value in own_names(cls).items() if name not in vars(plain)}
     state = {"__doc__": cls.__doc__, "__qualname__": cls.__qualname__, **others}
-    made = cls.__name__, cls._fields, tuple(cls._field_defaults.values())
-    return make_named_tuple, made, state, None, None, fill_class
+    made = [cls.__name__, cls._fields, tuple(cls._field_defaults.values()), cls.__module__]
+    if cls.__bases__ != (tuple,):  # a generic one
+        state.pop("__class_getitem__", None)
+        made += cls.__bases__, vars(cls).get("__orig_bases__")
+    return make_named_tuple, tuple(made), class_state(cls, state), None, None, finish_class
 
 
-def reduce_type_variable(variable):
+def reduce_type_variable(_saver, variable):
+    if variable.__module__ != "__main__":
+        return NotImplemented
     options = {"bound": variable.__bound__, "covariant": variable.__covariant__, "contravariant": variable.__contravariant__}
     constraints = getattr(variable, "__constraints__", ())
     return make_type_variable, (type(variable), variable.__name__, constraints, options)
 
 
+def reduce_variable_tuple(_saver, variable):
+    return (make_type_variable, (type(variable), variable.__name__, (), {})) if variable.__module__ == "__main__" else NotImplemented
+
+
+def reduce_new_type(_saver, made):
+    return (type(made), (made.__name__, made.__supertype__), vars(made)) if made.__module__ == "__main__" else NotImplemented
+
+
+VARIABLES = {
+    "TypeVar": reduce_type_variable,
+    "ParamSpec": reduce_type_variable,
+    "TypeVarTuple": reduce_variable_tuple,
+    "NewType": reduce_new_type,
+}
+DISPATCHER = functools.singledispatch(len).__code__
+
+
+def reduce_dispatcher(function):
+    """What functools.singledispatch returns: made anew, for what it remembers holds only in this process."""
+    made_by_it = "register", "dispatch", "registry", "_clear_cache"
+    state = {name: value for name, value in vars(function).items() if name not in made_by_it}
+    for name in "__name__", "__qualname__", "__module__", "__doc__":
+        state[name] = getattr(function, name)
+    return make_dispatcher, (function.__name__,), (dict(function.registry), state), None, None, fill_dispatcher
+
+
+def reduce_descriptor(_saver, value):
+    """A property, or the method of a class; also of a type that was derived from these."""
+    kind = type(value)
+    base = next(base for base in DESCRIPTORS if issubclass(kind, base))
+    parts = (value.fget, value.fset, value.fdel, value.__doc__) if base is property else (value.__func__,)
+    state = {name: part for name, part in getattr(value, "__dict__", {}).items() if name[:2] != "__"}
+    return make_descriptor, (base, kind, *parts), state or None
+
+
+def reduce_proxy(_saver, proxy):
+    return types.MappingProxyType, (gc.get_referents(proxy)[0],)  # itself: what changes there, changes here
+
+
+def reduce_exception(_saver, error):
+    """With what it came from. Its `__init__` has run, and may take other arguments than those that it passed on."""
+    kind = type(error)
+    make, arguments, *state = BaseException.__reduce__(error) if kind.__reduce__ is BaseException.__reduce__ else error.__reduce__()
+    origin = error.__cause__, error.__context__, error.__suppress_context__
+    anew = is_python(kind.__init__) or is_python(kind.__new__)
+    if not anew and origin == (None, None, False):
+        return NotImplemented
+    if anew:
+        make, arguments = make_exception, (builtin_base(kind), kind, *arguments)
+    return make, arguments, (state[0] if state else None, *origin), None, None, fill_exception
+
+
+def builtin_base(kind):
+    """The class among its bases that makes the object itself."""
+    return next(cls for cls in kind.__mro__ if type(vars(cls).get("__new__")) is types.BuiltinFunctionType)
+
+
+# How collections are emptied into a value, and filled from that, without asking what a class made of them.
+COLLECTIONS = (
+    (collections.OrderedDict, lambda v: list(collections.OrderedDict.items(v)), lambda v, items: fill_ordered(v, items)),
+    (collections.defaultdict, lambda v: (v.default_factory, list(dict.items(v))), lambda v, c: collections.defaultdict.__init__(v, *c)),
+    (dict, lambda v: list(dict.items(v)), dict.update),
+    (list, lambda v: list(list.__iter__(v)), list.extend),
+    (set, lambda v: list(set.__iter__(v)), set.update),
+    (collections.deque, lambda v: (list(collections.deque.__iter__(v)), v.maxlen), lambda v, c: collections.deque.__init__(v, *c)),
+    (bytearray, bytes, bytearray.__init__),
+)
+FILLING = "__setitem__", "append", "extend"
+
+
+def instance_reducer(kind):
+    """How an instance of a class of the session is saved. None where pickle's own way runs nothing of that class."""
+    counter = kind.__reduce__ is collections.Counter.__reduce__
+    if kind in copyreg.dispatch_table or is_python(kind.__reduce_ex__) or is_python(kind.__reduce__) and not counter:
+        return None  # it says itself how
+    if any(is_python(getattr(kind, name, None)) for name in ("__getnewargs__", "__getnewargs_ex__")) and not hasattr(kind, "_fields"):
+        return None  # these are for its `__new__`; a named tuple has them anyway
+    base = builtin_base(kind)
+    number, taken = next(((at, entry) for at, entry in enumerate(COLLECTIONS) if issubclass(kind, entry[0])), (None, None))
+    describes_itself = kind.__reduce__ is not object.__reduce__  # and then forgets what else an instance has
+    sets_its_state = hasattr(kind, "__setstate__")
+    always = (
+        is_python(kind.__new__)
+        or is_python(kind.__init__) and describes_itself
+        or is_python(getattr(kind, "__getattr__", None)) and not sets_its_state
+        or taken is not None and any(is_python(getattr(kind, name, None)) for name in FILLING)
+    )
+    own_names = not sets_its_state and not is_python(getattr(kind, "__getstate__", None))
+    plain = not always and not describes_itself
+
+    def reduce(_saver, value):
+        names = getattr(value, "__dict__", None)
+        if plain and sys.getrefcount(names) <= 3:
+            return NotImplemented
+        # Others refer to its names too; or it looks like an instance and is its own `__dict__`.
+        shared = own_names and names is not None and (type(names) is not dict or sys.getrefcount(names) > 3)
+        if not (always or shared or describes_itself and own_names and names):
+            return NotImplemented
+        make, arguments, *rest = value.__reduce_ex__(4)
+        if make is copyreg.__newobj__:
+            arguments = arguments[1:]
+        elif make is not kind:
+            return NotImplemented
+        if base is tuple:
+            arguments = (tuple(value),)
+        elif taken is not None:
+            arguments = ()
+        state = rest[0] if rest else None
+        if state is None and own_names and names:
+            state = names
+        content = None if taken is None else taken[1](value)
+        filled = number, content, state, shared and type(state) is not tuple
+        return make_bare, (base, kind, *arguments), filled, None, None, fill_bare
+
+    return reduce
+
+
 REDUCERS = {
     Function: Saver.reduce_function,
     types.ModuleType: Saver.reduce_module,
-    property: lambda saver, p: (property, (p.fget, p.fset, p.fdel, p.__doc__)),
-    staticmethod: lambda saver, method: (staticmethod, (method.__func__,)),
-    classmethod: lambda saver, method: (classmethod, (method.__func__,)),
-    types.MappingProxyType: lambda saver, proxy: (types.MappingProxyType, (dict(proxy),)),
+    Cell: Saver.reduce_cell,
+    types.CodeType: Saver.reduce_code,
+    **dict.fromkeys(DESCRIPTORS, reduce_descriptor),
+    types.MappingProxyType: reduce_proxy,
+    weakref.ProxyType: functools.partial(refuse, "cannot save a weakref.proxy: it would come back as the object itself"),
+    weakref.CallableProxyType: functools.partial(refuse, "cannot save a weakref.proxy: it would come back as the object itself"),
     functools._lru_cache_wrapper: Saver.reduce_cached,
+    functools.singledispatchmethod: lambda saver, m: (functools.singledispatchmethod, (m.func,), {"dispatcher": m.dispatcher}),
     functools.cached_property: lambda saver, p: (make_cached_property, (p.func, p.attrname)),
     Lost: Saver.reduce_lost,
     Early: lambda saver, early: (bind_early, (early.names,)),
+    Live: lambda saver, live: (live_namespace, ()),
+    First: lambda saver, first: (fill_class, first.made),
 }
 
 
 def save(namespace, limit, skipped):
     """Pickles the names that can be. Returns the chunks, the names, and the saver that made them. `skipped` is told of
     the others. Usually the first attempt is the only one."""
-    names, again = dict(namespace), True
+    global registrations
+    names, again, registrations = dict(namespace), True, (None, {})
     while True:
         chunks = Chunks(limit)
         saver = Saver(chunks, worker.state.namespace)
@@ -448,6 +754,7 @@ def listed(node, field):
 
 incoming = None  # the id of a restore that comes in parts, the parts, and what was wrong with them
 head = {}  # of what is being restored
+made_here = weakref.WeakSet()  # the classes that were brought back
 
 
 def take_part(message):
@@ -501,13 +808,19 @@ def read_head(data):
     if data[:8] != STREAM:
         raise RestoreRefused("these bytes are no checkpoint of a Python session")
     version = int.from_bytes(data[8:12], "big")
-    if version != FORMAT:
+    if version not in READABLE:
         raise RestoreRefused(f"the namespace was saved in format {version}, and this worker reads format {FORMAT}")
     at = 16 + int.from_bytes(data[12:16], "big")
     try:
-        return marshal.loads(data[16:at]), at
+        return {**marshal.loads(data[16:at]), "format": version}, at
     except (ValueError, EOFError, TypeError) as error:
         raise RestoreRefused(f"its head cannot be read: {error}") from None
+
+
+def read(unpickler):
+    if head["format"] > 1:
+        unpickler.load()  # `Live`
+    return unpickler.load()
 
 
 def bring_back(data, at, failed):
@@ -515,7 +828,7 @@ def bring_back(data, at, failed):
     file = io.BytesIO(data)
     file.seek(at)
     try:
-        early, others = Loader(file).load()
+        early, others = read(Loader(file))
         return {**early, **others}
     except MemoryError:
         raise
@@ -523,7 +836,7 @@ def bring_back(data, at, failed):
         file.seek(at)
     patient = Patient(file)
     try:
-        early, others = patient.load()
+        early, others = read(patient)
         values = {**early, **others}
     except MemoryError:
         raise
@@ -621,6 +934,25 @@ class Patient(pickle._Unpickler):
 
     dispatch[pickle.BUILD[0]] = load_build
 
+    def fill(load):
+        """What a collection's own methods refuse spoils that collection, and nothing else."""
+
+        def guarded(self):
+            holds = self.metastack[-1] if load.__name__.endswith("s") else self.stack
+            value = holds[-1] if load.__name__.endswith("s") else holds[-3 if load.__name__ == "load_setitem" else -2]
+            try:
+                load(self)
+            except MemoryError:
+                raise
+            except Exception as error:
+                self.spoil(value, reason(error))
+
+        return guarded
+
+    for opcode in pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS, pickle.ADDITEMS:
+        dispatch[opcode[0]] = fill(dispatch[opcode[0]])
+    del fill, opcode
+
     def spoil(self, value, why):
         self.half_built[id(value)] = why
         self.kept.append(value)
@@ -656,25 +988,70 @@ def bind_early(names):
     return names
 
 
-def make_function(code, place, home, free):
+def live_namespace():
+    return worker.state.namespace
+
+
+def make_function(code, place, home, closure):
     code = compiled(code, place)
-    names = worker.state.namespace if home is None else import_module(home).__dict__
-    return Function(code, names, code.co_name, None, tuple(Cell() for _ in code.co_freevars))
+    names = worker.state.namespace if home is None else home if type(home) is dict else import_module(home).__dict__
+    closure = tuple(cell if type(cell) is Cell else Cell() for cell in closure)
+    return Function(code, names, code.co_name, None, closure)
 
 
 def fill_function(function, parts):
     state, cells, names = parts
     for name, value in state.items():
         setattr(function, name, value)
-    function.__dict__.update(names or {})
+    if names is not None:
+        function.__dict__ = names
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
         if cells.get(name) is not None:
             cell.cell_contents = cells[name][0]
 
 
-def make_class(kind, name, bases, qualname, early):
-    body = {"__module__": "__main__", "__qualname__": qualname, **early}
-    return types.new_class(name, bases, {"metaclass": kind}, lambda names: names.update(body))
+def make_cell():
+    return Cell()
+
+
+def fill_cell(cell, content):
+    cell.cell_contents = content[0]
+
+
+def make_class(kind, name, bases, qualname, early, module="__main__"):
+    body = {"__module__": module, "__qualname__": qualname, **early}
+    with no_hooks_of_the_session(bases):
+        if any(part not in made_here and part.__module__.partition(".")[0] not in LEAVE_ALL_IN_THE_CLASS for part in kind.__mro__):
+            cls = types.new_class(name, bases, {"metaclass": kind}, lambda names: names.update(body))
+        else:
+            cls = type.__new__(kind, name, bases, body)
+            abc = sys.modules.get("abc")
+            if abc is not None and issubclass(kind, abc.ABCMeta):
+                import_module("_abc")._abc_init(cls)
+    made_here.add(cls)
+    return cls
+
+
+class no_hooks_of_the_session:
+    """Skips `__init_subclass__` of the session's classes; those of libraries are called, for they may keep lists."""
+
+    def __init__(self, bases):
+        self.bases = bases
+
+    def __enter__(self):
+        self.hooks = {}
+        for cls in {cls for base in self.bases for cls in base.__mro__ if cls in made_here}:
+            if "__init_subclass__" in vars(cls):
+                self.hooks[cls] = vars(cls)["__init_subclass__"]
+                type.__setattr__(cls, "__init_subclass__", classmethod(skipping(cls)))
+
+    def __exit__(self, *_):
+        for cls, hook in self.hooks.items():
+            type.__setattr__(cls, "__init_subclass__", hook)
+
+
+def skipping(owner):
+    return lambda cls, **named: super(owner, cls).__init_subclass__(**named)
 
 
 def fill_class(cls, names):
@@ -682,11 +1059,28 @@ def fill_class(cls, names):
         type.__setattr__(cls, name, value)
 
 
-def make_enum(kind, name, bases, qualname, members):
+def finish_class(cls, state):
+    _, names, own, with_libraries = state
+    fill_class(cls, names)
+    for each in own:
+        cls.register(each)
+    for base in with_libraries:
+        base.register(cls)
+
+
+def make_enum(kind, name, bases, qualname, members, raw=False):
     def body(names):
         names["__module__"], names["__qualname__"] = "__main__", qualname
+        member_of = getattr(sys.modules["enum"], "member", None)
         for member, value in members.items():
-            names[member] = value
+            names[member] = member_of(value) if member_of and hasattr(value, "__get__") else value
+        if raw:
+            names["__new__"] = make_member
+
+    def make_member(cls, arguments, value):
+        member = builtin_base(cls).__new__(cls, *arguments)
+        member._value_ = value
+        return member
 
     return types.new_class(name, bases, {"metaclass": kind}, body)
 
@@ -699,14 +1093,94 @@ def fill_enum(cls, parts):
         vars(cls[name]).update(names)
 
 
-def make_named_tuple(name, fields, defaults):
-    return import_module("collections").namedtuple(name, fields, defaults=defaults, module="__main__")
+def finish_enum(cls, state):
+    *state, extra = state
+    finish_class(cls, state)
+    fill_enum(cls, ({}, extra))
+
+
+def make_named_tuple(name, fields, defaults, module="__main__", bases=(tuple,), written=None):
+    made = collections.namedtuple(name, fields, defaults=defaults, module=module)
+    if bases != (tuple,):
+        typing = import_module("typing")
+        made.__bases__ = bases
+        made.__orig_bases__ = written
+        indexed = getattr(typing, "_generic_class_getitem", None) or typing.Generic.__class_getitem__.__func__
+        made.__class_getitem__ = classmethod(indexed)
+    return made
 
 
 def make_type_variable(kind, name, constraints, options):
     made = kind(name, *constraints, **options)
     made.__module__ = "__main__"
     return made
+
+
+def make_dispatcher(name):
+    def placeholder():
+        pass
+
+    placeholder.__name__ = name
+    return functools.singledispatch(placeholder)
+
+
+def fill_dispatcher(function, parts):
+    registry, state = parts
+    for cls, chosen in registry.items():
+        function.register(cls, chosen)
+    for name, value in state.items():
+        setattr(function, name, value)
+
+
+def make_descriptor(base, kind, *parts):
+    made = base.__new__(kind)
+    base.__init__(made, *parts)
+    return made
+
+
+def make_exception(base, kind, *arguments):
+    made = base.__new__(kind, *arguments)
+    base.__init__(made, *arguments)
+    return made
+
+
+def fill_exception(error, parts):
+    state, error.__cause__, error.__context__, error.__suppress_context__ = parts
+    if state is not None:
+        error.__setstate__(state)
+
+
+def make_bare(base, kind, *arguments):
+    return base.__new__(kind, *arguments)
+
+
+def fill_bare(value, parts):
+    number, content, state, replaces = parts
+    if number is not None:
+        COLLECTIONS[number][2](value, content)
+    set_state = getattr(type(value), "__setstate__", None)
+    if set_state is not None:
+        if state is not None:
+            set_state(value, state)
+        return
+    names, slots = state if type(state) is tuple else (state, None)
+    if replaces:
+        object.__setattr__(value, "__dict__", names)
+    elif names:
+        value.__dict__.update(names)
+    for name, part in (slots or {}).items():
+        object.__setattr__(value, name, part)
+
+
+def fill_ordered(value, items):
+    for key, item in items:
+        collections.OrderedDict.__setitem__(value, key, item)
+
+
+def make_view(base, shape, dtype, offset, strides, writeable):
+    view = type(base)(shape, dtype, base, offset, strides)
+    view.flags.writeable = writeable
+    return view
 
 
 def make_cached(function, maxsize, typed):
@@ -719,4 +1193,16 @@ def make_cached_property(function, name):
     return made
 
 
-FILLERS = fill_function, fill_class, fill_enum
+FILLERS = frozenset(
+    (
+        fill_function,
+        fill_cell,
+        fill_class,
+        finish_class,
+        fill_enum,
+        finish_enum,
+        fill_dispatcher,
+        fill_exception,
+        fill_bare,
+    )
+)

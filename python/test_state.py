@@ -1,14 +1,28 @@
 """Saving a namespace and bringing it back (row C7): each test saves in one worker and restores in another."""
 
+import base64
 import binascii
 import os
+import sys
 import tempfile
 import unittest
+import zlib
 
 from harness import HERE, Host
 
 RICH = open(os.path.join(HERE, "state_sample.py"), encoding="utf-8").read()
 SAVED, _, CHECKS = RICH.partition("# -- afterwards --\n")
+KINDS = open(os.path.join(HERE, "state_kinds.txt"), encoding="utf-8").read()
+WIPE = "for _name in [_name for _name in globals() if _name[:2] != '__']: del globals()[_name]"
+
+
+def kinds():
+    """The name of each kind that this version of Python has, what is saved, and what must hold."""
+    for part in KINDS.split("\n== ")[1:]:
+        name, _, text = part.partition("\n")
+        name, _, least = name.partition(" (")
+        if sys.version_info >= tuple(map(int, least.rstrip(")").split("."))) if least else True:
+            yield name, *text.split("\n-- afterwards --\n")
 
 
 def save(host, id="c1", **fields):
@@ -67,6 +81,91 @@ class Saved(unittest.TestCase):
                 with Host(transport, codec, init={}) as host:  # what was restored can be saved
                     self.assertEqual(restore(host, again)["names"], last["names"])
                     self.holds(host, CHECKS)
+
+    def test_relations_come_back_and_nothing_runs_twice(self):
+        with Host(init={}) as first, Host(init={}) as second:
+            for number, (name, code, check) in enumerate(kinds()):
+                with self.subTest(name):
+                    self.holds(first, WIPE)
+                    self.holds(second, WIPE)
+                    self.holds(first, code)
+                    parts, last = save(first, f"c{number}")
+                    self.assertEqual((last.get("exception"), last.get("skipped")), (None, []))
+                    answer = restore(second, parts, f"r{number}")
+                    self.assertEqual((answer.get("exception"), answer.get("failed")), (None, []))
+                    self.holds(second, check)
+                    self.holds(first, check)  # it is true of what was saved, too
+
+    def test_what_would_come_back_as_something_else_is_told(self):
+        code = """
+import abc, contextvars, functools, sys, tempfile, types, weakref
+class O: pass
+o = O(); fine = [o]
+proxy = weakref.proxy(o); callable_proxy = weakref.proxy(len if False else O.__init__ if False else o.__class__)
+reference = weakref.ref(o); inside = {'deep': [proxy]}
+finalizer = weakref.finalize(o, int)
+weak_set = weakref.WeakSet([o])
+folder = tempfile.TemporaryDirectory()
+file = tempfile.TemporaryFile()
+made_module = types.ModuleType('json')
+variable = contextvars.ContextVar('variable')
+class Holder:
+    def __init__(self, other): self.other = weakref.proxy(other)
+holder = Holder(o)
+"""
+        parts, last = carry(code)
+        lost = reasons(last["skipped"])
+        self.assertEqual(
+            set(lost),
+            {"proxy", "callable_proxy", "reference", "inside", "finalizer", "weak_set", "folder", "file"}
+            | {"made_module", "variable", "holder"},
+        )
+        self.assertIn("it would come back as the object itself", lost["proxy"][1])
+        self.assertIn("its folder ends with the worker", lost["folder"][1])
+        self.assertIn("made here and not imported", lost["made_module"][1])
+        with Host(init={}) as host:
+            self.assertEqual(restore(host, parts)["failed"], [])
+            self.assertEqual(host.value("type(o).__name__, fine[0] is o, 'proxy' in globals()"), ["O", True, False])
+
+    def test_a_collection_that_refuses_its_items_costs_only_itself(self):
+        code = """
+import collections
+class Own(collections.UserList):
+    def __reduce__(self): return Own, (), None, iter([1, 2])
+    def append(self, item): raise OSError('append')
+    def extend(self, items): raise OSError('extend')
+class Map(collections.UserDict):
+    def __reduce__(self): return Map, (), None, None, iter([(1, 2)])
+    def __setitem__(self, key, value): raise OSError('setitem')
+own, map_, fine = Own(), Map(), 1
+"""
+        parts, last = carry(code)
+        self.assertEqual(last["skipped"], [])
+        with Host(init={}) as host:
+            answer = restore(host, parts)
+            failed = {name["name"]: name["reason"] for name in answer["failed"]}
+            self.assertEqual(failed, {"own": "OSError: extend", "map_": "OSError: setitem"})
+            self.assertEqual(host.value("fine"), 1)
+
+    def test_a_state_of_the_format_before_comes_back(self):
+        # Of format 1: a closure that has counted to 1, and an instance.
+        then = (
+            b"c-qaAL2ukd6oAK@-NbRSP17a_i3(XNqU$DE?TQN2C@mC}3yT&=xN#Uc-dV=2*G@e)Y-m<mB+_gv-<T>rfK(&|REYlq5{D`$q?~%I)C<a~?~T2V"
+            b"q4@zg$>hB^Z{ED`y*D3ke)iG&MthSGqQURMop=(&?VX4Rz7pT6H=Ff$;tGg8`wQ0*WsrWURt;tH?H&`KqbZ((#R+0RVxijlByjyGo&d@2bd+UV"
+            b"S<p`eap*8{C)Pn(V}0hVHm}FeK`}b4Yi40;)~aE`=bP8ehLUg-qK!AyX5f2)V|%85VltPmnax}cSrmtUwx1~w#Be-Y2veoGnn$P9_1%clnqXdc"
+            b"+3Z`ZCQ9`_<j~K(dcl{hqg-G=3#kItGUp|;X&G?IvZ<iqaL%-xd8Q6E%V?-72zEPWzQbG%i;0!*#t@geAd$wf@?afH2wzgAfrva7QW4n^lZmnA"
+            b"`W?#b(A$yU$$_jTQ`u#bgLluq#b`J7oyZM*aHzfiI$Uu?3SSBSuu;!nfn{GiARX<#HqyFUr}V8pAiHFfSQG81==##R^LXwYEDzw^JvjMwm5}=&"
+            b"ZIZ{O_EV&JOf2nC^99PoV}0E3!wKL&UdVE-uc<bQ>vgc=K#6%+{uz?L_36>4_a;Z$lex1a9cP4uI73z`G*DK>!%WQg!fE(-IHnJ)S&E{TMtY)8"
+            b"4{tmxO;qNeky93(%+3uz3}?YvCV7^Ums_QM*|s9Nq3YRnJ+D|#K7%Enr4$Ckj=e}wD%;5!N^gDjFN;noz7~*q8QpKkws&GMDD4HE*h3Xvd$#MN"
+            b"I0bP72Lr?d+1{6THyTMr4G<<{sOG9c#?B`CR_uC_>kFBbqn&Mr>AlKdOD2P@o6Lzo-2=lwW-Nwc86W2t0fe9D3wVF}3M8MbeK0yIoi-~AupE$G"
+            b"ZI{q|vxAeOwXxlOt8`e#*ASNS2APHC=XV^RQ8@Lnj!hNVgdur!<KdO>-+l-`s_l~N{8G!vn^EOUnDJbjpKbGbeu<w;{u4_g4qq(RPCZ@4_4|=l"
+            b";3|)~8j33_?Cp}9xd!tM>(8M7mfKDy9hlSRAitLKtFbSVrzsrIq^T-p2ALNX^AGEf-uUUwUz<N({`11hUl&&XSX{~B8?BiF{FNen1K^7hUm`~t"
+            b"3xJPK;qUz~o-$%xZIuBl(R`TBjP2bb+f`sYHFg1#ueG#2DN@#W526fYQrS))%0=rNRJFcrX<|#<mGu|F8TWD"
+        )
+        with Host(init={}) as host:
+            answer = restore(host, [zlib.decompress(base64.b85decode(then))])
+            self.assertEqual((answer["names"], answer["failed"]), (["counter", "Point", "add", "point"], []))
+            self.assertEqual(host.value("add(), point.moved().x"), [2, 2])
 
     def test_a_named_tuple_is_saved_whenever_the_collector_runs(self):
         parts, last = carry("import collections, gc\nPt = collections.namedtuple('Pt', 'x y')\npt = Pt(1, 2)\ngc.freeze()\ngc.set_threshold(1, 1, 1)")
@@ -184,10 +283,10 @@ fine = [Here(), 1]; same = fine
     def test_what_is_no_checkpoint_is_refused_and_changes_nothing(self):
         parts, _ = carry("x = 1")
         data = parts[0]
-        newer = data[:8] + (2).to_bytes(4, "big") + data[12:]
+        newer = data[:8] + (3).to_bytes(4, "big") + data[12:]
         wrong = {
             "no checkpoint of a Python session": b"garbage",
-            "saved in format 2, and this worker reads format 1": newer,
+            "saved in format 3, and this worker reads format 2": newer,
             "its head cannot be read": data[:20],
             "it cannot be read": data[:-3],
         }
