@@ -67,7 +67,7 @@ pub const VARS_MAX: usize = 10_000;
 
 /// How long a worker may take to write down the stacks of its threads when it is examined.
 pub const STACKS_LIMIT: Duration = Duration::from_millis(50);
-/// How long a worker is examined, at the end of its grace, before it is killed all the same.
+/// How long a worker is examined before it is killed at the end of its grace. A shorter grace is as long as this.
 pub const EXAMINE_LIMIT: Duration = Duration::from_millis(80);
 /// Children of a worker that are told when it is examined.
 pub const CHILDREN_TOLD: usize = 32;

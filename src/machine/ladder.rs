@@ -1,55 +1,34 @@
 //! The cancel ladder: interrupt, forced interrupt, kill.
 //!
 //! ```text
-//! 0          50 ms       250 ms  …           grace
-//! interrupt  force       force again         kill
+//! 0          50 ms       250 ms  …   grace - 80 ms            grace
+//! interrupt  force       force again what is it doing?        kill
 //! ```
 //! Whoever grants a long grace lets code take its time: the first force comes after a twentieth of it.
+//!
+//! Each is due at a time of its own, counted from the cancel: were one counted from the one before it, every wait that a busy
+//! machine ends late would delay the kill.
 
 use std::time::Duration;
 
-use crate::{
-    config::{FORCE_AFTER, FORCE_EVERY},
-    outcome::Rung,
-};
+use crate::config::{EXAMINE_LIMIT, FORCE_AFTER};
 
-/// How far one cancel has gone.
+/// How long after the cancel something is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ladder {
-    rung: Rung,
-    left: Duration,
-}
-
-/// What to do next, and how long to wait before asking again.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Interrupt { force: bool, again_after: Duration },
-    Kill,
+    /// The first forced interrupt; others follow every [`FORCE_EVERY`](crate::config::FORCE_EVERY).
+    pub(crate) force: Duration,
+    /// The look at what the code is doing, for whoever has to explain the kill. It must be over by then.
+    pub(crate) examine: Duration,
+    /// The kill.
+    pub(crate) kill: Duration,
 }
 
 impl Ladder {
-    /// A ladder that ends in a kill after `grace`.
-    pub(crate) fn new(grace: Duration) -> (Self, Step) {
-        let wait = FORCE_AFTER.max(grace / 20).min(grace);
-        let step = Step::Interrupt { force: false, again_after: wait };
-        (Self { rung: Rung::Interrupt, left: grace - wait }, step)
-    }
-
-    /// The next rung, once the wait of the last step is over.
-    pub(crate) fn climb(&mut self) -> Step {
-        if self.left.is_zero() {
-            self.rung = Rung::Kill;
-            return Step::Kill;
-        }
-        let wait = FORCE_EVERY.min(self.left);
-        self.left -= wait;
-        self.rung = Rung::Force;
-        Step::Interrupt { force: true, again_after: wait }
-    }
-
-    /// The highest rung that was used.
-    pub(crate) fn rung(&self) -> Rung {
-        self.rung
+    /// That of a cancel with this grace. It is a little longer if it would leave no time for the look.
+    pub(crate) fn new(grace: Duration) -> Self {
+        let kill = grace.max(EXAMINE_LIMIT);
+        Self { force: FORCE_AFTER.max(grace / 20), examine: kill - EXAMINE_LIMIT, kill }
     }
 }
 
@@ -58,35 +37,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kill_comes_exactly_at_the_end_of_the_grace() {
-        for grace_ms in [0, 1, 49, 50, 51, 250, 251, 1_000, 3_333] {
-            let grace = Duration::from_millis(grace_ms);
-            let (mut ladder, mut step) = Ladder::new(grace);
-            let mut waited = Duration::ZERO;
-            while let Step::Interrupt { again_after, .. } = step {
-                waited += again_after;
-                step = ladder.climb();
-            }
-            assert_eq!(waited, grace, "grace of {grace_ms} ms");
-            assert_eq!(ladder.rung(), Rung::Kill);
+    fn the_kill_comes_at_the_end_of_the_grace_and_the_look_just_before() {
+        for (grace_ms, force_ms, examine_ms, kill_ms) in [
+            (0, 50, 0, 80),
+            (79, 50, 0, 80),
+            (81, 50, 1, 81),
+            (1_000, 50, 920, 1_000),
+            (20_000, 1_000, 19_920, 20_000),
+        ] {
+            let [force, examine, kill] = [force_ms, examine_ms, kill_ms].map(Duration::from_millis);
+            let expected = Ladder { force, examine, kill };
+            assert_eq!(Ladder::new(Duration::from_millis(grace_ms)), expected, "grace of {grace_ms} ms");
         }
-    }
-
-    #[test]
-    fn a_long_grace_is_a_long_time_to_obey() {
-        let first = |grace| match Ladder::new(Duration::from_secs(grace)).1 {
-            Step::Interrupt { again_after, .. } => again_after,
-            Step::Kill => unreachable!("a kill is never the first step"),
-        };
-        assert_eq!((first(1), first(20)), (FORCE_AFTER, Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn the_first_rung_is_polite_and_the_next_ones_force() {
-        let (mut ladder, first) = Ladder::new(Duration::from_secs(1));
-        assert_eq!(first, Step::Interrupt { force: false, again_after: FORCE_AFTER });
-        assert_eq!(ladder.rung(), Rung::Interrupt);
-        assert_eq!(ladder.climb(), Step::Interrupt { force: true, again_after: FORCE_EVERY });
-        assert_eq!(ladder.rung(), Rung::Force);
     }
 }

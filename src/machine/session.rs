@@ -9,13 +9,13 @@
 use std::collections::VecDeque;
 
 use crate::{
-    config::{EXAMINE_LIMIT, LATE_IDS_MAX},
+    config::{FORCE_EVERY, LATE_IDS_MAX},
     machine::{
         budget::Meter,
         health::{Health, Sign},
-        ladder::{Ladder, Step},
+        ladder::Ladder,
     },
-    outcome::{Activity, Death, DeathCause, Event},
+    outcome::{Activity, Death, DeathCause, Event, Rung},
     protocol::{self, ExecutionId, Ping, ToWorker},
     status::{SessionState, Vitals},
 };
@@ -68,9 +68,8 @@ struct Run {
     started: bool,
     /// The number that the next output frame must have.
     next_seq: u64,
-    ladder: Option<Ladder>,
-    /// Its grace is over, and somebody looks what its worker is doing.
-    examined: bool,
+    /// The highest rung of the cancel ladder that was used, if it was cancelled.
+    rung: Option<Rung>,
     /// What it may use, if that is limited.
     meter: Option<Meter>,
     /// It runs no code of its own, but is a question about the state of the session.
@@ -89,16 +88,7 @@ enum Told {
 
 impl Run {
     fn new(id: ExecutionId) -> Self {
-        Self {
-            id,
-            started: false,
-            next_seq: 0,
-            ladder: None,
-            examined: false,
-            meter: None,
-            asked: None,
-            told: Told::Running,
-        }
+        Self { id, started: false, next_seq: 0, rung: None, meter: None, asked: None, told: Told::Running }
     }
 }
 
@@ -178,7 +168,7 @@ impl Session {
             }
             Input::Elapsed(timer) => self.elapsed(timer, effects),
             Input::Look(vitals) => self.look(vitals, effects),
-            Input::Examined(activity) => self.examined(activity, effects),
+            Input::Examined(activity) => self.examined(activity),
             Input::Stop => self.stop(effects),
             Input::Kill(cause) => self.die(cause, effects),
         }
@@ -222,37 +212,49 @@ impl Session {
         let grace = self.limits.grace;
         // Nobody knows the id of a warmup, so nobody can cancel it: it has a timeout of its own.
         let Phase::Busy(run) = &mut self.phase else { return };
-        if run.id != id || run.ladder.is_some() || run.told != Told::Running {
+        if run.id != id || run.rung.is_some() || run.told != Told::Running {
             return;
         }
-        let (ladder, step) = Ladder::new(grace);
-        run.ladder = Some(ladder);
-        effects.push(Effect::Shed);
-        self.climb(id, step, effects);
+        run.rung = Some(Rung::Interrupt);
+        let Ladder { force, examine, kill } = Ladder::new(grace);
+        effects.extend([
+            Effect::Shed,
+            Effect::Write(ToWorker::Cancel(protocol::Cancel { id, force: false, reason: None })),
+            Effect::Interrupt,
+            Effect::Arm(Timer::Force, force),
+            Effect::Arm(Timer::Examine, examine),
+            Effect::Arm(Timer::Grace, kill),
+        ]);
     }
 
-    fn climb(&mut self, id: ExecutionId, step: Step, effects: &mut Vec<Effect>) {
-        match step {
-            Step::Interrupt { force, again_after } => effects.extend([
-                Effect::Write(ToWorker::Cancel(protocol::Cancel { id, force, reason: None })),
-                Effect::Interrupt,
-                Effect::Arm(Timer::Ladder, again_after),
-            ]),
-            // Whoever has to explain it wants to know where the code was.
-            Step::Kill => match self.run() {
-                Some(run) if !run.examined => {
-                    run.examined = true;
-                    effects.extend([Effect::Examine, Effect::Arm(Timer::Ladder, EXAMINE_LIMIT)]);
-                }
-                Some(_) | None => self.die(DeathCause::Disobeyed, effects),
-            },
-        }
+    /// What runs and is being cancelled, and has not ended.
+    fn cancelled(&mut self) -> Option<&mut Run> {
+        self.run().filter(|run| run.rung.is_some())
     }
 
-    fn examined(&mut self, activity: Box<Activity>, effects: &mut Vec<Effect>) {
-        if self.run().is_some_and(|run| run.examined) {
+    fn force(&mut self, effects: &mut Vec<Effect>) {
+        let Some(run) = self.cancelled() else { return };
+        run.rung = Some(Rung::Force);
+        effects.extend([
+            Effect::Write(ToWorker::Cancel(protocol::Cancel { id: run.id, force: true, reason: None })),
+            Effect::Interrupt,
+            Effect::Arm(Timer::Force, FORCE_EVERY),
+        ]);
+    }
+
+    /// What it was doing when it was killed; what is known at once comes first, the rest may come after the kill.
+    fn examined(&mut self, activity: Box<Activity>) {
+        let of = match &self.phase {
+            Phase::Busy(run) | Phase::ShuttingDown { cause: DeathCause::Disobeyed, run: Some(run) } => run,
+            Phase::Creating
+            | Phase::Warming(_)
+            | Phase::Ready
+            | Phase::Idle
+            | Phase::ShuttingDown { .. }
+            | Phase::Terminated => return,
+        };
+        if of.rung.is_some() && activity.execution == Some(of.id) {
             self.seen = Some(activity);
-            self.die(DeathCause::Disobeyed, effects);
         }
     }
 
@@ -275,10 +277,12 @@ impl Session {
                 | Phase::ShuttingDown { .. }
                 | Phase::Terminated => {}
             },
-            Timer::Ladder => {
-                let step = self.run().and_then(|run| Some((run.id, run.ladder.as_mut()?.climb())));
-                if let Some((id, step)) = step {
-                    self.climb(id, step, effects);
+            Timer::Force => self.force(effects),
+            // Whoever has to explain the kill wants to know where the code was.
+            Timer::Examine => effects.extend(self.cancelled().map(|_| Effect::Examine)),
+            Timer::Grace => {
+                if self.cancelled().is_some() {
+                    self.die(DeathCause::Disobeyed, effects);
                 }
             }
             Timer::Budget => effects.push(Effect::Measure),
@@ -342,7 +346,10 @@ impl Session {
             self.ended.pop_front();
         }
         self.ended.push_back(id);
-        effects.push(Effect::Disarm(Timer::Ladder));
+        if self.cancelled().is_some() {
+            effects.extend([Timer::Force, Timer::Examine, Timer::Grace].map(Effect::Disarm));
+            self.seen = None;
+        }
         effects.push(Effect::Disarm(Timer::Proof));
         self.phase = Phase::Idle;
         effects.push(Effect::Idle(id));

@@ -1,32 +1,36 @@
 //! The processes that a worker's code has started.
 
+pub(super) mod naming;
+
 use std::{collections::VecDeque, fs};
 
 use rustix::process::{Pid, Signal, getpgid, kill_process};
 
-use crate::{config::CHILDREN_TOLD, outcome::Child};
+use crate::config::CHILDREN_TOLD;
 
 /// Threads of a process that are asked for children.
 const THREADS_ASKED: usize = 32;
-/// Characters of a command line that are told.
-const COMMAND_LEN: usize = 200;
 /// Processes that one interrupt reaches.
 const INTERRUPTED_MAX: usize = 1_000;
 
 /// The children of this process, and theirs.
-pub(super) fn of(pid: u32) -> Vec<Child> {
-    let told = below(pid, CHILDREN_TOLD).into_iter();
-    told.map(|pid| Child { pid, command: command(pid) }).collect()
+pub(super) fn of(pid: u32) -> Vec<u32> {
+    below(pid, CHILDREN_TOLD)
 }
 
-/// Interrupts the children of the process that leads this group, and theirs, as far as they are in the group.
+/// What an interrupt of this process is for, too.
+pub(super) fn to_interrupt(pid: u32) -> Vec<u32> {
+    below(pid, INTERRUPTED_MAX)
+}
+
+/// Interrupts those of `found` that are in the group.
 ///
-/// Not the process itself, which is asked to stop by a message: a signal that is late would interrupt what it does by
+/// Not the process that leads it, which is asked to stop by a message: a signal that is late would interrupt what it does by
 /// then, be that its clean-up or the next execution.
-pub(super) fn interrupt(group: Pid) {
-    // All are found before the first is told: what loses its parent is found no more.
-    for pid in below(group.as_raw_pid().unsigned_abs(), INTERRUPTED_MAX) {
-        let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) else { continue };
+pub(super) fn interrupt(group: Pid, found: &[u32]) {
+    // All were found before the first is told: what loses its parent is found no more.
+    for pid in found {
+        let Some(pid) = (*pid).try_into().ok().and_then(Pid::from_raw) else { continue };
         // So it lives, and its id is its own for a moment longer: ids come round after all others only.
         if getpgid(Some(pid)) == Ok(group) {
             let _ = kill_process(pid, Signal::INT);
@@ -67,19 +71,12 @@ fn of_one(pid: u32) -> impl Iterator<Item = u32> {
     numbers(main).into_iter().chain(others.flat_map(numbers))
 }
 
-/// As it was started, with blanks between the arguments. Empty once it is dead.
-fn command(pid: u32) -> String {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words = String::from_utf8_lossy(&line).replace('\0', " ");
-    words.trim_end().chars().take(COMMAND_LEN).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_process_that_is_none_has_no_children() {
-        assert_eq!(of(u32::MAX), []);
+        assert_eq!(of(u32::MAX), Vec::<u32>::new());
     }
 }

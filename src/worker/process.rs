@@ -27,7 +27,8 @@ use rustix::{
 
 use super::{
     branch::Keeper,
-    children, oom, shortage,
+    children::{self, naming::Naming},
+    oom, shortage,
     unsettled::{Pending, Unsettled},
     vitals, zygote,
 };
@@ -190,10 +191,11 @@ impl Process {
         self.pidfd.as_fd()
     }
 
-    /// Does something with its id that cannot become a stranger's meanwhile. `None` once it is collected.
-    pub(super) fn while_it_is_ours<T>(&self, work: impl FnOnce(u32) -> T) -> Option<T> {
-        let life = self.life();
-        (!matches!(*life, Life::Collected)).then(|| work(self.id()))
+    /// Looks at it by its id. `None` once it is collected: what was seen may be a stranger's. Nothing is locked meanwhile,
+    /// so a look that takes long holds up no kill.
+    pub(super) fn look<T>(&self, look: impl FnOnce(u32) -> T) -> Option<T> {
+        let seen = look(self.id());
+        (!matches!(*self.life(), Life::Collected)).then_some(seen)
     }
 
     /// Ends it and its group. Does nothing once it is collected.
@@ -229,16 +231,18 @@ impl Process {
     }
 
     /// Rings the process, and interrupts what it has started in its group: code in C that waits for a child does not
-    /// hear the bell.
-    pub(super) fn interrupt(&self) {
-        let life = self.life();
-        if matches!(*life, Life::Collected) {
-            return;
-        }
+    /// hear the bell. Children that are being asked for their `naming` are interrupted when that is over.
+    pub(super) fn interrupt(&self, naming: Option<&Naming>) {
         // Ignored by default, so harmless to a program that does not know it.
         let _ = pidfd_send_signal(&self.pidfd, Signal::URG);
-        if self.is_kept() {
-            children::interrupt(self.pid);
+        if naming.is_some_and(|naming| naming.interrupt_after(self.pid)) {
+            return;
+        }
+        // Before anything is locked, for they may be many.
+        let children = children::to_interrupt(self.id());
+        let life = self.life();
+        if !children.is_empty() && !matches!(*life, Life::Collected) && self.is_kept() {
+            children::interrupt(self.pid, &children);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,7 +18,8 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Branch, Control, Delivery, Order, Sighting, Spawner, Worker,
     branch::Awaited,
-    children, environment, pipes,
+    children::{self, naming::Naming},
+    environment, pipes,
     process::{Ends, Launch, Process},
     program,
     python::{self, Interpreter},
@@ -197,7 +198,7 @@ fn connect(started: Started, spec: &WorkerSpec, first: Bytes, program: &Path) ->
     let frames = pipes::connect(ends.stdin, ends.stdout, first).map_err(connect)?;
     let stderr = pipes::OutputPipe::new(ends.stderr).map_err(connect)?;
     Ok(Worker {
-        pid: Some(power.0.id()),
+        pid: Some(power.process.id()),
         codec: spec.codec,
         server: spec.server.clone(),
         frames: frames.reader,
@@ -247,7 +248,7 @@ pub(super) fn watched(
     let process = Arc::new(process);
     let watched = Threads::get().and_then(|threads| threads.watch().add(Arc::clone(&process), estate));
     match watched {
-        Ok(exit) => Ok(Started { ends, exit, power: Power(process), starting }),
+        Ok(exit) => Ok(Started { ends, exit, power: Power::over(process), starting }),
         Err(error) => {
             process.end();
             Err(error)
@@ -280,36 +281,52 @@ fn working_folder(
 
 /// Power over a process and its group, which end with it.
 #[derive(Debug)]
-pub(super) struct Power(Arc<Process>);
+pub(super) struct Power {
+    process: Arc<Process>,
+    /// The last look at its children.
+    naming: Mutex<Option<Arc<Naming>>>,
+}
 
 impl Power {
+    fn over(process: Arc<Process>) -> Self {
+        Self { process, naming: Mutex::default() }
+    }
+
     pub(super) fn process(&self) -> Arc<Process> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.process)
+    }
+
+    fn naming(&self) -> MutexGuard<'_, Option<Arc<Naming>>> {
+        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Control for Power {
     fn interrupt(&self) {
-        self.0.interrupt();
+        self.process.interrupt(self.naming().as_deref());
     }
 
     fn kill(&self) {
-        self.0.kill();
+        self.process.kill();
     }
 
     fn vitals(&self) -> Option<Vitals> {
-        vitals::of(&self.0)
+        vitals::of(&self.process)
     }
 
     fn examine(&self) -> Pin<Box<dyn Future<Output = Sighting> + Send>> {
-        let vitals = vitals::of(&self.0);
-        let children = self.0.while_it_is_ours(children::of).unwrap_or_default();
-        let asked = stacks::ask(&self.0);
+        let vitals = vitals::of(&self.process);
+        let asked = stacks::ask(&self.process);
+        let (naming, children) = Naming::begin(self.process.look(children::of).unwrap_or_default());
+        *self.naming() = Some(naming);
         Box::pin(async move {
-            let stacks = match asked {
-                Some(file) => stacks::read(file).await,
-                None => Vec::new(),
+            let stacks = async {
+                match asked {
+                    Some(file) => stacks::read(file).await,
+                    None => Vec::new(),
+                }
             };
+            let (stacks, children) = tokio::join!(stacks, children);
             Sighting { vitals, stacks, children }
         })
     }
@@ -317,6 +334,6 @@ impl Control for Power {
 
 impl Drop for Power {
     fn drop(&mut self) {
-        self.0.kill();
+        self.process.kill();
     }
 }

@@ -25,12 +25,14 @@ const NAME: &str = "/memfd:ostler-stacks (deleted)";
 const STEP: Duration = Duration::from_millis(2);
 /// More than a hundred threads with a hundred calls each are not written; their lines are cut at 500 characters.
 const LEN_MAX: u64 = 1 << 20;
+/// Descriptors of a worker among which the file is looked for. It was opened among the first.
+const DESCRIPTORS_ASKED: usize = 1_024;
 /// What the worker's own code is called in a traceback.
 const OURS: &str = "<ostler_worker>";
 
 /// Asks for the stacks, and returns where they will be. `None` if this process cannot tell them.
 pub(super) fn ask(process: &Process) -> Option<File> {
-    let file = process.while_it_is_ours(find)??;
+    let file = process.look(find)??;
     // What an earlier question left. The worker appends.
     file.set_len(0).ok()?;
     process.ask_for_stacks();
@@ -43,7 +45,7 @@ fn find(pid: u32) -> Option<File> {
         return None;
     }
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let entry = entries.flatten().find(|entry| is_ours(&entry.path()))?;
+    let entry = entries.take(DESCRIPTORS_ASKED).flatten().find(|entry| is_ours(&entry.path()))?;
     let file = File::options().read(true).write(true).open(entry.path()).ok()?;
     // The code may have put another file in its place meanwhile.
     is_ours(format!("/proc/self/fd/{}", file.as_raw_fd()).as_ref()).then_some(file)

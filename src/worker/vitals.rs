@@ -10,7 +10,7 @@ use crate::{outcome::Exit, status::Vitals};
 
 /// `None` once it is collected, and where there is no `/proc`.
 pub(super) fn of(process: &Process) -> Option<Vitals> {
-    process.while_it_is_ours(|id| {
+    process.look(|id| {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         let statm = fs::read_to_string(format!("/proc/{id}/statm")).ok()?;
         parse(&stat, &statm)

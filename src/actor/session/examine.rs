@@ -56,10 +56,14 @@ impl State {
         }
     }
 
-    /// The grace is over: what is it doing?
+    /// The grace is nearly over: what is it doing? What is known without asking is told at once, the rest if it comes.
     pub(super) fn examine(&mut self, myself: &ActorRef<SessionMsg>) {
         self.memory.machine = true;
         self.examine_for(myself, None);
+        let (known, vitals) = (self.memory.known.clone(), self.control.vitals());
+        let load = vitals.and_then(|vitals| self.memory.load(Instant::now(), vitals));
+        let activity = Box::new(Activity { load, vitals, ..known });
+        self.machine.step(Input::Examined(activity), &mut self.effects);
     }
 
     /// Has the worker examined, unless that is under way. A helper task waits for what comes of it.

@@ -204,7 +204,7 @@ impl Session {
 
     fn failed(&mut self, id: ExecutionId, mut error: ExecutionError, effects: &mut Vec<Effect>) {
         self.left(id, std::mem::take(&mut error.left), effects);
-        let rung = self.run().and_then(|run| run.ladder.as_ref()).map(crate::machine::ladder::Ladder::rung);
+        let rung = self.run().and_then(|run| run.rung);
         let ending = match error.kind {
             ErrorKind::Cancelled => Ending::Stopped(rung.unwrap_or(Rung::Interrupt)),
             ErrorKind::Exit => exit(error),

@@ -76,11 +76,12 @@ impl Input {
             Self::Interrupt(_) => "interrupt",
             Self::Send(..) => "message",
             Self::Elapsed(Timer::Start) => "start timeout",
-            Self::Elapsed(Timer::Ladder) => "end of grace",
+            Self::Elapsed(Timer::Force) => "forced interrupt",
+            Self::Elapsed(Timer::Grace) => "end of grace",
             Self::Elapsed(Timer::Proof) => "no proof",
             Self::Elapsed(Timer::Exit) => "no exit",
             Self::Look(_) => "health check",
-            Self::Examined(_) => "end of grace",
+            Self::Elapsed(Timer::Examine) | Self::Examined(_) => "examination",
             Self::Stop => "stop",
             Self::Kill(_) => "kill",
         }
@@ -103,8 +104,12 @@ pub(crate) enum Broken {
 pub(crate) enum Timer {
     /// For `ready`, and then for the end of the warmup.
     Start,
-    /// For the next rung of the cancel ladder.
-    Ladder,
+    /// For the next forced interrupt of what is being cancelled.
+    Force,
+    /// For the look at what it is doing.
+    Examine,
+    /// For the end of its grace.
+    Grace,
     /// For the proof that the worker is idle after it answered wrongly.
     Proof,
     /// For the next look at the processor time that was used.

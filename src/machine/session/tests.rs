@@ -145,7 +145,10 @@ fn inputs(id: ExecutionId) -> Vec<Input> {
         inputs.push(Input::Send(id, ToWorker::Interrupt));
         inputs.extend([Input::Ask(id, question::SAVE), question::part(id, 0, true), question::restored(id)]);
     }
-    inputs.extend([Timer::Start, Timer::Ladder, Timer::Proof, Timer::Exit].map(Input::Elapsed));
+    inputs.extend(
+        [Timer::Start, Timer::Force, Timer::Examine, Timer::Grace, Timer::Proof, Timer::Exit]
+            .map(Input::Elapsed),
+    );
     inputs.extend(
         [Broken::Closed, garbage(None), garbage(Some("hi".into())), Broken::NotReading].map(Input::Broken),
     );

@@ -121,24 +121,20 @@ async fn f67_a_stranger_that_got_the_id_of_a_dead_worker_is_left_alone() {
     let process = launch("exit 3");
     let pid = process.id();
     eventually("it is dead", || has_died(&process)).await;
-    assert_eq!(
-        process.while_it_is_ours(|id| id),
-        Some(pid),
-        "dead, and not collected yet: its id is its own"
-    );
+    assert_eq!(process.look(|id| id), Some(pid), "dead, and not collected yet: its id is its own");
     let (exit, pending) = process.collect().unwrap();
     assert_eq!(exit, Exit::Code(3));
     drop(pending);
-    assert_eq!(process.while_it_is_ours(|id| id), None);
+    assert_eq!(process.look(|id| id), None);
     assert!(!exists(pid));
 
     let stranger = stranger(pid);
     println!("another process has its id: {}", stranger.is_some());
-    process.interrupt();
+    process.interrupt(None);
     process.kill();
     // Whoever collects again, collects nobody: neither the stranger nor its group.
     assert_eq!(process.collect().map(|(exit, _)| exit), Some(Exit::Unknown));
-    assert_eq!(process.while_it_is_ours(|id| id), None);
+    assert_eq!(process.look(|id| id), None);
     if let Some(stranger) = stranger {
         assert!(!has_died(&stranger), "a stranger was killed");
         stranger.end();
