@@ -21,8 +21,12 @@ pub use server::{Dialect, JsonRpc, MCP_VERSIONS};
 
 /// Frames larger than this are refused, on both sides.
 pub const FRAME_LEN_MAX: usize = crate::protocol::FRAME_LEN_MAX;
-/// Bytes of output that one execution may have in flight between the worker and its caller.
+/// Bytes of memory that what one execution prints, shows and asks may take between its worker and its caller; and, apart
+/// from that, what a worker says and its session has not handled.
 pub const WINDOW: usize = 1 << 20;
+/// Bytes that every single thing on its way from a worker to its caller counts for, besides those that it holds: its places
+/// in queues, so that very many small things have a bound too.
+pub const ITEM_MIN: usize = 256;
 /// Bytes of stderr kept from each worker for the story of its death.
 pub const STDERR_TAIL: usize = 64 << 10;
 /// Bytes of the end of each stream that a report keeps when it cannot keep all; at most an eighth of the report.
@@ -33,6 +37,16 @@ pub const RECORD_PENDING_MAX: usize = 16 << 20;
 pub const PRINTED_BEFORE_READY: usize = 4 << 10;
 /// Bytes that may wait to be written to one worker that does not read.
 pub const OUTBOX_MAX: usize = FRAME_LEN_MAX + (1 << 20);
+/// Questions of a JSON-RPC server that may be open at once; one more is answered with an error.
+pub const QUESTIONS_MAX: usize = 256;
+/// Bytes that the ids of these questions may have, all together.
+pub const QUESTION_IDS_MAX: usize = 1 << 20;
+/// Bytes of memory of answers to its own questions that a JSON-RPC server may leave unread; one more ends it.
+pub const REPLIES_MAX: usize = 1 << 20;
+/// Messages that one JSON-RPC batch of a server may have.
+pub const BATCH_MAX: usize = crate::protocol::rpc::BATCH_MAX;
+/// Messages of unknown types that one worker is told of, in its life; those that follow are only counted.
+pub const UNKNOWN_TOLD_MAX: u32 = 100;
 /// Ended executions whose late frames are still recognised, per worker.
 pub const LATE_IDS_MAX: usize = 1024;
 /// Things that an execution left running of which its caller is told, each with at most so many characters.

@@ -10,7 +10,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::protocol::{Mime, Stream, Value};
+use crate::protocol::{HeapSize, Mime, Stream, Value};
 
 pub use activity::{Activity, Call, Child, Load, Stack};
 pub use failure::Failure;
@@ -76,6 +76,37 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The bytes that it keeps in memory beyond its own size.
+    pub(crate) fn heap_size(&self) -> usize {
+        match self {
+            // One for each execution.
+            Self::Left { what } => what.heap_size(),
+            Self::SessionRestored(_) | Self::Started { .. } | Self::Dropped { .. } => 0,
+            Self::Output { data, .. } => data.heap_size(),
+            Self::Display(display) => size_of::<Display>() + display.heap_size(),
+            Self::Input(request) => request.prompt.heap_size(),
+            Self::Notification { method, params } => method.heap_size() + params.heap_size(),
+            Self::Asked(Question { method, params, .. }) => method.heap_size() + params.heap_size(),
+        }
+    }
+
+    /// The bytes of output in it, for those who count what nobody took.
+    pub(crate) fn output(&self) -> usize {
+        match self {
+            Self::SessionRestored(_)
+            | Self::Started { .. }
+            | Self::Input(_)
+            | Self::Left { .. }
+            | Self::Dropped { .. } => 0,
+            Self::Output { data, .. } => data.len(),
+            Self::Display(display) => display.mime.weight(),
+            Self::Notification { method, params } => method.len() + params.weight(),
+            Self::Asked(Question { method, params, .. }) => method.len() + params.weight(),
+        }
+    }
+}
+
 /// A rich value that the code showed: the same thing in one or several formats.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Display {
@@ -85,6 +116,13 @@ pub struct Display {
     pub id: Option<String>,
     /// Whether it replaces an earlier one of the same id.
     pub update: bool,
+}
+
+impl Display {
+    /// The bytes that it keeps in memory beyond its own size.
+    pub(crate) fn heap_size(&self) -> usize {
+        self.mime.heap_size() + self.id.heap_size()
+    }
 }
 
 /// The code called `input()`.

@@ -256,7 +256,7 @@ impl Session {
     /// What happens in the session while nothing runs; `None` after it has ended. Waits for ever if nothing happens.
     /// Cancel safe. A megabyte of output may wait to be taken; more is dropped and counted in the pool's totals.
     pub async fn next_event(&mut self) -> Option<SessionEvent> {
-        self.events.recv().await.map(|fed| fed.event)
+        self.events.recv().await.map(Fed::take)
     }
 
     /// What the worker is doing now, also while code runs: see [`Execution::inspect`]. `None` after the session has ended.

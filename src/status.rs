@@ -118,7 +118,8 @@ pub struct Totals {
     pub requeued: u64,
     /// Frames of executions that had ended.
     pub late_frames: u64,
-    /// Bytes of output discarded after a cancel or a deadline.
+    /// Bytes of output that nobody took: discarded after a cancel or a deadline, or because a handle was dropped or only
+    /// waited for the outcome, or because there was no room and nobody to wait for.
     pub dropped_bytes: u64,
     /// Writes that a worker's pipe did not take at once.
     pub partial_writes: u64,

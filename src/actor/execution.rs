@@ -156,7 +156,7 @@ impl State {
             }
             ExecutionMsg::Restored(news) => {
                 if self.obligation.is_some() {
-                    self.sink.deliver(self.id, Event::SessionRestored(news), Credit::free());
+                    self.sink.deliver(self.id, Event::SessionRestored(news), Credit::none());
                 }
             }
             ExecutionMsg::Withdrawn => {
@@ -189,7 +189,7 @@ impl State {
                 self.place.at = At::Session(session);
                 if let Some(obligation) = &mut self.obligation {
                     obligation.started();
-                    self.sink.deliver(self.id, Event::Started { pid, generation }, Credit::free());
+                    self.sink.deliver(self.id, Event::Started { pid, generation }, Credit::none());
                 }
                 self.step(myself, Input::Started);
             }
@@ -206,19 +206,14 @@ impl State {
         }
     }
 
-    /// Events after the outcome are counted, not passed on.
+    /// What comes after the outcome is not passed on; dropping its credit counts it.
     fn event(&mut self, myself: &Sender<ExecutionMsg>, event: Event, credit: Credit) {
         if let Event::Output { data, .. } = &event {
             self.printed += data.len() as u64;
         }
         let (limit, printed) = (self.max_output.unwrap_or(u64::MAX), self.printed);
-        if let Event::Dropped { bytes } = &event {
-            self.ledger.dropped_bytes.fetch_add(*bytes, Relaxed);
-        }
         if self.obligation.is_some() {
             self.sink.deliver(self.id, event, credit);
-        } else if let Event::Output { data, .. } = &event {
-            self.ledger.dropped_bytes.fetch_add(data.len() as u64, Relaxed);
         }
         if printed > limit {
             self.max_output = None; // Told once.

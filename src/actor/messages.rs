@@ -5,8 +5,8 @@
 //!    ▲                    ▲ ▲                  │ │
 //!    └─events, outcome─ execution <──Progress──┘ └──FromSession──> supervisor
 //! ```
-//! Mailboxes are unbounded, so whoever fills one holds a permit: a place in the queue for a request, bytes of the
-//! window for output. Messages stay small; payloads travel as `Bytes` or boxed.
+//! Mailboxes are unbounded, so whoever fills one holds a permit: a place in the queue for a request, bytes of credit for
+//! all that a worker says. Messages stay small; payloads travel as `Bytes` or boxed.
 
 use std::sync::Arc;
 
@@ -184,7 +184,7 @@ pub(crate) struct Granted {
 #[derive(Debug)]
 pub(crate) enum SessionMsg {
     /// Reader: this came in one go.
-    Read(Box<Batch>),
+    Read(Box<Read>),
     /// Reader: the worker is dead and reaped. Its last message.
     Exited(Obituary),
     /// Writer: the worker has closed what it reads from, with more on its way.
@@ -230,15 +230,23 @@ pub(crate) struct Heard {
     /// Lines that were no messages, and what was written to stderr.
     pub(crate) printed: Bytes,
     pub(crate) broken: Option<Broken>,
-    pub(crate) _room: Credit,
+    pub(crate) room: Credit,
 }
 
-/// What one turn of the reader brought, in order.
+/// What one turn of the reader brought, and the room that it takes in the inbox until it is handled.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) batch: Batch,
+    pub(crate) room: Credit,
+}
+
+/// In order.
 pub(crate) type Batch = SmallVec<[Item; 2]>;
 
 /// One thing that was read.
 #[derive(Debug)]
 pub(crate) enum Item {
+    /// The credit is that of the caller that it goes to, if it goes to one.
     Frame(FromWorker, Credit),
     /// Bytes from a pipe, or bytes that were dropped.
     Output(Event, Credit),

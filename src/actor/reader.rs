@@ -1,9 +1,10 @@
 //! The only reader of a worker: its frames, its pipes and its end, for the worker's whole life.
 //!
-//! It pays before it reads a pipe, and before it passes on frames that carry output. A full window stops just that: the
-//! end of the worker and a renewed window are always waited for. Its last message is `Exited`.
+//! It pays for everything that it passes on: from the window of the execution for what goes to its caller, and from the
+//! inbox of the session for the rest. A full window stops the reading of pipes, and of the channel at the first frame that
+//! has to be paid from it; the end of the worker and a renewed window are always waited for. Its last message is `Exited`.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use ractor::ActorRef;
@@ -15,13 +16,13 @@ use tokio::{
 use crate::{
     actor::{
         charge::Obituary,
-        credit::{CHUNK, Credit, Credits},
-        messages::{Batch, Item, SessionMsg},
+        credit::{CHUNK, Credit, Credits, Room, price},
+        messages::{Batch, Item, Read, SessionMsg},
     },
     config::{DRAIN_LIMIT, STALL_LIMIT},
     machine::session::Broken,
     outcome::{Event, Exit},
-    protocol::{self, Codec, FrameError, FromWorker, Stream},
+    protocol::{self, Codec, FrameError, FromWorker, HeapSize, Stream},
     worker::Pipe,
 };
 
@@ -35,14 +36,27 @@ use output::Output;
 pub(crate) struct Reader {
     session: ActorRef<SessionMsg>,
     credits: Credits,
+    inbox: Arc<Room>,
     channel: Channel,
     stall: Stall,
     pipes: [Output; 2],
-    /// A frame that carries output and is not paid for yet. Nothing more is taken from the channel until it is.
-    owed: Option<(FromWorker, usize)>,
+    /// A frame that goes to a caller and is not paid for yet. Nothing more is taken from the channel until it is.
+    owed: Option<Owed>,
     /// What the next read of a pipe costs.
     paid: Option<Paid>,
     batch: Batch,
+    /// What the batch costs in the inbox.
+    cost: usize,
+    /// The worker is dead.
+    draining: bool,
+}
+
+/// A frame that goes to a caller, and its price.
+struct Owed {
+    frame: FromWorker,
+    price: usize,
+    /// Bytes of output in it.
+    output: usize,
 }
 
 /// What the reader may do with a pipe.
@@ -61,6 +75,7 @@ impl Reader {
     pub(crate) fn new(
         session: ActorRef<SessionMsg>,
         credits: Credits,
+        inbox: Arc<Room>,
         codec: Codec,
         frames: Box<dyn AsyncRead + Send + Unpin>,
         stdout: Option<Box<dyn Pipe>>,
@@ -69,12 +84,15 @@ impl Reader {
         Self {
             session,
             credits,
+            inbox,
             channel: Channel::new(codec, frames),
             stall: Stall::default(),
             pipes: [Output::new(Stream::Stdout, stdout), Output::new(Stream::Stderr, stderr)],
             owed: None,
             paid: None,
             batch: Batch::new(),
+            cost: 0,
+            draining: false,
         }
     }
 
@@ -94,7 +112,7 @@ impl Reader {
     async fn read(&mut self) {
         while self.channel.frames.is_some() || self.owed.is_some() || self.pipes.iter().any(Output::is_open) {
             self.turn().await;
-            self.send();
+            self.hand_over().await;
         }
     }
 
@@ -102,8 +120,8 @@ impl Reader {
     async fn turn(&mut self) {
         let [stdout, stderr] = &mut self.pipes;
         let cost = match &self.owed {
-            Some((_, bytes)) => Some(*bytes),
-            None if self.paid.is_none() && (stdout.is_open() || stderr.is_open()) => Some(CHUNK),
+            Some(owed) => Some(owed.price),
+            None if self.paid.is_none() && (stdout.is_open() || stderr.is_open()) => Some(price(CHUNK)),
             None => None,
         };
         let (may_read, owes) = (self.paid.is_some(), self.owed.is_some());
@@ -120,43 +138,58 @@ impl Reader {
     fn pay(&mut self, credit: Option<Credit>) {
         match (self.owed.take(), credit) {
             (None, credit) => self.paid = Some(credit.map_or(Paid::Nobody, Paid::Credit)),
-            (Some((frame, _)), Some(credit)) => {
-                self.batch.push(Item::Frame(frame, credit));
+            (Some(Owed { frame, output, .. }), Some(credit)) => {
+                self.batch.push(Item::Frame(frame, credit.carrying(output)));
                 self.take_frames();
             }
-            (Some((frame, bytes)), None) => {
-                self.drop_output(frame, bytes);
+            (Some(owed), None) => {
+                self.drop_frame(owed);
                 self.take_frames();
             }
         }
     }
 
-    /// Nobody has room for the output of this frame. Its number still counts.
-    fn drop_output(&mut self, frame: FromWorker, bytes: usize) {
-        if let FromWorker::Output(output) = frame {
-            let emptied = protocol::Output { data: Bytes::new(), ..output };
-            self.batch.push(Item::Frame(FromWorker::Output(emptied), Credit::free()));
+    /// Nobody has room for this frame. The number of a piece of output still counts.
+    fn drop_frame(&mut self, Owed { frame, output, .. }: Owed) {
+        if let FromWorker::Output(numbered) = frame {
+            let emptied = protocol::Output { data: Bytes::new(), ..numbered };
+            self.post(Item::Frame(FromWorker::Output(emptied), Credit::none()), 0);
         }
-        self.batch.push(Item::Output(Event::Dropped { bytes: bytes as u64 }, Credit::free()));
+        self.drop_output(output);
+    }
+
+    /// Nobody has room for this output: it is counted here, and told.
+    fn drop_output(&mut self, bytes: usize) {
+        self.credits.discard(bytes);
+        self.post(Item::Output(Event::Dropped { bytes: bytes as u64 }, Credit::none()), 0);
+    }
+
+    /// Passes on what costs the session something, and no caller; it keeps so many bytes.
+    fn post(&mut self, item: Item, held: usize) {
+        self.cost += price(held);
+        self.batch.push(item);
     }
 
     /// Passes on what was read from a pipe. What it did not need of the credit goes back.
     fn pass_on(&mut self, pipe: usize) {
         let output = &mut self.pipes[pipe];
-        let data = output.buffer.split().freeze();
-        if data.is_empty() {
-            return;
-        }
+        let Some((data, held)) = output.take() else { return };
         let credit = match self.paid.take() {
-            Some(Paid::Credit(mut credit)) => Some(credit.split(data.len())),
+            Some(Paid::Credit(credit)) => Some(credit.cut(price(held))),
             // Decided before these bytes came: an execution may have begun since, and have room.
-            Some(Paid::Nobody) | None => self.credits.try_take(data.len()),
+            Some(Paid::Nobody) | None => self.credits.try_take(price(held)),
         };
-        let item = match credit {
-            Some(credit) => Item::Output(Event::Output { stream: output.stream, data }, credit),
-            None => Item::Output(Event::Dropped { bytes: data.len() as u64 }, Credit::free()),
-        };
-        self.batch.push(item);
+        self.print(pipe, data, credit);
+    }
+
+    fn print(&mut self, pipe: usize, data: Bytes, credit: Option<Credit>) {
+        let (stream, len) = (self.pipes[pipe].stream, data.len());
+        match credit {
+            Some(credit) => {
+                self.batch.push(Item::Output(Event::Output { stream, data }, credit.carrying(len)));
+            }
+            None => self.drop_output(len),
+        }
     }
 
     fn on_channel(&mut self, end: Option<End>) {
@@ -201,32 +234,33 @@ impl Reader {
     }
 
     fn frame(&mut self, payload: Bytes) {
-        let frame = match self.channel.codec.decode(payload) {
+        let len = payload.len();
+        let mut frame = match self.channel.codec.decode(payload) {
             Ok(frame) => frame,
-            Err(error) => return self.batch.push(Item::Undecodable(error)),
+            // What it says of them is cut short.
+            Err(error) => return self.post(Item::Undecodable(error), 0),
         };
         if is_fence(&frame) {
             self.fence();
         }
-        match weight(&frame) {
-            Some(bytes) => self.owed = Some((frame, bytes)),
-            None => self.batch.push(Item::Frame(frame, Credit::free())),
+        let held = held(&mut frame, len);
+        match to_caller(&frame) {
+            Some(output) => self.owed = Some(Owed { frame, price: price(held), output }),
+            None => self.post(Item::Frame(frame, Credit::none()), held),
         }
     }
 
-    /// Takes what the pipes hold at this moment, and no more: a thread that goes on printing cannot hold the frame.
-    /// These bytes are free; a pipe's own size bounds them.
+    /// Takes what the pipes hold at this moment, and no more: a thread that goes on printing cannot hold the frame. These
+    /// bytes are in memory, and the window is in debt by them until a caller has taken as much: nothing more is read before.
     fn fence(&mut self) {
-        for output in &mut self.pipes {
-            let Some(pipe) = &mut output.pipe else { continue };
-            match pipe.read_held(&mut output.buffer) {
-                Ok(0) => continue,
-                Ok(_) => {}
-                Err(_) => output.pipe = None,
-            }
-            let (stream, data) = (output.stream, output.buffer.split().freeze());
-            if !data.is_empty() {
-                self.batch.push(Item::Output(Event::Output { stream, data }, Credit::free()));
+        for pipe in 0..self.pipes.len() {
+            let output = &mut self.pipes[pipe];
+            output.read_held();
+            if let Some((data, held)) = output.take() {
+                // It is, when nobody is waited for: then that was the last that could be had.
+                let refused = self.credits.is_in_debt() && !self.draining;
+                let credit = (!refused).then(|| self.credits.overdraw(price(held)));
+                self.print(pipe, data, credit);
             }
         }
     }
@@ -261,12 +295,13 @@ impl Reader {
     /// held open by a process that it left behind, so this has a limit.
     async fn drain(&mut self) {
         let limit = Instant::now() + DRAIN_LIMIT;
+        self.draining = true;
         loop {
-            while let Some((_, bytes)) = &self.owed {
-                let credit = self.credits.try_take(*bytes);
+            while let Some(owed) = &self.owed {
+                let credit = self.credits.try_take(owed.price);
                 self.pay(credit);
             }
-            if self.channel.frames.is_none() {
+            if self.channel.frames.is_none() || timeout_at(limit, self.hand_over()).await.is_err() {
                 break;
             }
             let Ok(end) = timeout_at(limit, self.channel.read()).await else { break };
@@ -276,14 +311,24 @@ impl Reader {
             self.printed_enough();
         }
         self.fence();
-        self.send();
+        self.send(Credit::none());
     }
 
-    fn send(&mut self) {
+    /// Hands over what is in hand, when there is room for it in the inbox. Cancel safe.
+    async fn hand_over(&mut self) {
+        let room = match self.cost {
+            0 => Credit::none(),
+            cost => self.inbox.take(cost).await,
+        };
+        self.send(room);
+    }
+
+    fn send(&mut self, room: Credit) {
         if !self.batch.is_empty() {
-            let batch = Box::new(std::mem::take(&mut self.batch));
+            self.cost = 0;
+            let read = Box::new(Read { batch: std::mem::take(&mut self.batch), room });
             // A session that is gone reads no more; its worker is being killed, and the exit ends this task.
-            let _ = self.session.cast(SessionMsg::Read(batch));
+            let _ = self.session.cast(SessionMsg::Read(read));
         }
     }
 }
@@ -296,12 +341,41 @@ fn is_fence(frame: &FromWorker) -> bool {
     )
 }
 
-/// The bytes of output that a frame carries, if it is one that carries output.
-#[expect(clippy::wildcard_enum_match_arm, reason = "a new message carries no output unless it is named here")]
-fn weight(frame: &FromWorker) -> Option<usize> {
+/// The bytes of output in a frame, if it goes to a caller.
+fn to_caller(frame: &FromWorker) -> Option<usize> {
     match frame {
         FromWorker::Output(output) => Some(output.data.len()),
         FromWorker::Display(display) => Some(display.data.weight()),
-        _other => None,
+        FromWorker::InputRequest(_) => Some(0),
+        // One of them ends an execution.
+        FromWorker::Result(_) | FromWorker::Error(_) => None,
+        // The machine bounds these, and answers or counts the rest.
+        FromWorker::Started(_)
+        | FromWorker::CheckpointData(_)
+        | FromWorker::Restored(_)
+        | FromWorker::Forked(_)
+        | FromWorker::VarsResult(_)
+        | FromWorker::Ready(_)
+        | FromWorker::Heartbeat(_)
+        | FromWorker::CancelAck(_)
+        | FromWorker::ProtocolError(_)
+        | FromWorker::Log(_)
+        | FromWorker::ResetResult(_)
+        | FromWorker::CompleteResult(_)
+        | FromWorker::GetResult(_)
+        | FromWorker::SetResult(_)
+        | FromWorker::InspectResult(_)
+        | FromWorker::Bye => None,
+    }
+}
+
+/// What a frame keeps in memory. Bytes in it are slices of the block that it was read with: those of a small frame are
+/// copied, for many share a block, and a large one has its block for itself.
+fn held(frame: &mut FromWorker, payload: usize) -> usize {
+    if payload < CHUNK / 2 {
+        frame.detach();
+        frame.heap_size()
+    } else {
+        frame.heap_size().max(payload).max(CHUNK)
     }
 }

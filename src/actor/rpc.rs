@@ -9,6 +9,7 @@ use smallvec::smallvec;
 use crate::{
     actor::{
         charge::Obituary,
+        credit::{Room, price},
         gauge::Gauge,
         messages::{Heard, Progress, SessionMsg, SessionNotice, SupervisorMsg},
         obligation::Ledger,
@@ -17,14 +18,17 @@ use crate::{
         timers::Timers,
         writer::Writer,
     },
-    config::JsonRpc,
+    config::{JsonRpc, WINDOW},
     log::{debug, info, trace},
     machine::{
         rpc::{Effect, Input, Limits, Rpc as Machine, Timer},
         session::{Broken, Ending},
     },
-    outcome::{Generation, Lost},
-    protocol::{ExecutionId, rpc},
+    outcome::{Event, Generation, Lost},
+    protocol::{
+        ExecutionId,
+        rpc::{self, Saying},
+    },
     status::SessionState,
     worker::{Control, Worker},
 };
@@ -151,7 +155,8 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     let Arguments { slot, generation, worker, limits, supervisor, ledger, gauge } = arguments;
     let Worker { pid, frames, outbox, stderr, exit, control, .. } = worker;
     let server = Arc::clone(&limits.server);
-    let reader = Reader::new(myself.clone(), &server, frames, stderr);
+    let inbox = Room::new(WINDOW, Arc::clone(&ledger));
+    let reader = Reader::new(myself.clone(), inbox, &server, frames, stderr);
     // Not aborted with this actor: it ends by itself when the server is dead, which dropping `control` sees to.
     drop(tokio::spawn(reader.run(exit, Obituary::new(slot, generation, supervisor.clone()))));
     let (broken, wrote) = (myself.clone(), myself.clone());
@@ -185,13 +190,15 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
 }
 
 impl State {
+    /// The room is given back when all of it is handled.
     fn heard(&mut self, myself: &ActorRef<SessionMsg>, heard: Heard) {
+        let Heard { said, printed, broken, room: _room } = heard;
         self.see_what_was_sent(myself);
-        self.print(heard.printed);
-        for said in heard.said {
+        self.print(printed);
+        for said in said {
             self.step(myself, Input::Said(said));
         }
-        if let Some(broken) = heard.broken {
+        if let Some(broken) = broken {
             self.step(myself, Input::Broken(broken));
         }
     }
@@ -217,9 +224,13 @@ impl State {
         match effect {
             Effect::Send(id) => self.send(id),
             Effect::Say(saying) => {
+                let owes = if let Saying::Reply { id, .. } = &saying { Some(price(id.len())) } else { None };
                 if let Some(message) = rpc::encode(self.server.style, self.server.framing, &saying) {
-                    trace!(slot = self.slot, pid = self.pid, message = ?saying, "to the worker");
-                    self.say(message);
+                    trace!(slot = self.slot, pid = self.pid, bytes = message.len(), "to the worker");
+                    match owes {
+                        Some(price) => self.reply(message, price),
+                        None => self.say(message),
+                    }
                 }
             }
             Effect::Close => self.writer = None,
@@ -238,8 +249,11 @@ impl State {
                 }
             }
             Effect::Event(id, event) => {
-                if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.pass_on(event);
+                let asks = if let Event::Asked(question) = &event { Some(question.request) } else { None };
+                let Some(flight) = self.flights.get_mut(&id) else { return };
+                let room = flight.pass_on(event, &self.ledger);
+                if let Some(request) = asks.filter(|_| !room) {
+                    self.machine.step(Input::NotAsked(request), &mut self.effects);
                 }
             }
             Effect::Background { method, params } => self.background(method, params),

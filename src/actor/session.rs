@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use crate::{
     actor::{
         charge::{Charge, Obituary},
-        credit::{Credit, Window, window},
+        credit::{Credit, Room, Window, window},
         gauge::Gauge,
-        messages::{Batch, Item, Progress, SessionMsg, SessionNotice, SupervisorMsg},
+        messages::{Item, Progress, Read, SessionMsg, SessionNotice, SupervisorMsg},
         obligation::Ledger,
         reader::Reader,
         sink::Feed,
@@ -20,16 +20,18 @@ use crate::{
         timers::Timers,
         writer::{Refusal, Writer},
     },
+    config::WINDOW,
     log::{debug, info, trace, warn},
     machine::session::{Broken, Effect, Ending, Input, Limits, Session as Machine, Timer},
-    outcome::{Event, Failure, Generation, Lost},
-    protocol::{Codec, ExecutionId, Init, Stream, ToWorker},
+    outcome::{Failure, Generation, Lost},
+    protocol::{Codec, ExecutionId, Init, ToWorker},
     status::SessionState,
     worker::{Control, Worker},
 };
 
 mod aside;
 mod examine;
+mod tell;
 
 use examine::Memory;
 
@@ -77,6 +79,8 @@ pub(crate) struct State {
     memory: Memory,
     effects: Vec<Effect>,
     progress: SmallVec<[Progress; 2]>,
+    /// Bytes of output that nobody had room for, and that were not told yet.
+    dropped: u64,
     supervisor: ActorRef<SupervisorMsg>,
     ledger: Arc<Ledger>,
     gauge: Arc<Gauge>,
@@ -104,27 +108,27 @@ impl Actor for Session {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SessionMsg::Read(batch) => state.read(&myself, *batch),
+            SessionMsg::Read(read) => state.read(&myself, *read),
             SessionMsg::Exited(obituary) => {
                 let exit = obituary.read();
                 let stderr = state.tail.text();
-                state.step(&myself, Input::Exited { exit, stderr }, Credit::free());
+                state.step(&myself, Input::Exited { exit, stderr }, Credit::none());
             }
-            SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed), Credit::free()),
+            SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed), Credit::none()),
             SessionMsg::Assign(charge) => state.assign(&myself, *charge),
             SessionMsg::Leased(events) => state.background = Some(events),
-            SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id), Credit::free()),
-            SessionMsg::Interrupt(id) => state.step(&myself, Input::Interrupt(id), Credit::free()),
-            SessionMsg::Send(id, message) => state.step(&myself, Input::Send(id, *message), Credit::free()),
+            SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id), Credit::none()),
+            SessionMsg::Interrupt(id) => state.step(&myself, Input::Interrupt(id), Credit::none()),
+            SessionMsg::Send(id, message) => state.step(&myself, Input::Send(id, *message), Credit::none()),
             SessionMsg::Inspect(asker) => state.examine_for(&myself, Some(asker)),
             SessionMsg::Sighted(sighting) => state.sighted(&myself, *sighting),
-            SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::free()),
+            SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::none()),
             SessionMsg::Look => state.look(&myself),
             // Of JSON-RPC servers.
             SessionMsg::Heard(_) | SessionMsg::Written | SessionMsg::Due(_) | SessionMsg::Reply { .. } => {}
             SessionMsg::Buried => myself.stop(None),
-            SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::free()),
-            SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::free()),
+            SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::none()),
+            SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::none()),
         }
         state.report();
         Ok(())
@@ -143,8 +147,9 @@ impl Actor for Session {
 fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     let Arguments { slot, generation, worker, limits, init, warmup, supervisor, ledger, gauge } = arguments;
     let Worker { pid, codec, server: _, frames, outbox, stdout, stderr, exit, control } = worker;
-    let (window, credits) = window();
-    let reader = Reader::new(myself.clone(), credits, codec, frames, stdout, stderr);
+    let (window, credits) = window(&ledger);
+    let inbox = Room::new(WINDOW, Arc::clone(&ledger));
+    let reader = Reader::new(myself.clone(), credits, inbox, codec, frames, stdout, stderr);
     // Not aborted with this actor: it ends by itself when the worker is dead, which dropping `control` sees to.
     drop(tokio::spawn(reader.run(exit, Obituary::new(slot, generation, supervisor.clone()))));
     let writers = myself.clone();
@@ -172,17 +177,18 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         memory: Memory::default(),
         effects,
         progress: SmallVec::new(),
+        dropped: 0,
         supervisor,
         ledger,
         gauge,
         partial_writes: 0,
     };
-    state.perform_all(myself, Credit::free());
+    state.perform_all(myself, Credit::none());
     state
 }
 
 impl State {
-    fn read(&mut self, myself: &ActorRef<SessionMsg>, batch: Batch) {
+    fn read(&mut self, myself: &ActorRef<SessionMsg>, Read { batch, room: _room }: Read) {
         for item in batch {
             match item {
                 Item::Frame(frame, credit) => {
@@ -190,8 +196,8 @@ impl State {
                     self.step(myself, Input::Frame(frame), credit);
                 }
                 Item::Output(event, credit) => self.step(myself, Input::Output(event), credit),
-                Item::Undecodable(error) => self.step(myself, Input::Undecodable(error), Credit::free()),
-                Item::Broken(broken) => self.step(myself, Input::Broken(broken), Credit::free()),
+                Item::Undecodable(error) => self.step(myself, Input::Undecodable(error), Credit::none()),
+                Item::Broken(broken) => self.step(myself, Input::Broken(broken), Credit::none()),
             }
         }
     }
@@ -212,9 +218,9 @@ impl State {
             None => Input::Assign(id),
         };
         self.current = Some(charge);
-        self.step(myself, input, Credit::free());
+        self.step(myself, input, Credit::none());
         if let Some(limit) = cpu {
-            self.step(myself, Input::Meter(limit), Credit::free());
+            self.step(myself, Input::Meter(limit), Credit::none());
         }
     }
 
@@ -235,7 +241,7 @@ impl State {
         effects.append(&mut self.effects);
         self.effects = effects;
         if !self.effects.is_empty() {
-            self.perform_all(myself, Credit::free());
+            self.perform_all(myself, Credit::none());
         }
     }
 
@@ -262,7 +268,7 @@ impl State {
             Effect::Started(id) => self.started(myself, id),
             Effect::Answer(id, message) => self.answered(id, *message),
             Effect::Event(_, event) => self.event(event, std::mem::take(credit)),
-            Effect::Background(event) => self.background(event),
+            Effect::Background(event) => self.background(event, std::mem::take(credit)),
             Effect::Ended(id, ending) => self.ended(id, ending),
             Effect::Returned(id, cause) => self.ended(id, Ending::Lost(Lost { started: false, cause })),
             Effect::Left(id, what) => self.left(id, what),
@@ -333,35 +339,17 @@ impl State {
         self.progress.push(Progress::Started { session: myself.clone(), pid, generation });
     }
 
-    fn event(&mut self, event: Event, credit: Credit) {
-        self.memory.printed = Some(Instant::now());
-        if let Event::Output { stream: Stream::Stderr, data } = &event {
-            self.tail.push(data);
-        }
-        self.progress.push(Progress::Event(event, credit));
-    }
-
     fn ended(&mut self, id: ExecutionId, ending: Ending) {
         if self.current.as_ref().is_none_or(|charge| charge.id != id) {
             return;
         }
+        self.tell_dropped();
         self.progress.push(Progress::Ended(ending));
         self.report();
         if let Some(charge) = self.current.take() {
             charge.discharge();
         }
         (self.memory.began, self.memory.printed) = (None, None);
-    }
-
-    /// Tells the execution what has gathered for it.
-    fn report(&mut self) {
-        if self.progress.is_empty() {
-            return;
-        }
-        let progress = std::mem::take(&mut self.progress);
-        if let Some(charge) = &self.current {
-            charge.tell(progress);
-        }
     }
 
     fn notify(&self, notice: SessionNotice) {

@@ -3,13 +3,17 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
-    actor::{credit::Credit, mailbox::Sender},
+    actor::{
+        credit::{Credit, Room, price},
+        mailbox::Sender,
+        obligation::Ledger,
+    },
     config::WINDOW,
     outcome::{Event, Outcome},
-    protocol::ExecutionId,
+    protocol::{ExecutionId, HeapSize},
     session::SessionEvent,
 };
 
@@ -34,27 +38,30 @@ pub enum Notice {
 }
 
 /// An event on its way. As long as it is not dropped or [taken](Self::take), its bytes count against the window of
-/// its execution, and a worker that prints faster than its caller reads is made to wait.
+/// its execution, and a worker that prints faster than its caller reads is made to wait. Output that is dropped without
+/// having been looked at counts in the pool's [`dropped_bytes`](crate::Totals::dropped_bytes).
 #[derive(Debug)]
 pub struct Delivery {
     event: Event,
-    _credit: Credit,
+    credit: Credit,
 }
 
 impl Delivery {
     pub(crate) fn new(event: Event, credit: Credit) -> Self {
-        Self { event, _credit: credit }
+        Self { event, credit }
     }
 
     /// The event; its bytes no longer count.
     #[must_use]
     pub fn take(self) -> Event {
+        self.credit.taken();
         self.event
     }
 
     /// A look at the event.
     #[must_use]
     pub fn event(&self) -> &Event {
+        self.credit.taken();
         &self.event
     }
 }
@@ -123,36 +130,45 @@ const FEED_MAX: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
     events: mpsc::Sender<Fed>,
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
 }
 
 /// An event of a session, and the room that it takes until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Fed {
-    pub(crate) event: SessionEvent,
-    _room: OwnedSemaphorePermit,
+    event: SessionEvent,
+    credit: Credit,
+}
+
+impl Fed {
+    pub(crate) fn take(self) -> SessionEvent {
+        self.credit.taken();
+        self.event
+    }
 }
 
 /// A feed, and its holder's end.
-pub(crate) fn feed() -> (Feed, mpsc::Receiver<Fed>) {
+pub(crate) fn feed(ledger: &Arc<Ledger>) -> (Feed, mpsc::Receiver<Fed>) {
     let (events, taken) = mpsc::channel(FEED_MAX);
-    (Feed { events, room: Arc::new(Semaphore::new(WINDOW)) }, taken)
+    (Feed { events, room: Room::new(WINDOW, Arc::clone(ledger)) }, taken)
 }
 
 impl Feed {
-    /// Passes an event on if there is room, and says whether there was.
+    /// Passes an event on if there is room, and says whether there was. Output for which there is none is counted.
     pub(crate) fn offer(&self, event: SessionEvent) -> bool {
-        let bytes = match &event {
-            SessionEvent::Background { data, .. } => u32::try_from(data.len()).unwrap_or(u32::MAX),
-            SessionEvent::Notification { method, params } => {
-                u32::try_from(method.len() + params.weight()).unwrap_or(u32::MAX)
+        let (held, output) = match &event {
+            SessionEvent::Background { data, .. } => (data.len(), data.len()),
+            SessionEvent::Notification { method, params } => (method.heap_size() + params.heap_size(), 0),
+            SessionEvent::Left { what, .. } => (what.heap_size(), 0),
+            // Our own news.
+            SessionEvent::Restored(_) | SessionEvent::Ended { .. } => {
+                return self.events.try_send(Fed { event, credit: Credit::none() }).is_ok();
             }
-            SessionEvent::Left { what, .. } => {
-                u32::try_from(what.iter().map(String::len).sum::<usize>()).unwrap_or(u32::MAX)
-            }
-            SessionEvent::Restored(_) | SessionEvent::Ended { .. } => 0,
         };
-        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
-        room.is_ok_and(|room| self.events.try_send(Fed { event, _room: room }).is_ok())
+        let Some(credit) = self.room.try_take(price(held)) else {
+            self.room.discard(output);
+            return false;
+        };
+        self.events.try_send(Fed { event, credit: credit.carrying(output) }).is_ok()
     }
 }

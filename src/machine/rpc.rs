@@ -16,7 +16,10 @@ use crate::{
         session::Ending,
     },
     outcome::{Death, DeathCause, Rung},
-    protocol::{ExecutionId, rpc::Saying},
+    protocol::{
+        ExecutionId, RpcError,
+        rpc::{METHOD_NOT_FOUND, Saying},
+    },
     status::{SessionState, Vitals},
 };
 
@@ -41,6 +44,8 @@ pub(crate) struct Rpc {
     /// The last of our own requests, and the last question.
     own: u64,
     asked: u64,
+    /// Bytes of the ids of the questions that are open.
+    question_ids: usize,
     wrong: u32,
     /// Whether it has answered a call.
     used: bool,
@@ -115,6 +120,7 @@ impl Rpc {
             ended: VecDeque::new(),
             own: 0,
             asked: 0,
+            question_ids: 0,
             wrong: 0,
             used: false,
             health: Health::default(),
@@ -155,11 +161,13 @@ impl Rpc {
             // It is told at the end of the process, which is near.
             Input::Withdrawn(_) => {}
             Input::Reply { id, request, answer } => {
-                if self.questions.get(&request).is_some_and(|question| question.call == id)
-                    && let Some(Question { id, .. }) = self.questions.remove(&request)
-                {
-                    effects.push(Effect::Say(Saying::Reply { id, answer }));
+                if self.questions.get(&request).is_some_and(|question| question.call == id) {
+                    self.reply(request, answer, effects);
                 }
+            }
+            Input::NotAsked(request) => {
+                let why = "it cannot be answered: its caller takes nothing";
+                self.reply(request, Err(RpcError::new(METHOD_NOT_FOUND, why)), effects);
             }
             Input::Elapsed(timer) => self.elapsed(timer, effects),
             Input::Look(vitals) => self.look(vitals, effects),

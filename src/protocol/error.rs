@@ -119,3 +119,14 @@ pub(super) fn shorten(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+/// Cuts what a worker says for a line of the host's log, or for the story of its death.
+pub(crate) fn excerpt(mut text: String) -> String {
+    const CHARS: usize = 4096;
+    if let Some((cut, _)) = text.char_indices().nth(CHARS) {
+        text.truncate(cut);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}

@@ -17,6 +17,7 @@ mod error;
 mod exception;
 mod frame;
 mod from_worker;
+mod heap;
 mod id;
 mod json;
 mod message;
@@ -42,6 +43,7 @@ pub use answers::{
     SetResult, SkippedName, Variable, VarsResult,
 };
 pub use codec::{Codec, UnknownCodec};
+pub(crate) use error::excerpt;
 pub use error::{DecodeError, EncodeError};
 pub use exception::{ErrorKind, Exception, ExecutionError, TraceFrame};
 pub use frame::{Decoder, FRAME_LEN_MAX, FrameError};
@@ -49,6 +51,7 @@ pub use from_worker::{
     CancelAck, Display, ExecutionResult, Heartbeat, InputRequest, Level, Log, Output, Place, Ready, Started,
     Stream,
 };
+pub(crate) use heap::HeapSize;
 pub use id::{ExecutionId, ParseIdError};
 pub use message::{FromWorker, ToWorker};
 pub use mime::{Mime, MimeData};

@@ -179,6 +179,19 @@ macro_rules! record {
             }
         }
 
+        impl $crate::protocol::heap::HeapSize for $name {
+            fn heap_size(&self) -> usize {
+                use $crate::protocol::heap::HeapSize;
+                0 $($(+ HeapSize::heap_size(&self.$required))+)? $($(+ HeapSize::heap_size(&self.$optional))+)?
+            }
+
+            fn detach(&mut self) {
+                use $crate::protocol::heap::HeapSize;
+                $($(HeapSize::detach(&mut self.$required);)+)?
+                $($(HeapSize::detach(&mut self.$optional);)+)?
+            }
+        }
+
         #[cfg(test)]
         impl $crate::protocol::sample::Sample for $name {
             fn sample(source: &mut $crate::protocol::sample::Source) -> Self {
@@ -264,6 +277,8 @@ macro_rules! words {
             }
         }
 
+        $crate::protocol::heap::flat!($name);
+
         #[cfg(test)]
         impl $crate::protocol::sample::Sample for $name {
             fn sample(source: &mut $crate::protocol::sample::Source) -> Self {
@@ -336,6 +351,22 @@ macro_rules! messages {
                     }
                 )+
                 Ok(None)
+            }
+        }
+
+        impl $crate::protocol::heap::HeapSize for $name {
+            fn heap_size(&self) -> usize {
+                match self {
+                    $(Self::$variant(record) => $crate::protocol::heap::HeapSize::heap_size(record),)+
+                    $(Self::$empty => 0,)+
+                }
+            }
+
+            fn detach(&mut self) {
+                match self {
+                    $(Self::$variant(record) => $crate::protocol::heap::HeapSize::detach(record),)+
+                    $(Self::$empty => {})+
+                }
             }
         }
 

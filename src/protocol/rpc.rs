@@ -15,11 +15,14 @@ mod plain;
 
 use std::fmt;
 
-use super::{ExecutionId, Value};
+use super::{ExecutionId, HeapSize, Value};
 
 pub(crate) use cut::Cutter;
 pub(crate) use encode::{encode, encode_call};
 pub(crate) use hear::hear;
+
+/// Messages that one batch of a server may have.
+pub(crate) const BATCH_MAX: usize = 1024;
 
 /// The name for "no such method", which is also our answer to what nobody wants to be asked.
 pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
@@ -115,6 +118,34 @@ pub(crate) enum Said {
     Broken(String),
     /// Something that is no message at all, such as a line of a log.
     Stray,
+}
+
+impl HeapSize for Said {
+    fn heap_size(&self) -> usize {
+        match self {
+            Self::Answer { id, answer } => {
+                id.heap_size() + answer.as_ref().map_or_else(RpcError::heap_size, Value::heap_size)
+            }
+            Self::Notification { method, params } => method.heap_size() + params.heap_size(),
+            Self::Request { id, method, params } => id.len() + method.heap_size() + params.heap_size(),
+            Self::Wrong { call: _, what } | Self::Broken(what) => what.heap_size(),
+            Self::Stray => 0,
+        }
+    }
+
+    /// JSON has no bytes that could be shared.
+    fn detach(&mut self) {}
+}
+
+impl HeapSize for Id {
+    fn heap_size(&self) -> usize {
+        match self {
+            Self::Call(_) | Self::Own(_) | Self::Null => 0,
+            Self::Foreign(text) => text.heap_size(),
+        }
+    }
+
+    fn detach(&mut self) {}
 }
 
 /// What a session says to a server beside the calls.

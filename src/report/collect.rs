@@ -7,7 +7,7 @@ use super::{
     spill::{Spill, Spilled},
 };
 use crate::{
-    config::REPORT_TAIL,
+    config::{ITEM_MIN, REPORT_TAIL},
     outcome::{Display, Event, Outcome, SessionRestored},
     protocol::{ExecutionId, Stream},
     request::Label,
@@ -90,12 +90,13 @@ impl Collector {
                 self.restored = Some(news);
             }
             Event::Display(display) => {
-                let weight = display.mime.weight();
-                if weight <= self.room {
-                    self.room -= weight;
+                let held = size_of::<Display>() + display.heap_size();
+                let price = held.max(ITEM_MIN);
+                if price <= self.room {
+                    self.room -= price;
                     self.displays.push(*display);
                 } else {
-                    self.dropped += weight as u64;
+                    self.dropped += display.mime.weight() as u64;
                 }
             }
             Event::Dropped { bytes } => self.dropped += bytes,

@@ -33,7 +33,7 @@ impl Runtime {
 
     pub(super) async fn lease(&self, kept: Kept) -> Result<Session, SubmitError> {
         let lease = LeaseId(next_id());
-        let (events, background) = feed();
+        let (events, background) = feed(&self.shared.ledger);
         let (granted, answer) = oneshot::channel();
         let (tend, duties) = mailbox();
         let request = Box::new(LeaseRequest { lease, events, duties: tend, granted });

@@ -143,7 +143,7 @@ impl Shared {
     /// A copy of the session `of`.
     pub(crate) async fn fork(self: Arc<Self>, of: LeaseId) -> Result<Session, StateError> {
         let lease = LeaseId(next_id());
-        let (events, background) = feed();
+        let (events, background) = feed(&self.ledger);
         let (granted, answer) = oneshot::channel();
         let (told, order) = oneshot::channel();
         let (tend, duties) = mailbox();

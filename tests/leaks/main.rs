@@ -10,8 +10,11 @@ mod costs;
 mod counts;
 mod cycles;
 mod flood;
+mod floods;
 mod reports;
 
+#[path = "../support/server_lines.rs"]
+mod server_lines;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "shared with the other tests")]
 mod support;
@@ -29,7 +32,7 @@ macro_rules! sections {
     ($($module:ident::$name:ident,)+) => { [$((stringify!($name), || Box::pin($module::$name())),)+] };
 }
 
-const SECTIONS: [Section; 13] = sections![
+const SECTIONS: [Section; 17] = sections![
     costs::a_session_costs_a_few_descriptors_one_child_and_no_thread,
     cycles::twenty_rapid_starts_and_stops_leave_nothing,
     cycles::a_thousand_sessions_in_a_row_leave_nothing,
@@ -39,6 +42,10 @@ const SECTIONS: [Section; 13] = sections![
     flood::f29_a_flood_on_the_stdio_transport_waits_too,
     flood::f29_a_flood_that_is_read_arrives_whole_and_is_not_kept,
     flood::f32_a_flood_on_stderr_is_bounded_and_its_end_is_kept,
+    floods::each_message_as_a_flood_from_a_scripted_worker,
+    floods::each_message_as_a_flood_from_a_real_worker,
+    floods::whatever_code_does_without_end_while_its_caller_takes_nothing,
+    floods::each_message_of_a_server_as_a_flood,
     reports::a_report_keeps_as_much_as_it_may_and_counts_the_rest,
     reports::f48_a_consumer_that_drops_the_stream_still_gets_the_outcome,
     reports::a_detached_flood_runs_to_its_end,

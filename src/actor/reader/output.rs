@@ -1,11 +1,11 @@
 //! A pipe that a worker prints to.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 
 use crate::{actor::credit::CHUNK, protocol::Stream, worker::Pipe};
 
-/// A first read from a pipe that is mostly silent; one that fills its buffer asks for a whole chunk next.
+/// A first read from a pipe that is mostly silent; one that brings as much asks for a whole chunk next.
 const READ_MIN: usize = 4 << 10;
 
 pub(super) struct Output {
@@ -33,7 +33,32 @@ impl Output {
         let room = self.buffer.capacity().min(CHUNK);
         match pipe.take(room as u64).read_buf(&mut self.buffer).await {
             Ok(0) | Err(_) => self.pipe = None,
-            Ok(read) => self.next_read = if read == room { CHUNK } else { READ_MIN },
+            Ok(read) => self.next_read = if read >= READ_MIN { CHUNK } else { READ_MIN },
         }
+    }
+
+    /// Reads what it holds at this moment. At the end the pipe is let go.
+    pub(super) fn read_held(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        if pipe.read_held(&mut self.buffer).is_err() {
+            self.pipe = None;
+        }
+    }
+
+    /// What was read, if anything, and the bytes that it keeps in memory: never more than twice its length.
+    pub(super) fn take(&mut self) -> Option<(Bytes, usize)> {
+        let (len, capacity) = (self.buffer.len(), self.buffer.capacity());
+        if len == 0 {
+            return None;
+        }
+        if len >= capacity / 2 {
+            return Some((std::mem::take(&mut self.buffer).freeze(), capacity));
+        }
+        let data = Bytes::copy_from_slice(&self.buffer);
+        self.buffer.clear();
+        if capacity > READ_MIN && self.next_read == READ_MIN {
+            self.buffer = BytesMut::new(); // It is mostly silent.
+        }
+        Some((data, len))
     }
 }

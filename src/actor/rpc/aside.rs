@@ -25,10 +25,7 @@ impl State {
         }
         self.tail.push(&data);
         if let Some(feed) = &self.background {
-            let bytes = data.len() as u64;
-            if !feed.offer(SessionEvent::Background { stream: Stream::Stderr, data }) {
-                self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
-            }
+            feed.offer(SessionEvent::Background { stream: Stream::Stderr, data });
         }
     }
 

@@ -3,20 +3,20 @@
 //! The stream is everybody's, so nobody is waited for: an event that its caller has no room for is dropped, and counted
 //! with its bytes.
 
+use std::sync::Arc;
+
 use smallvec::smallvec;
 
 use crate::{
     actor::{
         charge::Charge,
-        credit::{Credit, Credits, Window, window},
+        credit::{Credit, Credits, Window, price, window},
         messages::Progress,
+        obligation::Ledger,
     },
     machine::session::Ending,
     outcome::Event,
 };
-
-/// What an event takes at least, so that many small ones have a bound too.
-const EVENT_MIN: usize = 256;
 
 pub(super) struct Flight {
     pub(super) charge: Charge,
@@ -37,23 +37,24 @@ impl Flight {
         self.sent_at.is_some_and(|end| end <= written)
     }
 
-    /// Passes an event on, if its caller has room for it.
-    pub(super) fn pass_on(&mut self, event: Event) {
-        let bytes = weight(&event);
-        let (_, credits) = self.room.get_or_insert_with(window);
-        match credits.try_take(bytes) {
-            Some(credit) => {
-                self.tell_dropped();
-                self.charge.tell(smallvec![Progress::Event(event, credit)]);
-            }
-            None => self.dropped += bytes as u64,
-        }
+    /// Passes an event on, if its caller has room for it, and says whether it had.
+    pub(super) fn pass_on(&mut self, event: Event, ledger: &Arc<Ledger>) -> bool {
+        let output = event.output();
+        let (_, credits) = self.room.get_or_insert_with(|| window(ledger));
+        let Some(credit) = credits.try_take(price(event.heap_size())) else {
+            credits.discard(output);
+            self.dropped += output as u64;
+            return false;
+        };
+        self.tell_dropped();
+        self.charge.tell(smallvec![Progress::Event(event, credit.carrying(output))]);
+        true
     }
 
     fn tell_dropped(&mut self) {
         let bytes = std::mem::take(&mut self.dropped);
         if bytes > 0 {
-            self.charge.tell(smallvec![Progress::Event(Event::Dropped { bytes }, Credit::free())]);
+            self.charge.tell(smallvec![Progress::Event(Event::Dropped { bytes }, Credit::none())]);
         }
     }
 
@@ -63,20 +64,4 @@ impl Flight {
         self.charge.tell(smallvec![Progress::Ended(ending)]);
         self.charge.discharge();
     }
-}
-
-/// What is as good as output of a program: the bytes that it holds.
-fn weight(event: &Event) -> usize {
-    let bytes = match event {
-        Event::Notification { method, params } => method.len() + params.weight(),
-        Event::Asked(question) => question.method.len() + question.params.weight(),
-        Event::SessionRestored(_)
-        | Event::Started { .. }
-        | Event::Output { .. }
-        | Event::Display(_)
-        | Event::Left { .. }
-        | Event::Input(_)
-        | Event::Dropped { .. } => 0,
-    };
-    bytes.max(EVENT_MIN)
 }

@@ -12,7 +12,7 @@ use crate::{
         messages::SessionMsg,
         writer::{Refusal, Writer},
     },
-    config::OUTBOX_MAX,
+    config::{OUTBOX_MAX, REPLIES_MAX},
     log::trace,
     machine::{rpc::Input, session::Broken},
     protocol::ExecutionId,
@@ -26,6 +26,10 @@ pub(super) struct Line {
     said: usize,
     /// How far the writer was at the last look.
     written: u64,
+    /// Answers to the server's own questions that it has not read: how far the writer is behind each, and its price.
+    replies: VecDeque<(u64, usize)>,
+    /// The price of all of them.
+    owed: usize,
 }
 
 enum Waiting {
@@ -53,6 +57,21 @@ impl State {
             Some(Err(Refusal::Full)) => self.hold(message),
             Some(Err(Refusal::Closed)) => self.refused(Refusal::Closed),
         }
+    }
+
+    /// Answers a question of the server. One that asks on and on and reads no answer is ended.
+    pub(super) fn reply(&mut self, message: Bytes, price: usize) {
+        let Some(writer) = &self.writer else { return };
+        let (written, line) = (writer.written(), &mut self.line);
+        while let Some((_, price)) = line.replies.pop_front_if(|(end, _)| *end <= written) {
+            line.owed -= price;
+        }
+        line.owed += price;
+        line.replies.push_back((writer.taken() + (line.said + message.len()) as u64, price));
+        if line.owed > REPLIES_MAX {
+            return self.refused(Refusal::Full);
+        }
+        self.say(message);
     }
 
     fn hold(&mut self, message: Bytes) {

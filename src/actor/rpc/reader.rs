@@ -3,6 +3,8 @@
 //! One stream carries the answers of all callers, so none of them may hold it up: this reader waits for the session
 //! alone, and what a caller does not take is dropped there. What was read and not handled yet is bounded by a window.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use ractor::ActorRef;
 use tokio::{
@@ -13,13 +15,16 @@ use tokio::{
 use crate::{
     actor::{
         charge::Obituary,
-        credit::{Credit, Credits, Window, window},
+        credit::{Credit, Room, price},
         messages::{Heard, SessionMsg},
         reader::ExitNotice,
     },
     config::{DRAIN_LIMIT, JsonRpc},
     machine::session::Broken,
-    protocol::rpc::{Cutter, Framing, Said, hear},
+    protocol::{
+        HeapSize,
+        rpc::{Cutter, Framing, Said, hear},
+    },
     worker::Pipe,
 };
 
@@ -30,9 +35,7 @@ const READ_MIN: usize = 4 << 10;
 pub(crate) struct Reader {
     session: ActorRef<SessionMsg>,
     /// Room for what the session has not handled yet.
-    credits: Credits,
-    /// Held, so that the room can be had.
-    _window: Window,
+    inbox: Arc<Room>,
     messages: Option<Box<dyn AsyncRead + Send + Unpin>>,
     framing: Framing,
     cutter: Cutter,
@@ -47,24 +50,23 @@ struct Batch {
     said: Vec<Said>,
     printed: BytesMut,
     broken: Option<Broken>,
-    bytes: usize,
+    /// What was said costs so much.
+    price: usize,
 }
 
 impl Reader {
     /// Takes the reading ends of a server.
     pub(crate) fn new(
         session: ActorRef<SessionMsg>,
+        inbox: Arc<Room>,
         server: &JsonRpc,
         messages: Box<dyn AsyncRead + Send + Unpin>,
         stderr: Option<Box<dyn Pipe>>,
     ) -> Self {
-        let (window, credits) = window();
-        window.open();
         let framing = server.framing;
         Self {
             session,
-            credits,
-            _window: window,
+            inbox,
             messages: Some(messages),
             framing,
             cutter: Cutter::new(framing, server.max_message),
@@ -123,7 +125,8 @@ impl Reader {
     fn text(&mut self, text: &Bytes) {
         let before = self.heard.said.len();
         hear(self.framing, text, &mut self.heard.said);
-        self.heard.bytes += text.len();
+        self.heard.price +=
+            self.heard.said[before..].iter().map(|said| price(said.heap_size())).sum::<usize>();
         if self.heard.said[before..].contains(&Said::Stray) {
             self.heard.printed.extend_from_slice(text);
             self.heard.printed.extend_from_slice(b"\n");
@@ -158,15 +161,14 @@ impl Reader {
     async fn hand_over(&mut self) {
         let cost = self.heard.cost();
         if cost > 0 {
-            let room = self.credits.take(cost).await;
+            let room = self.inbox.take(cost).await;
             self.send(room);
         }
     }
 
-    fn send(&mut self, room: Option<Credit>) {
+    fn send(&mut self, room: Credit) {
         let Batch { said, printed, broken, .. } = std::mem::take(&mut self.heard);
-        let room = room.unwrap_or_default();
-        let heard = Heard { said, printed: printed.freeze(), broken, _room: room };
+        let heard = Heard { said, printed: printed.freeze(), broken, room };
         // A session that is gone reads no more; its server is being killed, and the exit ends this task.
         let _ = self.session.cast(SessionMsg::Heard(Box::new(heard)));
     }
@@ -179,6 +181,9 @@ impl Reader {
             let read = timeout_at(limit, more(&mut self.messages, self.cutter.buffer())).await;
             let Ok(ended) = read else { break };
             self.take(ended);
+            if timeout_at(limit, self.hand_over()).await.is_err() {
+                break;
+            }
         }
         if let Some(stderr) = &mut self.stderr {
             // What cannot be read any more is no part of the story.
@@ -186,7 +191,7 @@ impl Reader {
             self.take_errors(true);
         }
         if self.heard.cost() > 0 {
-            self.send(None);
+            self.send(Credit::none());
         }
     }
 }
@@ -195,7 +200,7 @@ impl Batch {
     /// The room that it takes; 0 when there is nothing in it.
     fn cost(&self) -> usize {
         let empty = self.said.is_empty() && self.printed.is_empty() && self.broken.is_none();
-        if empty { 0 } else { (self.bytes + self.printed.len()).max(1) }
+        if empty { 0 } else { price(self.price + self.printed.len()) }
     }
 }
 

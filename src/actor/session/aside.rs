@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::State;
 use crate::{
-    actor::messages::SessionNotice,
+    actor::{credit::Credit, messages::SessionNotice},
     log::{debug, info, warn},
     machine::session::Noted,
     outcome::Event,
@@ -15,14 +15,11 @@ use crate::{
 
 impl State {
     /// Output while nothing runs belongs to the session, never to what runs next.
-    pub(super) fn background(&mut self, event: Event) {
+    pub(super) fn background(&mut self, event: Event, credit: Credit) {
         let (stream, data) = match event {
             Event::Output { stream, data } => (stream, data),
-            Event::Dropped { bytes } => {
-                self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
-                return;
-            }
-            Event::SessionRestored(_)
+            Event::Dropped { .. }
+            | Event::SessionRestored(_)
             | Event::Started { .. }
             | Event::Display(_)
             | Event::Input(_)
@@ -33,9 +30,9 @@ impl State {
         if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
             self.tail.push(&data);
         }
-        let (bytes, event) = (data.len() as u64, SessionEvent::Background { stream, data });
-        if !self.background.as_ref().is_some_and(|feed| feed.offer(event)) {
-            self.ledger.dropped_bytes.fetch_add(bytes, Relaxed);
+        if let Some(feed) = self.background.as_ref().filter(|_| credit.is_some()) {
+            credit.taken();
+            feed.offer(SessionEvent::Background { stream, data });
         }
     }
 

@@ -47,7 +47,7 @@ impl State {
     /// Has the machine look at the worker, and shows what was seen.
     pub(super) fn look(&mut self, myself: &ActorRef<SessionMsg>) {
         let vitals = self.control.vitals();
-        self.step(myself, Input::Look(vitals), Credit::free());
+        self.step(myself, Input::Look(vitals), Credit::none());
         self.gauge.seen(vitals, self.machine.is_unresponsive());
         let Some(vitals) = vitals else { return };
         self.memory.looks = [Some((Instant::now(), vitals)), self.memory.looks[0]];
@@ -95,7 +95,7 @@ impl State {
             let _ = asker.send(activity.clone());
         }
         if std::mem::take(&mut memory.machine) {
-            self.step(myself, Input::Examined(activity), Credit::free());
+            self.step(myself, Input::Examined(activity), Credit::none());
         }
     }
 }

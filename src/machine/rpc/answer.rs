@@ -1,14 +1,14 @@
 //! What a session makes of what its server says.
 
 use crate::{
-    config::{FIELD_ERRORS_MAX, HEARD_CANCEL_LIMIT, MCP_VERSIONS},
+    config::{FIELD_ERRORS_MAX, HEARD_CANCEL_LIMIT, MCP_VERSIONS, QUESTION_IDS_MAX, QUESTIONS_MAX},
     machine::{
         rpc::{Call, Effect, Noted, Notice, Phase, Ping, Question, Rpc, Timer},
         session::Ending,
     },
     outcome::{self, Completion, DeathCause, Event, Failure, Rung},
     protocol::{
-        ExecutionId, RpcError, Value,
+        ExecutionId, RpcError, Value, excerpt,
         rpc::{Id, METHOD_NOT_FOUND, Said, Saying, Style, progress_of},
     },
 };
@@ -58,7 +58,8 @@ impl Rpc {
             }
             (Id::Own(own), answer) => self.own_answered(own, answer, effects),
             (Id::Null, Err(error)) => {
-                let what = format!("the server could not read what it was sent: {error}");
+                let what =
+                    format!("the server could not read what it was sent: {}", excerpt(error.to_string()));
                 effects.push(Effect::Noted(Noted::Complaint(what)));
             }
             (Id::Null, Ok(_)) => {
@@ -95,6 +96,7 @@ impl Rpc {
             Phase::Opening { waits_for, .. } if *waits_for == own => match answer {
                 Ok(value) => self.opened(own, &value, effects),
                 Err(error) => {
+                    let error = excerpt(error.to_string());
                     let what = format!("the server answered what it is asked first with an error: {error}");
                     self.die(DeathCause::Warmup(what), effects);
                 }
@@ -173,20 +175,32 @@ impl Rpc {
             let answer = Ok(Value::Map(Vec::new()));
             return effects.push(Effect::Say(Saying::Reply { id, answer }));
         }
-        if let Some((call, _)) = self.only_call().filter(|(_, call)| call.terms.answers) {
+        let full = self.questions.len() >= QUESTIONS_MAX || self.question_ids + id.len() > QUESTION_IDS_MAX;
+        if let Some((call, _)) = self.only_call().filter(|(_, call)| call.terms.answers && !full) {
             self.asked += 1;
             let request = self.asked;
+            self.question_ids += id.len();
             self.questions.insert(request, Question { call, id });
             let question = outcome::Question { request, method, params };
             return effects.push(Effect::Event(call, Event::Asked(question)));
         }
         let why = match self.calls.len() {
             0 => "no request is in flight",
+            1 if full => "too many questions are open already",
             1 => "the caller answers no questions",
             _ => "several requests are in flight, and it is not known whose this is",
         };
+        let method = excerpt(method);
         let answer = Err(RpcError::new(METHOD_NOT_FOUND, format!("`{method}` cannot be answered: {why}")));
         effects.extend([Effect::Say(Saying::Reply { id, answer }), Effect::Noted(Noted::Unasked(method))]);
+    }
+
+    /// Answers what the server asked, if that is still open.
+    pub(super) fn reply(&mut self, request: u64, answer: Result<Value, RpcError>, effects: &mut Vec<Effect>) {
+        if let Some(Question { id, .. }) = self.questions.remove(&request) {
+            self.question_ids -= id.len();
+            effects.push(Effect::Say(Saying::Reply { id, answer }));
+        }
     }
 
     /// Whoever asked in this call has nobody to wait for any more.
@@ -198,10 +212,8 @@ impl Rpc {
             .map(|(number, _)| *number)
             .collect();
         for number in open {
-            if let Some(Question { id, .. }) = self.questions.remove(&number) {
-                let error = RpcError::new(METHOD_NOT_FOUND, "the request that was asked about is over");
-                effects.push(Effect::Say(Saying::Reply { id, answer: Err(error) }));
-            }
+            let error = RpcError::new(METHOD_NOT_FOUND, "the request that was asked about is over");
+            self.reply(number, Err(error), effects);
         }
     }
 

@@ -58,6 +58,8 @@ pub(crate) enum Input {
     Withdrawn(ExecutionId),
     /// The caller of this execution answers a question.
     Reply { id: ExecutionId, request: u64, answer: Result<Value, RpcError> },
+    /// There was no room for this question with its caller.
+    NotAsked(u64),
     /// A wait has ended.
     Elapsed(Timer),
     /// Once a second: what the operating system says of the server, if it says anything.
@@ -84,7 +86,7 @@ impl Input {
             Self::Assign(..) => "assignment",
             Self::Sent(_) => "request written",
             Self::Cancel(_) | Self::Withdrawn(_) => "cancel",
-            Self::Reply { .. } => "message",
+            Self::Reply { .. } | Self::NotAsked(_) => "message",
             Self::Elapsed(Timer::Start) => "start timeout",
             Self::Elapsed(Timer::Grace(_) | Timer::Heard(_)) => "end of grace",
             Self::Elapsed(Timer::Exit) => "no exit",

@@ -1,12 +1,12 @@
 //! What a session makes of what its worker says.
 
 use crate::{
-    config::{FIELD_ERRORS_MAX, LEFT_LEN_MAX, LEFT_MAX},
+    config::{FIELD_ERRORS_MAX, LEFT_LEN_MAX, LEFT_MAX, UNKNOWN_TOLD_MAX},
     machine::session::{Effect, Ending, Noted, Phase, Run, Session, Speaker, Timer, Told},
     outcome::{Completion, DeathCause, Event, Failure, InputRequest, Rung, Usage},
     protocol::{
         self, Cancel, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker,
-        Heartbeat, Ping, Ready, ToWorker,
+        Heartbeat, Ping, Ready, ToWorker, excerpt,
     },
 };
 
@@ -22,10 +22,10 @@ impl Session {
             FromWorker::Ready(ready) => self.ready(ready, effects),
             FromWorker::Heartbeat(heartbeat) => self.heartbeat(&heartbeat, effects),
             FromWorker::Log(log) => {
-                effects.push(Effect::Noted(Noted::Log { level: log.level, message: log.message }));
+                effects.push(Effect::Noted(Noted::Log { level: log.level, message: excerpt(log.message) }));
             }
             FromWorker::ProtocolError(error) => {
-                effects.push(Effect::Noted(Noted::Complaint(complaint(&error))));
+                effects.push(Effect::Noted(Noted::Complaint(excerpt(complaint(&error)))));
             }
             FromWorker::CancelAck(_) | FromWorker::Bye => {}
             about => match about.execution_id() {
@@ -77,7 +77,10 @@ impl Session {
                 let protocol::InputRequest { request, prompt, password, .. } = request;
                 self.event(id, Event::Input(InputRequest { request, prompt, password }), effects);
             }
-            other => effects.push(Effect::Noted(Noted::Complaint(format!("unexpected answer: {other:?}")))),
+            other => {
+                let what = format!("unexpected answer: `{}`", other.type_name());
+                effects.push(Effect::Noted(Noted::Complaint(what)));
+            }
         }
     }
 
@@ -265,7 +268,11 @@ impl Session {
                 let what = format!("unknown type `{type_name}`");
                 let answer = protocol::ProtocolError { what, expected: None, got: None, id };
                 effects.push(Effect::Noted(Noted::UnknownType(type_name)));
-                effects.push(Effect::Write(ToWorker::ProtocolError(answer)));
+                // One that sends many may read none of the answers.
+                if self.unknown_told < UNKNOWN_TOLD_MAX {
+                    self.unknown_told += 1;
+                    effects.push(Effect::Write(ToWorker::ProtocolError(answer)));
+                }
             }
             DecodeError::Field { id, .. } => self.field_error(id, text, effects),
         }

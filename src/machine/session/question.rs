@@ -4,9 +4,10 @@
 //! by its one answer. So nothing starts meanwhile, and a death answers it as it answers code.
 
 use crate::{
+    config::{FRAME_LEN_MAX, ITEM_MIN},
     machine::session::{Effect, Ending, Phase, Run, Session},
     outcome::{DeathCause, Failure},
-    protocol::{CheckpointData, ExecutionId, FromWorker, Ready},
+    protocol::{CheckpointData, ExecutionId, FromWorker, HeapSize, Ready},
 };
 
 /// The capability of a worker that saves and restores.
@@ -47,6 +48,8 @@ pub(super) struct Asked {
     /// The number that the next part must have.
     next_part: u64,
     bytes: u64,
+    /// What the parts take in memory.
+    held: u64,
 }
 
 /// What a worker said of itself.
@@ -70,7 +73,7 @@ impl Session {
         let (needed, without) = question.needs();
         match self.phase {
             Phase::Ready | Phase::Idle if self.speaker.capabilities.contains(&needed) => {
-                let asked = Some(Asked { question, next_part: 0, bytes: 0 });
+                let asked = Some(Asked { question, next_part: 0, bytes: 0, held: 0 });
                 // It is not acknowledged, and the values' own code may run from here on.
                 self.phase = Phase::Busy(Run { started: true, asked, ..Run::new(id) });
                 effects.extend([Effect::Execute(id), Effect::Started(id)]);
@@ -96,13 +99,14 @@ impl Session {
     /// Parts in order, no more than were asked for; the last is the answer.
     pub(super) fn part(&mut self, id: ExecutionId, part: Box<CheckpointData>, effects: &mut Vec<Effect>) {
         let asked = self.run().and_then(|run| run.asked.as_mut());
-        let Some(Asked { question: Question::Save { max_bytes }, next_part, bytes }) = asked else {
+        let Some(Asked { question: Question::Save { max_bytes }, next_part, bytes, held }) = asked else {
             return self.wrong_answer(id, "checkpoint_data", effects);
         };
         let (expected, got, limit) = (*next_part, part.part, *max_bytes);
         *next_part += 1;
         *bytes = bytes.saturating_add(part.data.len() as u64);
-        let total = *bytes;
+        *held = held.saturating_add((ITEM_MIN + part.heap_size()) as u64);
+        let (total, held, most) = (*bytes, *held, limit.saturating_add(limit / 8 + FRAME_LEN_MAX as u64));
         if got != expected {
             let what = format!("checkpoint {id} out of sequence: expected part {expected}, got {got}");
             return self.die(DeathCause::Protocol(what), effects);
@@ -110,6 +114,13 @@ impl Session {
         if total > limit {
             let what =
                 format!("checkpoint {id} is too long: at most {limit} bytes were asked for, {total} came");
+            return self.die(DeathCause::Protocol(what), effects);
+        }
+        // What describes the whole has a frame for itself.
+        if held > most {
+            let what = format!(
+                "checkpoint {id} takes {held} bytes in memory, expected at most {most} of {limit} saved"
+            );
             return self.die(DeathCause::Protocol(what), effects);
         }
         let last = part.last;

@@ -1,13 +1,18 @@
 //! What a server says, from the text of one message or of a batch of them.
 
-use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::cut::shown;
 use super::encode::OWN;
 use super::plain;
-use super::{Framing, Id, RpcError, Said};
-use crate::protocol::{ExecutionId, Value};
+use super::{BATCH_MAX, Framing, Id, RpcError, Said};
+use crate::protocol::{ExecutionId, FRAME_LEN_MAX, HeapSize, Value};
 
 /// What marks a text as a message, whole or not.
 const MARK: &[u8] = b"\"jsonrpc\"";
@@ -18,7 +23,7 @@ pub(crate) fn hear(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
     if text.is_empty() {
         return;
     }
-    let stray = |why: &dyn std::fmt::Display| {
+    let stray = |why: &dyn fmt::Display| {
         // Where lines are messages, programs print beside them; in frames there is nothing but messages.
         match framing {
             Framing::Lines if !has_mark(text) => Said::Stray,
@@ -32,16 +37,58 @@ pub(crate) fn hear(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
         Err(error) => return said.push(stray(&error)),
     };
     if json.starts_with('[') {
-        match serde_json::from_str::<Vec<&RawValue>>(json) {
-            Ok(batch) if !batch.is_empty() => {
-                said.extend(batch.iter().map(|one| message(one.get()).unwrap_or(Said::Stray)));
-            }
+        match serde_json::from_str::<Batch<'_>>(json) {
+            Ok(Batch(batch)) if !batch.is_empty() => hear_batch(&batch, json.len(), said),
             Ok(_empty) => said.push(stray(&"an empty batch")),
             Err(error) => said.push(stray(&error)),
         }
         return;
     }
     said.push(message(json).unwrap_or_else(|why| stray(&why)));
+}
+
+/// Together they take no more memory than one message may.
+fn hear_batch(batch: &[&RawValue], len: usize, said: &mut Vec<Said>) {
+    let (limit, mut held) = (FRAME_LEN_MAX + len, 0);
+    for one in batch {
+        let one = message(one.get()).unwrap_or(Said::Stray);
+        held += one.heap_size();
+        said.push(one);
+        if held > limit {
+            said.push(Said::Broken(format!(
+                "a batch that takes {held} bytes in memory, the limit is {limit}"
+            )));
+            return;
+        }
+    }
+}
+
+/// The messages of a batch, none of them looked into, and not too many.
+struct Batch<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Batch<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Count;
+        impl<'de> Visitor<'de> for Count {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a batch of at most {BATCH_MAX} messages")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut batch: A) -> Result<Self::Value, A::Error> {
+                let mut messages = Vec::new();
+                while let Some(message) = batch.next_element()? {
+                    if messages.len() == BATCH_MAX {
+                        return Err(A::Error::invalid_length(BATCH_MAX + 1, &self));
+                    }
+                    messages.push(message);
+                }
+                Ok(messages)
+            }
+        }
+        from.deserialize_seq(Count).map(Batch)
+    }
 }
 
 fn has_mark(text: &[u8]) -> bool {

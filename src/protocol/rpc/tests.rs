@@ -1,5 +1,8 @@
 use super::*;
 
+#[path = "../../../tests/support/server_lines.rs"]
+mod server_lines;
+
 fn said(framing: Framing, text: &[u8]) -> Vec<Said> {
     let mut said = Vec::new();
     hear(framing, text, &mut said);
@@ -308,4 +311,44 @@ fn the_conversation_of_the_page_is_what_is_said() {
         assert!(whole, "{text}: {all:?}");
     }
     assert_eq!(spoken("server").len(), 6);
+}
+
+/// `tests/leaks` floods a host with each of these lines: a kind of message that is new must be among them.
+#[test]
+fn every_kind_of_message_is_among_the_lines_to_flood_with() {
+    const KINDS: [&str; 9] =
+        ["call", "own", "null", "foreign", "notification", "request", "wrong", "broken", "stray"];
+    let kind = |said: &Said| match said {
+        Said::Answer { id: Id::Call(_), .. } => "call",
+        Said::Answer { id: Id::Own(_), .. } => "own",
+        Said::Answer { id: Id::Null, .. } => "null",
+        Said::Answer { id: Id::Foreign(_), .. } => "foreign",
+        Said::Notification { .. } => "notification",
+        Said::Request { .. } => "request",
+        Said::Wrong { .. } => "wrong",
+        Said::Broken(_) => "broken",
+        Said::Stray => "stray",
+    };
+    let lines = server_lines::SERVER_LINES.map(|(_, text)| text.replace("CALL", "7"));
+    let there: Vec<_> = lines.iter().flat_map(|text| line(text)).map(|said| kind(&said)).collect();
+    let missing: Vec<_> = KINDS.iter().filter(|kind| !there.contains(kind)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// P11: a few bytes of a batch become many messages.
+#[test]
+fn a_batch_has_a_bound_in_number_and_in_memory() {
+    let many = format!("[{}1]", "1,".repeat(BATCH_MAX));
+    assert_eq!(line(&many), [Said::Stray], "it is no batch");
+    let note =
+        r#"{"jsonrpc":"2.0","method":"n","params":[PARAMS]}"#.replace("PARAMS", &["1"; 100_000].join(","));
+    let large = format!("[{}]", vec![note; 100].join(","));
+    let said = line(&large);
+    assert!(
+        matches!(said.last(), Some(Said::Broken(what)) if what.contains("batch")),
+        "{} messages",
+        said.len()
+    );
+    let held: usize = said.iter().map(Said::heap_size).sum();
+    assert!(held < 2 * crate::protocol::FRAME_LEN_MAX + large.len(), "{held} bytes");
 }
