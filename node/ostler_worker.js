@@ -7,28 +7,56 @@
 // ending the JavaScript that runs (`Runtime.terminateExecution`), which may hit any of it, also ours. So the main thread
 // does nothing that must not be cut short, and what it owes is found out by a question that is asked until it is answered.
 //
-// Started as: node --no-force-async-hooks-checks -e SOURCE. Without that option a timer that is cut short ends the process.
+// Started as: node --no-force-async-hooks-checks --expose-internals -e SOURCE. Without these a timer or a promise that is cut
+// short ends the process.
+
 
 // All of it in a block: what stands at the top of a source given with -e, code could see.
 {
 
-// Code may put its own in the place of any of these, or take them away: we go on with those that were there.
-const { process, Array, Atomics, BigInt, Buffer, Error, Int32Array, Map, MessageChannel, Number, Object, Promise, Set,
-  SharedArrayBuffer, String, TypeError, Uint8Array, setImmediate, setTimeout } = globalThis;
+// Code may put its own in the place of any of these, or take them away: we go on with those that were there. So nothing
+// below calls a method of what is built in, goes through a list by its iterator, or reads a field that may not be there
+// of an object with a prototype: code shares all of these with us. Nor is a promise awaited for a request.
+const { process, Array, ArrayBuffer, Symbol, Buffer, Error, Int32Array, Map, MessageChannel, Number, Object, Promise, Set,
+  SharedArrayBuffer, String, TypeError, Uint8Array, BigInt, clearImmediate, clearTimeout, setImmediate, setTimeout } = globalThis;
+const { add, load, notify, store, wait } = globalThis.Atomics;
+const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, ownKeys, set: assign } = globalThis.Reflect;
+const { entries, setPrototypeOf, hasOwn } = Object;
+const { isArray } = Array;
+const of = (method) => (self, ...given) => apply(method, self, given);
+const [mapGet, mapSet, mapDelete, mapEach] = ['get', 'set', 'delete', 'forEach'].map((name) => of(Map.prototype[name]));
+const [cut, parts, replaced, beginsWith, endsWith, repeated] =
+  ['slice', 'split', 'replaceAll', 'startsWith', 'endsWith', 'repeat'].map((name) => of(String.prototype[name]));
+const [joined, reversed, sliced] = ['join', 'reverse', 'slice'].map((name) => of(Array.prototype[name]));
+const matched = of(RegExp.prototype.exec), bytesOf = of(Uint8Array.prototype.slice), then = of(Promise.prototype.then);
+const mapSize = of(getOwnPropertyDescriptor(Map.prototype, 'size').get);
+const toBytes = Buffer.from;
 const fs = require('node:fs');
+const { writeSync } = fs;
 const inspector = require('node:inspector');
+const { createHook, executionAsyncResource } = require('node:async_hooks');
 const { Module, createRequire } = require('node:module');
 const path = require('node:path');
+const { join, resolve: resolved } = path;
 const { performance } = require('node:perf_hooks');
+const now = of(performance.now);
 const { Writable } = require('node:stream');
 const { pathToFileURL } = require('node:url');
 const util = require('node:util');
+const { inspect } = util;
+const { isMap, isProxy, isUint8Array } = util.types;
+const { promiseHooks } = require('node:v8');
 const vm = require('node:vm');
+const { createContext } = vm;
 const { Worker, receiveMessageOnPort } = require('node:worker_threads');
+const { cwd: cwdOf, chdir, emit: emitted, listeners: listenersOf, rawListeners, removeAllListeners, on: listen, eventNames } = process;
 
 const NOT_UNDERSTOOD = 64; // the exit code of a worker that cannot speak what it was told to
 const WINDOW = 1 << 20; // bytes of output on their way to the other thread; beyond them code that prints waits
 const PIECE = 256 << 10; // bytes of output in one frame
+const WEIGHT_MIN = 256; // bytes that a piece or a display counts for, at least
+const SETTLE_MS = 5; // that long what code began may take to end by itself, when the code has
+const ENDING_MS = 250; // and that long what is ended may take for it, unless a cancel waits
 const VALUE_MAX = 64 << 10; // a value that takes more is told by its `repr` alone
 const REPR_MAX = 4096; // characters, unless the host says otherwise
 const FRAMES_MAX = 100; // calls of one traceback, unless the host says otherwise
@@ -37,9 +65,9 @@ const CAUSES_MAX = 8; // errors behind an error
 const ERRORS_MAX = 50; // and all of them together
 const MESSAGE_MAX = 16 << 10; // characters of what one of them says
 
-// What both threads see: bytes of output on their way, the number of the last answered question, and a place that
-// never changes, to wait at.
-const PENDING = 0, ANSWERED = 1, EXITED = 2, RUNS = 3;
+// What both threads see: bytes of output that were sent and that were passed on, the number of the last answered question,
+// a place that never changes, to wait at, whether code runs, and the exit code, plus one, once it is time to leave.
+const SENT = 0, PASSED = 1, ANSWERED = 2, EXITED = 3, RUNS = 4, LEAVE = 5, PLACES = 6;
 
 // ---------------------------------------------------------------------------------------------------------------
 // The other thread. It is started from its own source, and knows nothing of what is outside this function.
@@ -50,13 +78,14 @@ function channel() {
   const inspector = require('node:inspector');
   const net = require('node:net');
   const { performance } = require('node:perf_hooks');
-  const { parentPort, workerData } = require('node:worker_threads');
-  const { answers, codec, incoming, outgoing, shared } = workerData;
+  const { workerData } = require('node:worker_threads');
+  const { answers, codec, incoming, outgoing, port, shared } = workerData;
 
   const PROTOCOL = 1, FRAME_MAX = 64 << 20, DEPTH_MAX = 64, LINE_MAX = 256;
   const POLITE_MS = 5; // that long code may take to see that it is asked to stop
   const AGAIN_MS = 20; // then it is made to, and again
-  const PENDING = 0, ANSWERED = 1, RUNS = 3;
+  const LATE_MAX = 256; // executions that have ended, of which output is still told
+  const PASSED = 1, ANSWERED = 2, RUNS = 4, LEAVE = 5;
 
   // -- Values and frames. A map of the user's is a Map, a map of the protocol an object.
 
@@ -269,6 +298,8 @@ function channel() {
   let leaving = null;
   let asking = 0; // the number of the last question whether the main thread is there
   let tainted = false;
+  let parked = null; // what is left of an execution behind which the main thread has stopped for ever
+  const past = []; // ids, the last one last
   const main = new inspector.Session();
   main.connectToMainThread();
 
@@ -278,13 +309,17 @@ function channel() {
     if (!request) return;
     running = { id: request.id, begun: performance.now(), cpu: process.cpuUsage(), seq: 0, stop: null, seen: false, made: false, exit: null };
     send('started', { id: request.id });
+    if (parked) {
+      const message = `this worker runs nothing more: code that has ended left something running (${parked.join(', ')})`;
+      return ended({ kind: 'request', exception: { type: 'ProtocolError', message } });
+    }
     if (request.cancelled) {
       running.stop = 'cancelled';
       return ended({ stopped: true });
     }
     const wrong = wrongIn(request);
     if (wrong) return ended({ kind: 'request', exception: { type: 'ProtocolError', message: wrong } });
-    parentPort.postMessage({ do: 'run', request });
+    port.postMessage({ do: 'run', request });
   }
 
   function wrongIn(request) {
@@ -307,9 +342,11 @@ function channel() {
     const { id, begun, cpu, stop, made, exit } = running;
     const used = process.cpuUsage(cpu);
     tainted ||= made && !exit;
-    if (exit) end = exit;
+    if (exit) end = { ...exit, left: end.left, parked: end.parked };
     const fields = { id, execution_time: (performance.now() - begun) / 1000, ...figures(used) };
     if (tainted) fields.tainted = true;
+    if (end.left && end.left.length > 0) fields.left = end.left;
+    if (end.parked) parked = end.left;
     if (end.stopped) {
       const cancelled = stop !== 'interrupted';
       const exception = { type: cancelled ? 'Cancelled' : 'Interrupted', message: '' };
@@ -320,7 +357,9 @@ function channel() {
       send('result', { ...fields, value: end.value, repr: end.repr });
     }
     running = null;
-    if (!made) return settled();
+    past.push(id);
+    if (past.length > LATE_MAX) past.shift();
+    if (!made || parked) return settled();
     // What was to end the code may still be on its way, and would end what comes next.
     running = { id: null };
     ask();
@@ -331,11 +370,13 @@ function channel() {
   }
 
   // Asks until it is answered: the question, too, may be cut short.
-  function ask() {
+  // And has what was begun by an execution that was made to end be ended, too.
+  function ask(end) {
     const number = ++asking;
-    parentPort.postMessage({ do: 'answer', number });
+    const put = () => port.postMessage({ do: 'answer', number, end });
+    put();
     const again = setInterval(() => {
-      if (asking === number) parentPort.postMessage({ do: 'answer', number });
+      if (asking === number) put();
       else clearInterval(again);
     }, AGAIN_MS);
   }
@@ -349,7 +390,7 @@ function channel() {
   function stop(how, force) {
     running.stop = running.stop === 'cancelled' ? 'cancelled' : how;
     const { id } = running;
-    parentPort.postMessage({ do: 'stop', id });
+    port.postMessage({ do: 'stop', id });
     if (force && running.seen) return make(id);
     setTimeout(() => make(id), POLITE_MS);
   }
@@ -370,7 +411,7 @@ function channel() {
       if (answered) return;
       answered = true;
       clearInterval(again);
-      if (running && running.id === id) ask();
+      if (running && running.id === id) ask(id);
     });
     const again = setInterval(end, AGAIN_MS);
     end();
@@ -379,7 +420,7 @@ function channel() {
   // The main thread waits for its end, which no `catch` of the code may keep from it.
   function exits(code) {
     running.exit = { kind: 'exit', exitCode: code };
-    parentPort.postMessage({ do: 'stop', id: running.id });
+    port.postMessage({ do: 'stop', id: running.id });
     make(running.id);
   }
 
@@ -387,30 +428,52 @@ function channel() {
     leaving = code;
     main.disconnect();
     if (code === 0) send('bye');
-    parentPort.postMessage({ do: 'exit', code });
+    Atomics.store(shared, LEAVE, code + 1);
+    Atomics.notify(shared, LEAVE);
+    port.postMessage({ do: 'exit', code });
     if (code !== 0) setTimeout(die, 1000);
   }
 
-  parentPort.on('message', (told) => {
+  // What was sent has been passed on. Told between two turns: whoever prints without end leaves time for what the host says.
+  let owed = 0;
+  function passed(weight) {
+    if (owed === 0) setImmediate(give);
+    owed += weight;
+  }
+
+  function give() {
+    Atomics.add(shared, PASSED, owed);
+    Atomics.notify(shared, PASSED);
+    owed = 0;
+  }
+
+  port.on('message', (told) => {
     const mine = running && running.id === told.id;
     if (told.output) {
       if (mine) {
         send('output', { id: told.id, stream: told.stream, seq: running.seq++, data: told.output });
-      } else {
+      } else if (past.includes(told.id)) {
+        send('output', { id: told.id, stream: told.stream, seq: 0, data: told.output }); // the host knows that it is late
+      } else if (told.id === null && !running) {
         fs.writeSync(2, told.output);
+      } else {
+        send('log', { level: 'info', message: `output of code that has ended: ${Buffer.from(told.output.subarray(0, 4096))}` });
       }
-      Atomics.sub(shared, PENDING, told.output.length);
-      Atomics.notify(shared, PENDING);
+      passed(told.weight);
     } else if (told.display) {
       if (mine) send('display', { id: told.id, ...told.display });
+      passed(told.weight);
     } else if (told.prompt !== undefined) {
       if (mine) send('input_request', { id: told.id, request: told.request, prompt: told.prompt });
     } else if (told.exit !== undefined) {
       if (mine && running.stop === null) exits(told.exit);
     } else if (told.answered) {
+      // What was counted, and then cut short before it was sent.
+      const lost = (told.sent - Atomics.load(shared, PASSED) - owed) | 0;
+      if (lost > 0) passed(lost);
       if (told.answered !== asking) return;
       asking++;
-      if (running && running.id !== null && running.made) ended({ stopped: true });
+      if (running && running.id !== null && running.made) ended({ stopped: true, left: told.left, parked: told.parked });
       else settled();
     } else if (told.reply) {
       send(told.reply, told.fields);
@@ -428,7 +491,7 @@ function channel() {
   function questions() {
     if (busy || running || line.length > 0 || waiting.length === 0) return;
     busy = true;
-    parentPort.postMessage({ do: 'tell', question: waiting.shift() });
+    port.postMessage({ do: 'tell', question: waiting.shift() });
   }
 
   // -- What the host says.
@@ -440,7 +503,7 @@ function channel() {
         return giveUp('protocol version', { expected: String(PROTOCOL), got: String(message.protocol) });
       }
       settledSession = true;
-      parentPort.postMessage({ do: 'init', message });
+      port.postMessage({ do: 'init', message });
     },
     execute(message) {
       if (typeof message.id !== 'string') return send('protocol_error', { what: '`execute` without an `id`' });
@@ -550,10 +613,10 @@ class Exit extends Error {
 
 // How what the inspector found is handed over: a global function that no code meets by chance.
 const KEEP = '(ostler)';
-let other; // the other thread
+let line; // the port to the other thread
 let shared;
 let answers;
-let current = null; // {id, allowInput, abandon}
+let current = null; // what runs, see `execute`
 let asked = 0;
 let count = 0;
 let limits = {};
@@ -562,53 +625,268 @@ let mainContext = null;
 let contextMade = null;
 const evaluator = new inspector.Session();
 
-function emit(stream, data) {
-  const bytes = typeof data === 'string' ? Buffer.from(data) : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  if (current === null) {
-    // Nobody's: it goes to the log of the worker.
-    try { fs.writeSync(2, bytes); } catch { /* nobody reads it */ }
-    return;
+// -- What belongs to whom
+//
+// All that runs, runs for the execution that began it, however late. Node's hooks tell, from callback to callback, and those
+// of V8 from promise to promise: what begins bears a mark, and who bears one runs for it. (`AsyncLocalStorage` does the
+// same, but it keeps a stack which ends the process when JavaScript is ended above it.) What an execution has begun and what
+// has not ended is kept with it, so that it can be ended, or told.
+
+const OWNER = Symbol('ostler');
+let doing; // for whom code runs at this moment, if that is known
+let outer = []; // and for whom it did, where one callback calls another
+const begun = new Map(); // by its number: {owner, type, resource, once}
+const unsettled = []; // what sessions have awaited, and nobody awaits any more
+let behind = []; // executions that have ended and of which something is left
+const KEPT_MIN = 1024; // things of one execution, before those that have ended are looked for
+
+// Who runs at this moment; null: nobody, or somebody who has ended and is not known.
+function owner() {
+  return doing ?? (behind.length === 0 ? current : null);
+}
+
+function runFor(mine, work) {
+  const before = doing;
+  doing = mine;
+  try { return work(); } finally { doing = before; }
+}
+
+// Runs what is ours, and nobody's.
+function apart(work) {
+  return runFor(undefined, work);
+}
+
+function enter(mine) {
+  outer[outer.length] = doing;
+  doing = mine;
+}
+
+function leaveIt() {
+  if (outer.length === 0) return;
+  doing = outer[outer.length - 1];
+  outer.length -= 1;
+}
+
+function watchWhatBegins() {
+  createHook({
+    init(number, type, _, resource) {
+      if (doing === undefined || type === 'PROMISE') return;
+      const mine = doing;
+      // It was being opened when the code was ended.
+      if (mine.ended && type === 'FILEHANDLE') return apart(() => setImmediate(() => closeFile(resource)));
+      resource[OWNER] = mine;
+      if (type === 'TickObject' || type === 'Microtask') return;
+      if (mapSize(mine.begun) >= mine.most) {
+        mapEach(mine.begun, (thing, key) => { if (!isAlive(thing)) forget(thing, key); });
+        mine.most = KEPT_MIN + 2 * mapSize(mine.begun);
+      }
+      const once = typeof resource.hasRef !== 'function';
+      const thing = { __proto__: null, owner: mine, type, resource, once };
+      mapSet(begun, number, thing);
+      mapSet(mine.begun, number, thing);
+      if (once || typeof resource.close !== 'function' || type === 'MESSAGEPORT') return;
+      const { close } = resource;
+      defineProperty(resource, 'close', { __proto__: null, configurable: true, writable: true, value: function (done) {
+        forget(thing, number);
+        return apply(close, this, done === undefined ? [] : [done]);
+      } });
+    },
+    before(number) {
+      enter(executionAsyncResource()[OWNER]);
+      const thing = mapGet(begun, number);
+      if (thing !== undefined && (thing.once || thing.type === 'WORKER')) forget(thing, number);
+    },
+    after: leaveIt,
+  }).enable();
+  const marks = {
+    init(promise) {
+      if (doing === undefined) return;
+      promise[OWNER] = doing;
+      if (doing.awaited === undefined) doing.awaited = promise;
+    },
+    before(promise) { enter(promise[OWNER]); },
+    after: leaveIt,
+  };
+  promiseHooks.createHook(marks);
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    const hooks = require('internal/test/binding').internalBinding('async_wrap');
+    // Without those of Node, and their stack, until code asks for them.
+    hooks.setPromiseHooks(marks.init, marks.before, marks.after, undefined);
+    hooks.async_hook_fields[hooks.constants.kCheck] = 0;
+  } catch { /* started without --expose-internals: a cancel may cost the process */ }
+  process.emitWarning = emitWarning;
+}
+
+function forget(thing, number) {
+  mapDelete(begun, number);
+  mapDelete(thing.owner.begun, number);
+}
+
+// Whether it may still call code. A request that was answered at once was never waited for; a port that keeps nothing
+// going hears only what others of the same execution say.
+function isAlive({ type, resource, once }) {
+  if (hasOwn(resource, '_destroyed') || type === 'Timeout') return !resource._destroyed;
+  if (type === 'MESSAGEPORT') return resource.hasRef();
+  if (type === 'ZLIB') return resource.buffer !== null && resource.buffer !== undefined;
+  if (!once) return typeof resource.close === 'function' || type === 'WORKER';
+  return hasOwn(resource, 'oncomplete') || hasOwn(resource, 'ondone') || hasOwn(resource, 'promise') || type === 'FILEHANDLECLOSEREQ';
+}
+
+const SAID = { __proto__: null, Timeout: 'timer', Immediate: 'immediate', WORKER: 'thread', MESSAGEPORT: 'message port',
+  TCPSERVERWRAP: 'listener', PIPESERVERWRAP: 'listener', TCPWRAP: 'socket', PIPEWRAP: 'pipe', UDPWRAP: 'socket',
+  SIGNALWRAP: 'signal handler', FSEVENTWRAP: 'file watcher', STATWATCHER: 'file watcher', FSREQCALLBACK: 'file operation',
+  FSREQPROMISE: 'file operation', FILEHANDLECLOSEREQ: 'file operation' };
+
+// What an execution has begun that has not ended, in words.
+function leftOf(mine) {
+  const words = [];
+  mapEach(mine.begun, (thing, number) => {
+    if (!isAlive(thing)) return forget(thing, number);
+    const { type, resource } = thing;
+    words[words.length] = type === 'PROCESSWRAP' ? `child process ${resource.pid}` : SAID[type] ?? type;
+  });
+  return words;
+}
+
+// Ends all that an execution has begun. What is under way in another thread is not waited for, and nobody is called.
+function endAll(mine) {
+  mine.ended = true;
+  mapEach(mine.begun, (thing, number) => {
+    const { type, resource, once } = thing;
+    try {
+      if (type === 'Timeout') clearTimeout(resource);
+      else if (type === 'Immediate') clearImmediate(resource);
+      else if (type === 'WORKER') resource.stopThread();
+      else if (type === 'FILEHANDLE') apart(() => closeFile(resource));
+      else if (once) {
+        for (const name in resource) if (name === 'oncomplete' || name === 'ondone') resource[name] = () => {};
+        // What it would settle is settled no more.
+        if (hasOwn(resource, 'promise')) resource.promise = new Promise(() => {});
+      } else {
+        if (type === 'PROCESSWRAP') endChild(resource);
+        endHandle(resource);
+      }
+    } catch { /* it has ended meanwhile */ }
+    // These end by themselves, soon, and are waited for.
+    if (type !== 'WORKER' && type !== 'FILEHANDLECLOSEREQ') forget(thing, number);
+  });
+}
+
+function endChild(child) {
+  try { killOf(-child.pid, 'SIGKILL'); } catch { /* it leads no group */ }
+  child.kill(9);
+}
+
+function closeFile(handle) {
+  try { then(handle.close(), undefined, () => {}); } catch { /* it is closed */ }
+}
+
+// By whoever holds it, if that is known: others may share it, and must learn that it has ended.
+function endHandle(resource) {
+  const keys = ownKeys(resource);
+  for (let at = 0; at < keys.length; at++) {
+    if (typeof keys[at] !== 'symbol' || keys[at].description !== 'owner_symbol') continue;
+    const holder = resource[keys[at]];
+    if (typeof holder?.destroy === 'function') holder.destroy();
+    else if (typeof holder?.close === 'function') holder.close();
   }
-  for (let at = 0; at < bytes.length; at += PIECE) {
-    const output = new Uint8Array(bytes.subarray(at, at + PIECE));
-    for (let pending; (pending = Atomics.load(shared, PENDING)) > WINDOW;) Atomics.wait(shared, PENDING, pending, 1000);
-    Atomics.add(shared, PENDING, output.length);
-    other.postMessage({ id: current.id, stream, output });
+  resource.close();
+}
+
+// -- Output, questions and displays
+
+// Waits while more is on its way than may be; what is not on its way any more is given back by `answer`.
+function charge(weight) {
+  for (;;) {
+    const passed = load(shared, PASSED);
+    if (((load(shared, SENT) - passed) | 0) <= WINDOW) break;
+    wait(shared, PASSED, passed, 1000);
+  }
+  add(shared, SENT, weight);
+}
+
+// Until all that was said has been passed on: what follows may be the end of the process.
+function allSaid() {
+  for (let waits = 0; waits < 100; waits++) {
+    const passed = load(shared, PASSED);
+    if (((load(shared, SENT) - passed) | 0) <= 0) return;
+    wait(shared, PASSED, passed, 100);
   }
 }
 
+// Of what is known to be nobody's, such as a warning of Node's, nobody is told but the log.
+function emit(stream, data, mine = doing ?? null) {
+  const bytes = typeof data === 'string' ? toBytes(data) : data;
+  for (let at = 0; at < bytes.length; at += PIECE) {
+    const output = new Uint8Array(bytesOf(bytes, at, at + PIECE));
+    const weight = output.length > WEIGHT_MIN ? output.length : WEIGHT_MIN;
+    charge(weight);
+    line.postMessage({ id: mine === null ? null : mine.id, stream, output, weight });
+  }
+}
+
+// What code prints is passed on at once. A stream of Node's would keep what comes while something is being written, for
+// ever if that was cut short.
 function outlet(stream, fd) {
-  const write = (chunk, encoding, done) => {
-    emit(stream, typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk);
-    done();
-  };
   // As those of Node, it goes on after an end: another execution prints there.
   const destroy = function (error, done) {
     done(error);
     this._undestroy();
   };
-  const made = new Writable({ decodeStrings: false, write, destroy });
+  const made = new Writable({ decodeStrings: false, write: (_chunk, _encoding, done) => done(), destroy });
+  const { write: wrong } = made;
+  made.write = function (chunk, encoding, done = encoding) {
+    if (typeof chunk === 'string') emit(stream, typeof encoding === 'string' ? toBytes(chunk, encoding) : chunk);
+    else if (isUint8Array(chunk)) emit(stream, chunk);
+    else if (ArrayBuffer.isView(chunk)) emit(stream, new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+    else return apply(wrong, this, [chunk, encoding, done]); // says so
+    if (typeof done === 'function') nextTick(done);
+    return true;
+  };
+  made.end = function (chunk, encoding, done = encoding ?? chunk) {
+    if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') this.write(chunk, encoding);
+    nextTick(() => {
+      this.emit('finish');
+      if (typeof done === 'function') done();
+    });
+    return this;
+  };
   return Object.assign(made, { fd, isTTY: false });
 }
 
 // Asks whoever sits at the host, and waits. The end of the input is null.
 function prompt(text = '') {
-  if (current === null || !current.allowInput) return null;
+  const mine = owner();
+  if (mine === null || mine !== current || !mine.allowInput) return null;
   const request = ++asked;
   while (receiveMessageOnPort(answers)); // answers to earlier questions
-  let seen = Atomics.load(shared, ANSWERED);
-  other.postMessage({ id: current.id, prompt: String(text), request });
+  let seen = load(shared, ANSWERED);
+  line.postMessage({ id: mine.id, prompt: String(text), request });
   for (;;) {
     const answer = receiveMessageOnPort(answers);
     if (answer && answer.message.request === request) return answer.message.line;
-    if (!answer) Atomics.wait(shared, ANSWERED, seen);
-    seen = Atomics.load(shared, ANSWERED);
+    if (!answer) wait(shared, ANSWERED, seen);
+    seen = load(shared, ANSWERED);
   }
 }
 
-// Shows a value in one or more formats, by MIME type.
+// Shows a value in one or more formats, by MIME type: each of them is text or bytes.
 function display(data) {
-  if (current !== null) other.postMessage({ id: current.id, display: { data: new Map(Object.entries(data)) } });
+  const mine = owner();
+  if (mine === null || mine !== current) return;
+  const shows = new Map(), pairs = entries(data);
+  let weight = WEIGHT_MIN;
+  for (let at = 0; at < pairs.length; at++) {
+    let held = pairs[at][1];
+    if (isUint8Array(held)) held = new Uint8Array(bytesOf(held));
+    else if (typeof held !== 'string') held = typeof held === 'object' ? JSON.stringify(held) : String(held);
+    mapSet(shows, pairs[at][0], held);
+    weight += 2 * (pairs[at][0].length + held.length);
+  }
+  charge(weight);
+  line.postMessage({ id: mine.id, display: { data: shows }, weight });
 }
 
 // What the protocol has for a value; throws where it has nothing.
@@ -631,34 +909,55 @@ function wire(value, budget, depth = 1) {
     default: throw new TypeError(`no value of the protocol: ${typeof value}`);
   }
   if (value === null) return null;
-  if (util.types.isUint8Array(value)) { spend(value.length); return new Uint8Array(value); }
-  if (Array.isArray(value)) {
+  if (isUint8Array(value)) { spend(value.length); return new Uint8Array(bytesOf(value)); }
+  if (isArray(value)) {
     // Places where nothing is count, too: there may be billions of them.
     if (value.length > budget.left) throw new TypeError('too large');
-    return Array.from({ length: value.length }, (_, at) => wire(value[at], budget, depth + 1));
+    const items = [];
+    for (let at = 0; at < value.length; at++) {
+      defineProperty(items, at, plain(wire(value[at], budget, depth + 1)));
+    }
+    return items;
   }
-  const pair = ([key, item]) => [wire(key, budget, depth + 1), wire(item, budget, depth + 1)];
-  if (util.types.isMap(value)) return new Map([...value].map(pair));
-  const parent = Object.getPrototypeOf(value);
-  if (parent !== null && Object.getPrototypeOf(parent) !== null) throw new TypeError('an object of a class');
-  if (util.types.isProxy(value) || parent !== null && parent.constructor?.name !== 'Object') {
-    throw new TypeError('no plain object');
+  const map = new Map();
+  const put = (item, key) => mapSet(map, wire(key, budget, depth + 1), wire(item, budget, depth + 1));
+  if (isMap(value)) {
+    mapEach(value, put);
+    return map;
   }
-  return new Map(Object.entries(value).map(pair));
+  const parent = getPrototypeOf(value);
+  if (parent !== null && getPrototypeOf(parent) !== null) throw new TypeError('an object of a class');
+  if (isProxy(value) || parent !== null && parent.constructor?.name !== 'Object') throw new TypeError('no plain object');
+  const pairs = entries(value);
+  for (let at = 0; at < pairs.length; at++) put(pairs[at][1], pairs[at][0]);
+  return map;
 }
 
-// The way back: maps with text as keys are objects.
+function plain(value) {
+  return { __proto__: null, value, writable: true, enumerable: true, configurable: true };
+}
+
+// The way back: maps with text as keys are objects, and `__proto__` is a key like others.
 function unwire(value) {
-  if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return value;
-  if (Array.isArray(value)) return value.map(unwire);
-  if (value instanceof Map) return new Map([...value].map((pair) => pair.map(unwire)));
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, unwire(item)]));
+  if (value === null || typeof value !== 'object' || isUint8Array(value)) return value;
+  if (isArray(value)) {
+    for (let at = 0; at < value.length; at++) value[at] = unwire(value[at]);
+    return value;
+  }
+  if (isMap(value)) {
+    const map = new Map();
+    mapEach(value, (item, key) => { mapSet(map, unwire(key), unwire(item)); });
+    return map;
+  }
+  const object = {}, pairs = entries(value);
+  for (let at = 0; at < pairs.length; at++) defineProperty(object, pairs[at][0], plain(unwire(pairs[at][1])));
+  return object;
 }
 
 function shown(value) {
-  const text = util.inspect(value, { depth: 4, maxArrayLength: 100, maxStringLength: 10000 });
+  const text = inspect(value, { __proto__: null, depth: 4, maxArrayLength: 100, maxStringLength: 10000 });
   const most = limits.max_repr ?? REPR_MAX;
-  return text.length > most ? `${text.slice(0, most)}...` : text;
+  return text.length > most ? `${cut(text, 0, most)}...` : text;
 }
 
 // -- Errors
@@ -666,20 +965,21 @@ function shown(value) {
 const CALL = /^\s+at (?:async )?(?:(.*?) \()?(.*?):(\d+):(\d+)\)?$/;
 const LINE_LEN_MAX = 8 << 10;
 // What is below this is ours.
-const OURS = /node:(inspector|internal|vm)|evalmachine|\[eval/;
+const OURS = /node:(inspector|internal|vm|async_hooks)|evalmachine|\[eval/;
+const BORDER = /node:inspector|\[eval/;
 
 function calls(error) {
-  const frames = [];
-  for (const line of String(error.stack ?? '').split('\n')) {
-    const call = line.length < LINE_LEN_MAX && CALL.exec(line);
-    if (!call) continue;
-    if (OURS.test(call[2])) {
-      if (/node:inspector|\[eval/.test(call[2])) break;
+  const frames = [], lines = parts(String(error.stack ?? ''), '\n');
+  for (let at = 0; at < lines.length; at++) {
+    const call = lines[at].length < LINE_LEN_MAX ? matched(CALL, lines[at]) : null;
+    if (call === null) continue;
+    if (matched(OURS, call[2]) !== null) {
+      if (matched(BORDER, call[2]) !== null) break;
       continue;
     }
-    frames.push({ file: call[2], line: Number(call[3]), name: call[1] || '<anonymous>', col: Number(call[4]) - 1 });
+    frames[frames.length] = { file: call[2], line: Number(call[3]), name: call[1] || '<anonymous>', col: Number(call[4]) - 1 };
   }
-  return frames.reverse().slice(-(limits.max_frames ?? FRAMES_MAX));
+  return sliced(reversed(frames), -(limits.max_frames ?? FRAMES_MAX));
 }
 
 function described(error, depth = 0, budget = { left: ERRORS_MAX }) {
@@ -688,23 +988,27 @@ function described(error, depth = 0, budget = { left: ERRORS_MAX }) {
     return { type: 'Error', message: `thrown: ${shown(error)}`, text: `Uncaught ${shown(error)}` };
   }
   const type = clipped(error.name ?? error.constructor?.name ?? 'Error', 200);
-  const exception = { type, message: clipped(error.message, MESSAGE_MAX), frames: calls(error) };
+  const exception = { __proto__: null, type, message: clipped(error.message, MESSAGE_MAX), frames: calls(error) };
   const goesOn = () => depth < CAUSES_MAX && budget.left > 0;
   if (goesOn() && error.cause !== undefined) exception.cause = described(error.cause, depth + 1, budget);
-  if (goesOn() && Array.isArray(error.errors)) {
-    exception.exceptions = [];
-    for (const each of error.errors.slice(0, 20)) if (goesOn()) exception.exceptions.push(described(each, depth + 1, budget));
+  if (goesOn() && isArray(error.errors)) {
+    const members = exception.exceptions = [], { errors } = error;
+    for (let at = 0; at < errors.length && at < 20 && goesOn(); at++) {
+      members[members.length] = described(errors[at], depth + 1, budget);
+    }
   }
-  const head = exception.message ? `${type}: ${exception.message}` : type;
-  const trace = [...exception.frames].reverse().map((call) => `    at ${call.name} (${call.file}:${call.line}:${call.col + 1})`);
-  const because = exception.cause ? `\n  [cause] ${exception.cause.text.replaceAll('\n', '\n  ')}` : '';
-  exception.text = [head, ...trace].join('\n') + because;
+  let text = exception.message ? `${type}: ${exception.message}` : type;
+  for (let at = exception.frames.length - 1; at >= 0; at--) {
+    const call = exception.frames[at];
+    text += `\n    at ${call.name} (${call.file}:${call.line}:${call.col + 1})`;
+  }
+  exception.text = exception.cause ? `${text}\n  [cause] ${replaced(exception.cause.text, '\n', '\n  ')}` : text;
   return exception;
 }
 
 function clipped(value, most) {
   const text = String(value);
-  return text.length > most ? `${text.slice(0, most)}...` : text;
+  return text.length > most ? `${cut(text, 0, most)}...` : text;
 }
 
 // The error may have been made to hide what is known of it, and the world to fail at everything.
@@ -714,8 +1018,8 @@ function safelyDescribed(error) {
 
 function wrongSyntax(error, name, code, details) {
   const line = details.lineNumber + 1, col = details.columnNumber;
-  const source = clipped(code.split('\n')[details.lineNumber] ?? '', MESSAGE_MAX);
-  const text = `${name}:${line}\n${source}\n${' '.repeat(Math.max(col, 0))}^\nSyntaxError: ${error.message}`;
+  const source = clipped(parts(code, '\n')[details.lineNumber] ?? '', MESSAGE_MAX);
+  const text = `${name}:${line}\n${source}\n${repeated(' ', col > 0 ? col : 0)}^\nSyntaxError: ${error.message}`;
   return { type: 'SyntaxError', message: error.message, text, frames: [{ file: name, line, name: '', col, text: source }] };
 }
 
@@ -731,58 +1035,81 @@ function wrongFile(error) {
 
 // -- Running
 
-function post(method, parameters) {
-  return new Promise((resolve) => evaluator.post(method, parameters, (error, result) => resolve({ error, result })));
+const { nextTick } = process;
+const { post: putTo } = inspector.Session.prototype;
+// Asks the inspector; the answer comes at once, or when a promise is settled.
+function post(method, parameters, then = () => {}) {
+  apply(putTo, evaluator, [method, parameters, (error, result) => {
+    // The inspector would swallow it.
+    try { then({ __proto__: null, error, result }); } catch (thrown) { uncaught(thrown); }
+  }]);
 }
 
 // A namespace of its own, with what Node offers beyond the language.
-async function freshContext() {
+function freshContext() {
   const sandbox = {};
-  for (const name of offered) Object.defineProperty(sandbox, name, Object.getOwnPropertyDescriptor(globalThis, name));
-  const made = new Promise((resolve) => { contextMade = resolve; });
-  const context = vm.createContext(sandbox);
-  sandbox.global = context;
-  const id = await made;
-  Object.defineProperty(sandbox, KEEP, { value: (value) => { kept = value; }, enumerable: false });
+  for (let at = 0; at < offered.length; at++) {
+    const found = getOwnPropertyDescriptor(globalThis, offered[at]);
+    if (found !== undefined) defineProperty(sandbox, offered[at], setPrototypeOf(found, null));
+  }
+  let id;
+  contextMade = (made) => { id = made; };
+  const context = createContext(sandbox);
+  defineProperty(sandbox, 'global', plain(context));
+  defineProperty(sandbox, KEEP, { __proto__: null, value: (value) => { kept = value; }, enumerable: false });
   return { id, names: sandbox };
 }
 let offered; // the names that Node has, and the language itself has not
 
-async function valueOf(remote) {
+function valueOf(remote) {
   if (remote.objectId === undefined) {
     if (remote.unserializableValue !== undefined) {
       const text = remote.unserializableValue;
-      return text.endsWith('n') ? BigInt(text.slice(0, -1)) : Number(text);
+      return endsWith(text, 'n') ? BigInt(cut(text, 0, -1)) : Number(text);
     }
     return remote.subtype === 'null' ? null : remote.value;
   }
   kept = undefined;
-  await post('Runtime.callFunctionOn', { objectId: remote.objectId, functionDeclaration: HAND_OVER });
+  post('Runtime.callFunctionOn', { objectId: remote.objectId, functionDeclaration: HAND_OVER });
   return kept;
 }
 const HAND_OVER = `function () { 'use strict'; globalThis['${KEEP}'](this); }`;
 
 // Evaluates as the console of a browser does: names may be declared again, `await` stands anywhere.
-async function evaluate(code, name, context) {
-  Atomics.store(shared, RUNS, 1);
-  const { error, result } = await post('Runtime.evaluate', {
-    expression: `${code}\n//# sourceURL=${name.replaceAll(' ', '%20')}`,
-    ...(context ? { contextId: context.id } : mainContext ? { contextId: mainContext } : {}),
+function evaluate(code, name, context, then) {
+  store(shared, RUNS, 1);
+  const mine = doing;
+  if (mine !== undefined) mine.awaited = undefined; // the first promise that is made from here on
+  const where = context ? context.id : mainContext;
+  post('Runtime.evaluate', {
+    expression: `${code}\n//# sourceURL=${replaced(name, ' ', '%20')}`,
+    ...(where ? { contextId: where } : {}),
     replMode: true, awaitPromise: true, objectGroup: 'ostler',
+  }, ({ error, result }) => {
+    if (mine !== undefined) mine.awaited = null;
+    if (error) return then(outcome('stopped', true));
+    const { exceptionDetails: details } = result;
+    const value = valueOf(details ? details.exception : result.result);
+    if (!details) return then(outcome('value', value));
+    if (value?.name === 'SyntaxError' && calls(value).length === 0 && details.scriptId !== undefined) {
+      return then(outcome('syntax', wrongSyntax(value, name, code, details)));
+    }
+    then(failed(value));
   });
-  if (error) return { stopped: true };
-  const { exceptionDetails: details } = result;
-  const value = await valueOf(details ? details.exception : result.result);
-  if (!details) return { value };
-  if (value?.name === 'SyntaxError' && calls(value).length === 0 && details.scriptId !== undefined) {
-    return { syntax: wrongSyntax(value, name, code, details) };
-  }
-  return { thrown: value, threw: true };
+}
+
+// How code has ended: with a `value`, `stopped`, with a `syntax` error, or by what it has `thrown`.
+function outcome(how, what) {
+  return { __proto__: null, how, what };
+}
+
+function failed(thrown) {
+  return outcome('thrown', thrown);
 }
 
 // Runs a file as `node FILE ARGS` would.
-async function script(code, file) {
-  const mine = current, before = atWork(), known = process.listeners('exit');
+async function script(mine, code, file) {
+  const before = atWork(), known = process.listeners('exit');
   process.exitCode = undefined;
   // The last thing that a program does, however it ends; returns its exit code.
   mine.leave = (exitCode) => {
@@ -795,30 +1122,25 @@ async function script(code, file) {
     process.exitCode = undefined;
     return exitCode;
   };
-  Atomics.store(shared, RUNS, 1);
+  store(shared, RUNS, 1);
   try {
-    const resolved = path.resolve(file);
-    if (resolved.endsWith('.mjs')) {
+    const whole = resolved(file);
+    if (whole.endsWith('.mjs')) {
       let settled = false;
-      const imported = import(`${pathToFileURL(resolved)}?ostler=${++count}`).finally(() => { settled = true; });
-      await Promise.race([imported, idle(before)]);
+      const imported = import(`${pathToFileURL(whole)}?ostler=${++count}`).finally(() => { settled = true; });
+      await Promise.race([imported, idle(mine, before)]);
       // Its `await` waits for what cannot come: Node has a code for that.
-      if (!settled && current === mine) return { thrown: new Exit(mine.leave(13)), threw: true };
+      if (!settled && !mine.over) return failed(new Exit(mine.leave(13)));
     } else {
-      commonJs(code, file, resolved);
+      commonJs(code, file, whole);
     }
-    await idle(before);
-    if (current !== mine) return { stopped: true }; // it was cancelled long ago
+    await idle(mine, before);
+    if (mine.over) return outcome('stopped', true); // it was cancelled long ago
     const exitCode = mine.leave(process.exitCode);
-    return exitCode === 0 ? { value: undefined } : { thrown: new Exit(exitCode), threw: true };
+    return exitCode === 0 ? outcome('value', undefined) : failed(new Exit(exitCode));
   } catch (thrown) {
-    if (thrown?.name === 'SyntaxError' && calls(thrown).length === 0) return { syntax: wrongFile(thrown) };
-    return { thrown, threw: true };
-  } finally {
-    if (current === mine) {
-      idled = null;
-      other.ref();
-    }
+    if (thrown?.name === 'SyntaxError' && calls(thrown).length === 0) return outcome('syntax', wrongFile(thrown));
+    return failed(thrown);
   }
 }
 
@@ -837,35 +1159,39 @@ function commonJs(code, file, resolved) {
 
 // Ends the code, and not the worker. What is thrown could be caught, and `catch` is where many programs call this.
 function exit(code = process.exitCode ?? 0) {
-  if (current === null) throw new Exit(Number(code));
-  if (current.leave) code = current.leave(code);
-  other.postMessage({ id: current.id, exit: Number(code) });
-  for (;;) Atomics.wait(shared, EXITED, 0);
+  const mine = owner();
+  if (mine === null || mine !== current || mine.over) {
+    // What has ended does not end another: it ends what is left of itself.
+    if (mine !== null) endAll(mine);
+    throw new Exit(Number(code));
+  }
+  if (mine.leave) code = mine.leave(code);
+  line.postMessage({ id: mine.id, exit: Number(code) });
+  for (;;) wait(shared, EXITED, 0);
 }
 
 // Resolves when nothing of a script is left to do: its timers, servers, requests and threads have ended. Node tells, once
 // we no longer keep it going ourselves; but not if earlier code does, then what there is more than before is counted.
-function idle(before) {
+function idle(mine, before) {
   if (before.size > 0) {
-    return new Promise((resolve) => {
+    return new Promise((resolve) => apart(() => {
       const look = () => {
         const more = [...atWork()].some(([kind, count]) => count > (before.get(kind) ?? 0));
         if (more) setTimeout(look, 5).unref();
         else resolve();
       };
       setImmediate(look);
-    });
+    }));
   }
   return new Promise((resolve) => {
-    idled = () => setImmediate(() => {
-      if (atWork().size > 0) return other.unref(); // another has been told first, and has begun something
-      idled = null;
+    mine.idled = () => setImmediate(() => {
+      if (atWork().size > 0) return line.unref(); // another has been told first, and has begun something
+      mine.idled = null;
       resolve();
     });
-    other.unref();
+    line.unref();
   });
 }
-let idled = null;
 
 // What Node is at work on, by kind.
 function atWork() {
@@ -877,137 +1203,296 @@ function atWork() {
 }
 const QUIET = new Set(['MessagePort', 'Immediate', 'PipeWrap', 'TTYWrap', 'SignalWrap']);
 
+// The folder that it is in, or null if that was removed.
+function folder() {
+  try { return apply(cwdOf, process, []); } catch { return null; }
+}
+
+// The surroundings that a request asks for; returns what puts them back.
 function around(request) {
-  const before = { cwd: process.cwd(), argv: process.argv, paths: [...Module.globalPaths] };
-  if (request.cwd) process.chdir(request.cwd);
+  const before = { cwd: folder(), argv: process.argv, paths: sliced(Module.globalPaths) };
+  if (request.cwd) apply(chdir, process, [request.cwd]);
   if (request.argv) process.argv = [process.execPath, ...request.argv];
   if (request.sys_path?.length) Module.globalPaths.unshift(...request.sys_path);
   return () => {
     if (!request.fresh) return;
     process.argv = before.argv;
-    Module.globalPaths.splice(0, Infinity, ...before.paths);
-    try { process.chdir(before.cwd); } catch { /* it was removed */ }
+    if (request.sys_path?.length) Module.globalPaths.splice(0, Infinity, ...before.paths);
+    if (before.cwd !== folder()) {
+      try { apply(chdir, process, [before.cwd ?? home]); } catch { /* it was removed */ }
+    }
   };
 }
+let home; // the folder of the start
 
-async function run(request) {
-  const isScript = Array.isArray(request.argv) && request.argv[0] !== '-c';
-  const name = request.filename ?? `<exec:${++count}>`;
-  const restore = around(request);
-  globalThis.require = createRequire(path.join(process.cwd(), '/'));
-  const context = request.fresh && !isScript ? await freshContext() : null;
+// `require` as from a file in the folder that we are in.
+function requireFrom() {
+  const at = folder() ?? home;
+  if (at !== requiredFrom) {
+    requiredFrom = at;
+    try { defineProperty(globalThis, 'require', plain(createRequire(join(at, '/')))); } catch { /* the world is frozen */ }
+  }
+}
+let requiredFrom = null;
+
+// Binds the arguments. A `let` of the session would hide what is global, so it is given the value itself.
+function bind(args, context, then) {
   const names = context ? context.names : globalThis;
-  for (const [bound, value] of Object.entries(request.args ?? {})) names[bound] = unwire(value);
-  const done = isScript ? await script(request.code, request.argv[0]) : await evaluate(request.code, name, context);
-  evaluator.post('Runtime.releaseObjectGroup', { objectGroup: 'ostler' });
-  restore();
-  return done;
+  const pairs = entries(args);
+  for (let at = 0; at < pairs.length; at++) {
+    const value = unwire(pairs[at][1]);
+    // What was made by `var` can be set, and not be made anew.
+    if (!defineProperty(names, pairs[at][0], plain(value)) && !assign(names, pairs[at][0], value)) {
+      return then(failed(new TypeError(`the argument \`${pairs[at][0]}\` cannot be bound: the session has made it constant`)));
+    }
+  }
+  if (context || pairs.length === 0) return then(null);
+  lexicalNames((lexical) => {
+    let code = '';
+    for (let at = 0; at < pairs.length; at++) {
+      for (let of = 0; of < lexical.length; of++) {
+        if (lexical[of] === pairs[at][0]) code += `let ${lexical[of]} = globalThis[${JSON.stringify(lexical[of])}];`;
+      }
+    }
+    if (code === '') return then(null);
+    evaluate(code, '<args>', null, (done) => then(done.how === 'value' ? null : done));
+  });
 }
 
-function toldOf({ value, thrown, threw, syntax, stopped }, request) {
-  if (stopped) return { stopped };
-  if (syntax) return { kind: 'syntax', exception: syntax };
-  if (thrown instanceof Exit) return { kind: 'exit', exitCode: thrown.code };
-  if (threw) return { kind: 'exception', exception: described(thrown) };
-  const end = {};
-  if (value !== undefined && !request.silent) {
-    end.repr = shown(value);
-    try { end.value = wire(value, { left: VALUE_MAX }); } catch { /* told by its repr */ }
+function lexicalNames(then) {
+  post('Runtime.globalLexicalScopeNames', mainContext ? { executionContextId: mainContext } : {}, ({ result }) => then(result?.names ?? []));
+}
+
+function run(request, mine, over) {
+  const isScript = isArray(request.argv) && request.argv[0] !== '-c';
+  const name = request.filename ?? `<exec:${++count}>`;
+  mine.restore = around(request);
+  requireFrom();
+  const context = request.fresh && !isScript ? freshContext() : null;
+  bind(request.args ?? {}, context, (wrong) => {
+    if (wrong !== null) return over(wrong);
+    if (isScript) then(script(mine, request.code, request.argv[0]), over, (thrown) => over(failed(thrown)));
+    else evaluate(request.code, name, context, over);
+  });
+}
+
+function toldOf({ how, what }, request) {
+  if (how === 'stopped') return { stopped: true };
+  if (how === 'syntax') return { kind: 'syntax', exception: what };
+  if (how === 'thrown') {
+    if (what instanceof Exit) return { kind: 'exit', exitCode: what.code };
+    return { kind: 'exception', exception: described(what) };
+  }
+  const end = { __proto__: null };
+  if (what !== undefined && !request.silent) {
+    try { end.repr = shown(what); } catch { end.repr = '[a value that cannot be shown]'; }
+    try { end.value = wire(what, { left: VALUE_MAX }); } catch { /* told by its repr */ }
   }
   return end;
 }
 
-async function execute(request) {
-  let end;
-  Atomics.store(shared, RUNS, 0);
-  const abandoned = new Promise((resolve) => {
-    current = { id: request.id, allowInput: request.allow_stdin !== false, abandon: resolve };
+function execute(request) {
+  const mine = { __proto__: null, id: request.id, fresh: request.fresh === true, allowInput: request.allow_stdin !== false,
+    begun: new Map(), most: KEPT_MIN, over: false, ended: false, awaited: null, leave: null, idled: null, restore: null, finish: null };
+  store(shared, RUNS, 0);
+  keepOurListeners();
+  mine.finish = (end) => {
+    if (mine.over) return;
+    mine.over = true;
+    let told;
+    try { told = toldOf(end, request); } catch (error) {
+      told = { kind: 'exception', exception: safelyDescribed(error) };
+    }
+    conclude(mine, end.how === 'value', told.stopped === true, (left, parked) => {
+      told.id = mine.id;
+      told.left = left;
+      told.parked = parked;
+      line.postMessage(told);
+      if (parked) park();
+    });
+  };
+  current = mine;
+  runFor(mine, () => {
+    try { run(request, mine, mine.finish); } catch (error) { mine.finish(failed(error)); }
   });
-  const mine = current;
-  try {
-    end = toldOf(await Promise.race([run(request), abandoned]), request);
-  } catch (error) {
-    end = { kind: 'exception', exception: safelyDescribed(error) };
-  }
-  Atomics.store(shared, RUNS, 0);
-  if (current === mine) current = null;
-  other.postMessage({ id: request.id, ...end });
 }
 
-// An error that nothing caught ends the execution, as it would end a program of its own.
-function uncaught(error) {
-  if (current !== null) current.abandon({ thrown: error, threw: true });
-  else emit('stderr', `${described(error).text}\n`);
+// The end of an execution: what it has begun ends with it, unless it ran to its own end in a session, which keeps what
+// goes on. Then all that was still to be done at once has been done.
+function conclude(mine, ran, stopped, then) {
+  mine.over = true;
+  store(shared, RUNS, 0);
+  if (mine.idled !== null) {
+    mine.idled = null;
+    line.ref();
+  }
+  try {
+    post('Runtime.releaseObjectGroup', { objectGroup: 'ostler' });
+    if (mine.restore !== null) mine.restore();
+    mine.restore = null;
+  } catch { /* the world is not what it was */ }
+  const begin = now(performance), limit = ran ? SETTLE_MS : ENDING_MS;
+  const look = () => {
+    if (current !== mine) return; // it was asked twice
+    if (!ran) endAll(mine);
+    const left = leftOf(mine), waits = mine.awaited !== null && mine.awaited !== undefined, passed = now(performance) - begin;
+    if (left.length > 0 && (passed < limit || stopped && !mine.fresh)) {
+      return apart(() => passed < SETTLE_MS ? setImmediate(look) : setTimeout(look, SETTLE_MS));
+    }
+    // It waits for what may still come; nothing more is known of it. The inspector must not see it collected, which in
+    // newer versions ends the process.
+    if (waits && mine.fresh) left[left.length] = 'promise';
+    else if (waits) unsettled[unsettled.length] = mine.awaited;
+    if (mine.fresh) restoreListeners();
+    current = null;
+    if (left.length > 0) behind[behind.length] = mine;
+    then(left, left.length > 0 && mine.fresh);
+    const still = [];
+    for (let at = 0; at < behind.length; at++) if (leftOf(behind[at]).length > 0) still[still.length] = behind[at];
+    behind = still;
+  };
+  apart(() => setImmediate(look));
+}
+
+// Nothing of the code runs any more, for the main thread does not: what it has left ends with the process.
+function park() {
+  for (;;) {
+    wait(shared, LEAVE, 0);
+    const code = load(shared, LEAVE);
+    if (code > 0) reallyExit(code - 1);
+  }
+}
+
+// An error that nothing caught ends the execution that it is of, as it would end a program of its own.
+function uncaught(error, promise) {
+  const mine = (typeof promise === 'object' ? promise[OWNER] : undefined) ?? owner();
+  if (mine !== null && mine === current && !mine.over) return mine.finish(failed(error));
+  if (error instanceof Exit) return;
+  const { text, message } = safelyDescribed(error);
+  emit('stderr', `${text ?? message}\n`, mine);
+}
+
+// -- What code may do to the process
+
+// Node ends the process when one of its own files gets a number below 3: there is always something behind these.
+function keepStandardFiles() {
+  const { closeSync, close, openSync } = fs;
+  const closed = (fd) => {
+    closeSync(fd);
+    openSync('/dev/null', fd === 0 ? 'r' : 'w'); // the lowest number that is free
+  };
+  const isStandard = (fd) => fd === 0 || fd === 1 || fd === 2;
+  fs.closeSync = (fd) => isStandard(fd) ? closed(fd) : closeSync(fd);
+  fs.close = (fd, done) => {
+    if (!isStandard(fd)) return close(fd, done);
+    closed(fd);
+    if (typeof done === 'function') setImmediate(done, null);
+  };
+}
+
+const OUR_LISTENERS = [];
+let listening; // all listeners of the start, by event
+
+function keepOurListeners() {
+  for (let at = 0; at < OUR_LISTENERS.length; at++) {
+    const { name, does } = OUR_LISTENERS[at];
+    const there = apply(listenersOf, process, [name]);
+    let found = false;
+    for (let of = 0; of < there.length; of++) found ||= there[of] === does;
+    if (!found) apply(listen, process, [name, does]);
+  }
+}
+
+// A stateless execution listens to nothing when it is over: it would hear what is said of others.
+function restoreListeners() {
+  const names = apply(eventNames, process, []);
+  for (let at = 0; at < names.length; at++) {
+    const there = apply(rawListeners, process, [names[at]]), ours = mapGet(listening, names[at]) ?? [];
+    let same = there.length === ours.length;
+    for (let of = 0; same && of < ours.length; of++) same = there[of] === ours[of];
+    if (same) continue;
+    apply(removeAllListeners, process, [names[at]]);
+    for (let of = 0; of < ours.length; of++) apply(listen, process, [names[at], ours[of]]);
+  }
 }
 
 // -- Questions
 
-async function variables(max = 1000) {
-  const { result } = await post('Runtime.globalLexicalScopeNames', mainContext ? { executionContextId: mainContext } : {});
-  const own = Object.getOwnPropertyNames(globalThis).filter((name) => !born.has(name));
-  const names = [...new Set([...(result?.names ?? []), ...own])].slice(0, max);
-  const list = [];
-  for (const name of names) {
-    const { value } = await evaluate(name, '<vars>', null);
-    const type = value === null ? 'null' : typeof value === 'object' ? value?.constructor?.name ?? 'Object' : typeof value;
-    list.push({ name, type, repr: util.inspect(value, { depth: 1, breakLength: Infinity }).slice(0, 200) });
-  }
-  return list;
+function variables(max, then) {
+  lexicalNames((lexical) => {
+    const names = [...new Set([...lexical, ...Object.getOwnPropertyNames(globalThis).filter((name) => !born.has(name))])];
+    const list = [];
+    for (const name of names.slice(0, max)) {
+      // Answered at once: a name is nothing that is waited for.
+      post('Runtime.evaluate', { expression: name, objectGroup: 'ostler', ...(mainContext ? { contextId: mainContext } : {}) }, ({ result }) => {
+        const value = result && !result.exceptionDetails ? valueOf(result.result) : undefined;
+        const type = value === null ? 'null' : typeof value === 'object' ? value?.constructor?.name ?? 'Object' : typeof value;
+        list.push({ name, type, repr: inspect(value, { depth: 1, breakLength: Infinity }).slice(0, 200) });
+      });
+    }
+    then({ vars: list });
+  });
 }
 let born; // the names that were global before any code
 
-async function completions(code, pos) {
+function completions(code, pos, then) {
   const before = [...code].slice(0, pos).join('');
   const [, object, start] = /(?:([\w$.\]]+)\.)?([\w$]*)$/.exec(before) ?? [];
-  let names;
-  if (object) {
-    const { result } = await post('Runtime.evaluate', {
-      expression: `(() => { const names = []; for (let at = Object(${object}); at; at = Object.getPrototypeOf(at))
-        names.push(...Object.getOwnPropertyNames(at)); return names; })()`,
-      throwOnSideEffect: true, returnByValue: true, timeout: 200,
-      ...(mainContext ? { contextId: mainContext } : {}),
-    });
-    names = Array.isArray(result?.result?.value) ? result.result.value : [];
-  } else {
-    const { result } = await post('Runtime.globalLexicalScopeNames', mainContext ? { executionContextId: mainContext } : {});
-    names = [...(result?.names ?? []), ...Object.getOwnPropertyNames(globalThis)];
-  }
-  const matches = [...new Set(names)].filter((name) => name.startsWith(start) && /^[\w$]+$/.test(name)).sort();
-  const end = [...before].length;
-  return { matches: matches.slice(0, 200), start: end - start.length, end };
+  const found = (names) => {
+    const matches = [...new Set(names)].filter((name) => name.startsWith(start) && /^[\w$]+$/.test(name)).sort();
+    const end = [...before].length;
+    then({ matches: matches.slice(0, 200), start: end - start.length, end });
+  };
+  if (!object) return lexicalNames((names) => found([...names, ...Object.getOwnPropertyNames(globalThis)]));
+  post('Runtime.evaluate', {
+    expression: `(() => { const names = []; for (let at = Object(${object}); at; at = Object.getPrototypeOf(at))
+      names.push(...Object.getOwnPropertyNames(at)); return names; })()`,
+    throwOnSideEffect: true, returnByValue: true, timeout: 200,
+    ...(mainContext ? { contextId: mainContext } : {}),
+  }, ({ result }) => found(isArray(result?.result?.value) ? result.result.value : []));
 }
 
-async function tell({ type, id, max, code, pos }) {
+function tell({ type, id, max, code, pos }) {
   try {
-    if (type === 'vars') other.postMessage({ reply: 'vars_result', fields: { id, vars: await variables(max) } });
-    else other.postMessage({ reply: 'complete_result', fields: { id, ...await completions(String(code), Number(pos)) } });
+    if (type === 'vars') variables(max ?? 1000, (found) => line.postMessage({ reply: 'vars_result', fields: { id, ...found } }));
+    else completions(String(code), Number(pos), (found) => line.postMessage({ reply: 'complete_result', fields: { id, ...found } }));
   } catch (error) {
-    const fields = { id, execution_time: 0, kind: 'exception', exception: described(error) };
-    other.postMessage({ reply: 'error', fields });
+    line.postMessage({ reply: 'error', fields: { id, execution_time: 0, kind: 'exception', exception: safelyDescribed(error) } });
   }
 }
 
 const told = {
+  __proto__: null,
   init({ message }) {
-    limits = message.limits ?? {};
-    for (const [name, value] of Object.entries(message.env ?? {})) {
+    limits = setPrototypeOf(message.limits ?? {}, null);
+    for (const [name, value] of entries(message.env ?? {})) {
       if (value === null) delete process.env[name];
       else process.env[name] = value;
     }
     if (message.cwd) {
       try { process.chdir(message.cwd); } catch (error) { emit('stderr', `cannot enter ${message.cwd}: ${error.message}\n`); }
     }
+    home = folder() ?? home;
     if (message.sys_path) Module.globalPaths.unshift(...message.sys_path);
     if (message.argv) process.argv = [process.execPath, ...message.argv];
   },
-  run({ request }) { execute(request); },
-  stop({ id }) { if (current !== null && current.id === id) current.abandon({ stopped: true }); },
-  answer({ number }) { other.postMessage({ answered: number }); },
+  run({ request }) { execute(setPrototypeOf(request, null)); },
+  stop({ id }) { if (current !== null && current.id === id) current.finish(outcome('stopped', true)); },
+  // Also ends what an execution has begun that was made to end, for it cannot any more.
+  answer({ number, end }) {
+    const answered = (left, parked) => {
+      line.postMessage({ answered: number, sent: load(shared, SENT), left, parked });
+      if (parked) park();
+    };
+    if (current !== null && current.id === end) conclude(current, false, true, answered);
+    else answered();
+  },
   tell({ question }) { tell(question); },
   exit({ code }) { leave(code); },
 };
 
 const leave = process.exit.bind(process);
+const { kill: killOf, reallyExit, abort: abortOf } = process;
 
 function start() {
   const { OSTLER_CODEC: codec, OSTLER_TRANSPORT: transport } = process.env;
@@ -1027,46 +1512,69 @@ function start() {
   // Children that are forked from this one would inherit our source as theirs.
   process.execArgv = [];
   process.argv = [process.execPath];
-  process.on('SIGINT', () => {}); // a stranger's: our host tells us by a message
+  keepStandardFiles();
+  home = folder() ?? '/';
+  const hears = (name, does) => {
+    OUR_LISTENERS[OUR_LISTENERS.length] = { name, does };
+    process.on(name, does);
+  };
+  hears('SIGINT', () => {}); // a stranger's: our host tells us by a message
 
   Object.defineProperty(process, 'stdout', { value: outlet('stdout', 1), configurable: true, enumerable: true });
   Object.defineProperty(process, 'stderr', { value: outlet('stderr', 2), configurable: true, enumerable: true });
   globalThis.console = new console.Console(process.stdout, process.stderr);
   process.exit = exit;
+  // What was printed before a death is told.
+  process.abort = () => { allSaid(); apply(abortOf, process, []); };
+  process.kill = (pid, signal) => { if (pid === process.pid) allSaid(); return apply(killOf, process, [pid, signal]); };
   Object.assign(globalThis, { prompt, display, importModule: (name) => import(name) });
   // Nothing is left to do: a script has ended. We are not done.
-  process.on('beforeExit', () => {
-    other.ref();
-    if (idled) idled();
+  hears('beforeExit', () => {
+    line.ref();
+    if (current === null || current.idled === null) return;
+    current.idled();
+    doing = current; // also for the listeners behind this one
   });
-  process.on('uncaughtException', uncaught);
-  process.on('unhandledRejection', uncaught);
+  hears('uncaughtException', uncaught);
+  hears('unhandledRejection', uncaught);
 
   evaluator.connect();
-  evaluator.on('Runtime.executionContextCreated', ({ params: { context } }) => {
+  // In the place of the method that code could replace.
+  evaluator.emit = (name, { params: { context } = {} } = {}) => {
+    if (name !== 'Runtime.executionContextCreated') return;
     if (contextMade) contextMade(context.id);
     else mainContext ??= context.id;
     contextMade = null;
-  });
-  evaluator.post('Runtime.enable');
-  Object.defineProperty(globalThis, KEEP, { value: (value) => { kept = value; } });
-  globalThis.require = createRequire(path.join(process.cwd(), '/'));
+  };
+  post('Runtime.enable');
+  defineProperty(globalThis, KEEP, { value: (value) => { kept = value; } });
+  requireFrom();
   born = new Set(Object.getOwnPropertyNames(globalThis));
   const language = new Set(vm.runInNewContext('Object.getOwnPropertyNames(globalThis)'));
   language.delete('console'); // the one of the language prints nowhere
   offered = [...born].filter((name) => name !== 'global' && name !== KEEP && !language.has(name));
 
-  shared = new Int32Array(new SharedArrayBuffer(16));
-  const lines = new MessageChannel();
-  answers = lines.port1;
+  shared = new Int32Array(new SharedArrayBuffer(4 * PLACES));
+  const questions = new MessageChannel(), lines = new MessageChannel();
+  answers = questions.port1;
+  line = lines.port1;
+  // Its own, which code cannot replace.
+  for (const name of ['postMessage', 'ref', 'unref']) line[name] = line[name];
   const ready = { pid: process.pid, language: 'javascript', version: process.versions.node, executable: process.execPath,
     capabilities: ['input', 'cancel', 'interrupt', 'await', 'display', 'vars', 'complete'], boot_ms: performance.now() };
-  other = new Worker(`(${channel})()`, {
-    eval: true, stdin: false, execArgv: [], transferList: [lines.port2],
-    workerData: { answers: lines.port2, codec, incoming, outgoing, shared, ready },
+  const other = new Worker(`(${channel})()`, {
+    eval: true, stdin: false, execArgv: [], transferList: [questions.port2, lines.port2],
+    workerData: { answers: questions.port2, codec, incoming, outgoing, port: lines.port2, shared, ready },
   });
-  other.on('message', (message) => told[message.do](message));
-  other.on('error', (error) => { fs.writeSync(2, `${error.stack}\n`); leave(NOT_UNDERSTOOD); });
+  line.on('message', (message) => {
+    doing = undefined;
+    outer = [];
+    told[message.do](setPrototypeOf(message, null));
+  });
+  other.on('error', (error) => { writeSync(2, `${error.stack}\n`); leave(NOT_UNDERSTOOD); });
+  other.unref();
+  listening = new Map(process.eventNames().map((name) => [name, process.rawListeners(name)]));
+  watchWhatBegins();
 }
 
 start();

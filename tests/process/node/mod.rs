@@ -6,6 +6,9 @@ use ostler::{Codec, Event, Execution, Failure, Outcome, Report, Request, Runtime
 
 use crate::support::wait::guarded;
 
+mod ended;
+mod world;
+
 /// Whether there is a `node`. In CI there has to be one.
 pub(crate) fn node_is_there() -> bool {
     let there = std::process::Command::new("node").arg("--version").output().is_ok();
@@ -14,7 +17,7 @@ pub(crate) fn node_is_there() -> bool {
 }
 
 /// Runs a test with a pool of one worker in each codec.
-async fn with_node<F: Future<Output = ()>>(test: impl Fn(Runtime) -> F) {
+pub(super) async fn with_node<F: Future<Output = ()>>(test: impl Fn(Runtime) -> F) {
     if !node_is_there() {
         return println!("skipped: there is no `node`");
     }
@@ -29,14 +32,14 @@ async fn with_node<F: Future<Output = ()>>(test: impl Fn(Runtime) -> F) {
     .await;
 }
 
-fn value(report: &Report) -> &Value {
+pub(super) fn value(report: &Report) -> &Value {
     match &report.outcome {
         Outcome::Completed(completion) => completion.value.as_ref().unwrap_or(&Value::None),
         other => panic!("{other}"),
     }
 }
 
-fn text_of_failure(report: &Report) -> String {
+pub(super) fn text_of_failure(report: &Report) -> String {
     match &report.outcome {
         Outcome::Failed(failure) => failure.to_string(),
         other => panic!("{other}"),
@@ -127,7 +130,7 @@ async fn an_exit_ends_the_code_and_not_the_worker() {
     .await;
 }
 
-async fn prints(execution: &mut Execution, text: &str) {
+pub(super) async fn prints(execution: &mut Execution, text: &str) {
     loop {
         match execution.next().await {
             Some(Event::Output { data, .. })
@@ -348,11 +351,9 @@ async fn a_cancelled_script_has_no_end_of_its_own() {
         execution.cancel();
         let outcome = execution.outcome().await;
         assert!(matches!(outcome, Outcome::Cancelled(_)), "{outcome}");
-        // Nothing is at work meanwhile, so that Node tells what waits for that.
-        let code = "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600); \
-            await new Promise((resolve) => { \
-            process.once('beforeExit', () => require('crypto').pbkdf2('a', 'b', 2e5, 64, 'sha512', resolve)) })";
-        let report = session.run(code).await.unwrap();
+        // Node tells another script that nothing is at work, and this one has an end.
+        let report =
+            session.run(Request::script("t.js", "setTimeout(() => {}, 600)", ["arg"])).await.unwrap();
         assert_eq!((report.stdout_text().as_ref(), exit_code(&report)), ("", 0));
     })
     .await;
