@@ -37,6 +37,7 @@ PART = 4 << 20  # bytes of one `checkpoint_data`
 REASON = 300  # characters of a reason that is told
 NAMES_OF_PYTHON = frozenset(
     ("__builtins__", "__name__", "__doc__", "__package__", "__loader__", "__spec__", "__annotations__", "__annotate__")
+    + ("__warningregistry__",)
 )
 ONLY_AST, TOP_LEVEL_AWAIT = 0x400, 0x2000
 MAGIC = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER

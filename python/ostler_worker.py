@@ -782,6 +782,7 @@ class Execution:
     interrupt = False  # a KeyboardInterrupt is due
     interrupted = False  # one was given
     task = None  # the asyncio task, for top-level await
+    context = None  # its context variables when it ended, where they are the session's too
     outputs = 0  # `output` frames so far (stdio transport)
     namespace = newest = None  # where it runs, and the last name in there before
     packed_id = b""  # the id as MessagePack
@@ -1733,16 +1734,27 @@ def defines_nothing(body, tail):
     )
 
 
-async def run_parts(body, tail, namespace):
+async def run_parts(body, tail, execution):
     """Both parts in one task: a cell whose only `await` is its last expression runs under the event loop as a whole."""
-    if body is not None:
-        result = eval(body, namespace)
-        if body.co_flags & COROUTINE:
-            await result
-    if tail is None:
-        return None
-    result = eval(tail, namespace)
-    return await result if tail.co_flags & COROUTINE else result
+    try:
+        if body is not None:
+            result = eval(body, execution.namespace)
+            if body.co_flags & COROUTINE:
+                await result
+        if tail is None:
+            return None
+        result = eval(tail, execution.namespace)
+        return await result if tail.co_flags & COROUTINE else result
+    finally:
+        if not execution.fresh:
+            execution.context = load("contextvars").copy_context()
+
+
+def keep_context(context):
+    """A task sets context variables in a copy of the context; those of a cell are the session's, as without `await`."""
+    for variable, value in context.items():
+        if variable.get(variable) is not value:
+            variable.set(value)
 
 
 def run_coroutine(coroutine, execution):
@@ -1766,6 +1778,8 @@ def run_coroutine(coroutine, execution):
     finally:
         state.user = False
         execution.task = None
+        if execution.context is not None:
+            keep_context(execution.context)
         if not task.done():  # an exception came through the loop itself, which is in an unknown state
             sys.settrace(None)
             state.loop = None
@@ -1802,6 +1816,7 @@ def run_cell(execution, message):
     namespace, code = execution.namespace, message["code"]
     if message.get("args"):
         namespace.update(message["args"])
+    namespace.pop("__warningregistry__", None)  # or a warning would be shown once in a session, and never again
     filename = execution.filename = execution.filename or f"<exec:{state.sequence}>"
     if execution.capture:
         linecache = sys.modules.get("linecache") or load("linecache")
@@ -1814,7 +1829,7 @@ def run_cell(execution, message):
     exit_handlers = ExitHandlers(namespace) if execution.script else None
     try:
         if ((body.co_flags if body else 0) | (tail.co_flags if tail else 0)) & COROUTINE:
-            return run_coroutine(run_parts(body, tail, namespace), execution)
+            return run_coroutine(run_parts(body, tail, execution), execution)
         state.user = True
         if execution.due():
             deliver_here()

@@ -308,6 +308,31 @@ class Conversation:
         exception = self.fails("async def f(): raise ValueError('async')\nawait f()")
         self.assertEqual([frame["name"] for frame in exception["frames"]], ["<module>", "f"])
 
+    def test_what_a_cell_with_await_sets_in_a_context_is_kept(self):
+        self.host.run("import asyncio, contextvars, decimal\nvar = contextvars.ContextVar('var', default='default')")
+        self.assertEqual(self.host.value("await asyncio.sleep(0); var.set('mine') and None; var.get()"), "mine")
+        self.assertEqual(self.host.value("var.get()"), "mine")
+        self.assertEqual(self.host.value("await asyncio.sleep(0, var.get())"), "mine")
+        self.fails("var.set('before it failed'); await asyncio.sleep(0); 1 / 0")
+        self.assertEqual(self.host.value("var.get()"), "before it failed")
+        self.host.run("decimal.getcontext().prec = 5; await asyncio.sleep(0)")
+        self.assertEqual(self.host.value("str(decimal.Decimal(1) / 3)"), "0.33333")
+        # What a task of its own sets is that task's, and what a request of its own sets is that request's.
+        self.host.run("async def other(): var.set('a task of its own')\nawait asyncio.create_task(other())")
+        self.assertEqual(self.host.value("var.get()"), "before it failed")
+        self.host.run("import decimal, asyncio; decimal.setcontext(decimal.Context(prec=3)); await asyncio.sleep(0)", fresh=True)
+        self.assertEqual(self.host.value("str(decimal.Decimal(1) / 3)"), "0.33333")
+
+    def test_a_warning_is_shown_in_each_cell_that_gives_it(self):
+        self.host.run("import warnings\ndef old(): warnings.warn('old', stacklevel=2)")
+        for code in "warnings.warn('careful')", "warnings.warn('careful')", "await asyncio.sleep(0); warnings.warn('careful')":
+            self.assertIn("UserWarning: careful", self.host.run("import asyncio; " + code).text("stderr"))
+        for _ in range(2):
+            self.assertIn("UserWarning: old", self.host.run("old()").text("stderr"))
+        # Within one cell it is Python's to say how often.
+        self.assertEqual(self.host.run("for _ in range(3): warnings.warn('thrice')").text("stderr").count("thrice"), 2)
+        self.assertEqual(self.host.run("warnings.simplefilter('ignore'); warnings.warn('careful')").text("stderr"), "")
+
     def test_tasks_go_on_between_executions(self):
         code = block("""
             import asyncio

@@ -2,6 +2,10 @@
 //!
 //! What is wrong counts as complete: the language itself says what is wrong with it.
 
+mod javascript;
+
+use self::javascript::Script;
+
 /// Spaces of one level.
 const LEVEL: usize = 4;
 
@@ -26,6 +30,7 @@ pub(crate) enum Language {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scanner {
     language: Language,
+    script: Script,
     /// Closing brackets that are expected.
     brackets: usize,
     /// The quote of the string that goes on in the next line, and whether it is tripled.
@@ -50,8 +55,8 @@ impl Scanner {
     /// Reads one line, without its end.
     pub(crate) fn read(&mut self, line: &str) {
         if self.language == Language::JavaScript {
-            self.scan_javascript(line);
-            self.indent = self.brackets * LEVEL / 2;
+            self.script.read(line);
+            self.indent = self.script.depth() * LEVEL / 2;
             return;
         }
         let inside = self.open();
@@ -75,7 +80,7 @@ impl Scanner {
 
     /// Whether a bracket, a string or a line with a backslash goes on in the next line.
     pub(crate) fn open(&self) -> bool {
-        self.brackets > 0 || self.string.is_some() || self.continued
+        self.script.open() || self.brackets > 0 || self.string.is_some() || self.continued
     }
 
     /// Whether a person who typed this is done: a blank line ends a block.
@@ -86,30 +91,6 @@ impl Scanner {
     /// Spaces that the next line should begin with.
     pub(crate) fn indent(&self) -> usize {
         if self.open() && self.language == Language::Python { 0 } else { self.indent }
-    }
-
-    /// Follows strings, templates, brackets and comments. The quote of a comment of many lines is its star.
-    fn scan_javascript(&mut self, line: &str) {
-        let mut letters = line.chars().peekable();
-        while let Some(next) = letters.next() {
-            match (self.string, next) {
-                (Some(('*', _)), '*') if letters.next_if_eq(&'/').is_some() => self.string = None,
-                (Some(('*', _)), _) => {}
-                (Some(_), '\\') => drop(letters.next()),
-                (Some((quote, _)), _) if quote == next => self.string = None,
-                (Some(_), _) => {}
-                (None, '/') if letters.next_if_eq(&'/').is_some() => break,
-                (None, '/') if letters.next_if_eq(&'*').is_some() => self.string = Some(('*', true)),
-                (None, '\'' | '"' | '`') => self.string = Some((next, next == '`')),
-                (None, '(' | '[' | '{') => self.brackets += 1,
-                (None, ')' | ']' | '}') => self.brackets = self.brackets.saturating_sub(1),
-                (None, _) => {}
-            }
-        }
-        if matches!(self.string, Some((_, false))) {
-            // A string that its line does not end is wrong.
-            self.string = None;
-        }
     }
 
     /// Follows strings, brackets and comments; returns the last character that means something.

@@ -22,7 +22,9 @@ use ostler::{
     Stream,
     monitor::{Snapshot, VERSION},
 };
+use tokio::sync::oneshot;
 
+use self::screen::End;
 use crate::{
     args::TopArgs,
     exit::{Exit, Fatal},
@@ -33,6 +35,8 @@ use crate::{
 
 /// How long a pool may say nothing before it is given up; it speaks every second.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long after a signal the terminal may take to be restored.
+const RESTORING: Duration = Duration::from_secs(1);
 /// Snapshots that may wait to be shown.
 const QUEUE: usize = 4;
 
@@ -50,22 +54,26 @@ pub(crate) async fn run(args: TopArgs, console: Console) -> Result<Exit, Fatal> 
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
     let lines = lines(snapshots);
-    let mut showing = tokio::task::spawn_blocking(move || screen::show(&lines, &told));
-    let mut exit = Exit::Completed;
+    // Not a task of the runtime, which would wait for it at the end.
+    let (done, mut showing) = oneshot::channel();
+    thread::spawn(move || drop(done.send(screen::show(&lines, &told))));
     let shown = tokio::select! {
         shown = &mut showing => shown,
         signal = signals.next() => {
-            exit = Exit::Signal(signal);
             stop.store(true, Relaxed);
-            showing.await
+            // It restores the terminal; one that is gone may hold it for ever.
+            let _ = tokio::time::timeout(RESTORING, showing).await;
+            return Ok(Exit::Signal(signal));
         }
     };
-    let why = shown.map_err(Fatal::not_started)?.map_err(Fatal::not_started)?;
-    if let Some(why) = why {
-        console.say(format!("ostler: {why}")).await;
+    match shown.map_err(Fatal::not_started)?.map_err(Fatal::not_started)? {
+        End::Left => {}
+        // Whether or not the signal that says so has come yet.
+        End::Gone => return Ok(Exit::Signal(Signals::HANGUP)),
+        End::Pool(why) => console.say(format!("ostler: {why}")).await,
     }
     console.flush().await;
-    Ok(exit)
+    Ok(Exit::Completed)
 }
 
 /// The next snapshot but so many before it.

@@ -56,9 +56,10 @@ fn a_session_of_javascript_keeps_its_names() {
         return;
     }
     let scratch = Scratch::new();
-    let typed = "let x = 1\nfunction f(y) {\n  return x + y\n}\nf(41)\nlet x = 2; await f(1)\n:vars\n";
+    let typed =
+        "let x = 1\nfunction f(y)\n{\n  return x + y\n}\nf(41)\nlet x = 2; await f(1)\nx +\n  40\n:vars\n";
     let ended = scratch.ostler(&["repl", "--node"]).run(typed).expect(0);
-    assert!(ended.out().starts_with("42\n3\n"), "{}", ended.out());
+    assert!(ended.out().starts_with("42\n3\n42\n"), "{}", ended.out());
     let told = format!("{}{}", ended.out(), ended.err());
     assert!(told.contains("x") && told.contains("number"), "{told}");
     let ended = scratch.ostler(&["repl", "--node", "--session", "s"]).run("").expect(2);
