@@ -37,6 +37,8 @@ pub const RECORD_PENDING_MAX: usize = 16 << 20;
 pub const PRINTED_BEFORE_READY: usize = 4 << 10;
 /// Bytes that may wait to be written to one worker that does not read.
 pub const OUTBOX_MAX: usize = FRAME_LEN_MAX + (1 << 20);
+/// A JSON-RPC server that has calls of so many bytes in flight is given no more: they wait in the queue.
+pub const IN_FLIGHT_BYTES: usize = 16 << 20;
 /// Questions of a JSON-RPC server that may be open at once; one more is answered with an error.
 pub const QUESTIONS_MAX: usize = 256;
 /// Bytes that the ids of these questions may have, all together.

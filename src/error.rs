@@ -157,6 +157,21 @@ pub enum SubmitError {
         /// When a place will probably be free, once there have been enough executions to say.
         retry_after: Option<Duration>,
     },
+    /// The requests that wait take as much memory as they may.
+    #[error(
+        "the queue is full: {waiting} of {limit} bytes of requests wait, and this one has {len}; submit again {}, raise `queue_bytes`, or pass large inputs as files",
+        when(.retry_after)
+    )]
+    QueueBytes {
+        /// Bytes of the requests that wait.
+        waiting: usize,
+        /// Bytes of this one.
+        len: usize,
+        /// The limit.
+        limit: usize,
+        /// When a place will probably be free, once there have been enough executions to say.
+        retry_after: Option<Duration>,
+    },
     /// As many requests of this tenant wait as may.
     #[error(
         "the queue of tenant `{tenant}` is full: {len} of {limit} requests wait; submit again {}, or raise `tenant_queue`",

@@ -23,6 +23,9 @@ pub struct PoolConfig {
     pub in_flight: usize,
     /// Most requests that wait for a session. Default: 256.
     pub queue: usize,
+    /// Most bytes of memory that the requests take that wait, in the queue and in the lines of leased sessions together. One
+    /// that need not wait is never refused for it. Default: 64 MiB.
+    pub queue_bytes: usize,
     /// Most requests of one tenant that wait, so that none of them can take the whole queue. Default: 64.
     pub tenant_queue: usize,
     /// How often a tenant is served in its turn, where another one is served once. Default: none, 1 each.
@@ -104,6 +107,7 @@ impl Default for PoolConfig {
             max_sessions: processors.max(2),
             in_flight: 16,
             queue: 256,
+            queue_bytes: 64 << 20,
             tenant_queue: 64,
             tenant_weights: BTreeMap::new(),
             queue_timeout: None,

@@ -32,13 +32,17 @@ pub(crate) struct Line {
     /// The executions, by the time of their coming.
     arrivals: VecDeque<(Instant, ExecutionId)>,
     present: HashMap<Waiter, Asked>,
+    /// What all that wait take in memory.
+    bytes: usize,
 }
 
 /// What one who waits has asked for.
 #[derive(Debug, Default)]
-struct Asked {
-    tenant: Option<Tenant>,
-    affinity: Option<Affinity>,
+pub(crate) struct Asked {
+    pub(crate) tenant: Option<Tenant>,
+    pub(crate) affinity: Option<Affinity>,
+    /// What it takes in memory.
+    pub(crate) bytes: usize,
 }
 
 /// Where the requests of one tenant wait.
@@ -69,14 +73,15 @@ impl Line {
         self.lanes.get(tenant).map_or(0, |lane| lane.present)
     }
 
-    pub(crate) fn push_back(
-        &mut self,
-        waiter: Waiter,
-        tenant: Option<Tenant>,
-        affinity: Option<Affinity>,
-        now: Instant,
-    ) {
+    /// What all that wait take in memory, in bytes. Who comes back is not counted: it had its place.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn push_back(&mut self, waiter: Waiter, asked: Asked, now: Instant) {
         self.tidy();
+        self.bytes += asked.bytes;
+        let tenant = asked.tenant.clone();
         let lane = self.lanes.entry(tenant.clone()).or_insert_with(|| {
             self.turns.push_back(tenant.clone());
             Lane { left: weight(&self.weights, &tenant), ..Lane::default() }
@@ -86,7 +91,7 @@ impl Line {
         if let Waiter::Execution(id) = waiter {
             self.arrivals.push_back((now, id));
         }
-        self.present.insert(waiter, Asked { tenant, affinity });
+        self.present.insert(waiter, asked);
     }
 
     /// For one who had been served and lost its worker: it does not queue again.
@@ -102,11 +107,11 @@ impl Line {
         self.returned.push_front(waiter);
     }
 
-    /// The next one, and its affinity.
-    pub(crate) fn pop(&mut self) -> Option<(Waiter, Option<Affinity>)> {
+    /// The next one, and what it has asked for.
+    pub(crate) fn pop(&mut self) -> Option<(Waiter, Asked)> {
         while let Some(waiter) = self.returned.pop_front() {
             if let Some(asked) = self.take(waiter) {
-                return Some((waiter, asked.affinity));
+                return Some((waiter, asked));
             }
         }
         while let Some(tenant) = self.turns.front().cloned() {
@@ -117,7 +122,7 @@ impl Line {
             };
             if let Some(asked) = self.take(waiter) {
                 self.served(&tenant);
-                return Some((waiter, asked.affinity));
+                return Some((waiter, asked));
             }
         }
         None
@@ -140,6 +145,7 @@ impl Line {
 
     fn take(&mut self, waiter: Waiter) -> Option<Asked> {
         let asked = self.present.remove(&waiter)?;
+        self.bytes -= asked.bytes;
         if let Some(lane) = self.lanes.get_mut(&asked.tenant) {
             lane.present -= 1;
         }
@@ -190,6 +196,10 @@ mod tests {
         Waiter::Execution(ExecutionId(number))
     }
 
+    fn of(tenant: Tenant) -> Asked {
+        Asked { tenant: Some(tenant), ..Asked::default() }
+    }
+
     fn rest(line: &mut Line) -> Vec<Waiter> {
         std::iter::from_fn(|| line.pop()).map(|(waiter, _)| waiter).collect()
     }
@@ -198,7 +208,7 @@ mod tests {
     fn who_leaves_is_skipped_and_who_lost_its_worker_comes_first() {
         let mut line = Line::default();
         for number in 1..=3 {
-            line.push_back(waiter(number), None, None, Instant::now());
+            line.push_back(waiter(number), Asked::default(), Instant::now());
         }
         assert!(line.remove(waiter(1)));
         assert!(!line.remove(waiter(1)));
@@ -213,12 +223,12 @@ mod tests {
         let (noisy, quiet, heavy) = (Tenant::from("noisy"), Tenant::from("quiet"), Tenant::from("heavy"));
         let mut line = Line::new(BTreeMap::from([(heavy.clone(), 3)]));
         for number in 0..100 {
-            line.push_back(waiter(number), Some(noisy.clone()), None, Instant::now());
+            line.push_back(waiter(number), of(noisy.clone()), Instant::now());
         }
         for number in 100..106 {
-            line.push_back(waiter(number), Some(heavy.clone()), None, Instant::now());
+            line.push_back(waiter(number), of(heavy.clone()), Instant::now());
         }
-        line.push_back(waiter(200), Some(quiet.clone()), None, Instant::now());
+        line.push_back(waiter(200), of(quiet.clone()), Instant::now());
         assert_eq!(line.len_of(&Some(noisy)), 100);
         let order: Vec<_> = rest(&mut line).into_iter().take(10).collect();
         let expected = [0, 100, 101, 102, 200, 1, 103, 104, 105, 2];
@@ -231,7 +241,7 @@ mod tests {
         let begun = Instant::now();
         for number in 0..4 {
             let now = begun + Duration::from_secs(number);
-            line.push_back(waiter(number), Some(Tenant::from(number.to_string())), None, now);
+            line.push_back(waiter(number), of(Tenant::from(number.to_string())), now);
         }
         line.remove(waiter(0));
         line.push_front(waiter(9));
@@ -246,10 +256,29 @@ mod tests {
     fn abandoned_places_do_not_pile_up() {
         let mut line = Line::default();
         for number in 0..10_000 {
-            line.push_back(waiter(number), None, None, Instant::now());
+            line.push_back(waiter(number), Asked::default(), Instant::now());
             line.remove(waiter(number));
         }
         let places = line.arrivals.len() + line.lanes.values().map(|lane| lane.places.len()).sum::<usize>();
         assert!(places < 100, "{places} places for nobody");
+    }
+
+    /// P11: whoever leaves, in whatever way, takes its bytes along.
+    #[test]
+    fn what_waits_is_known_in_bytes() {
+        let mut line = Line::default();
+        for number in 0..4 {
+            line.push_back(waiter(number), Asked { bytes: 10, ..Asked::default() }, Instant::now());
+        }
+        assert_eq!(line.bytes(), 40);
+        line.remove(waiter(0));
+        line.remove(waiter(0));
+        line.push_front(waiter(9));
+        assert_eq!(line.bytes(), 30);
+        assert_eq!(line.pop().map(|(waiter, asked)| (waiter, asked.bytes)), Some((waiter(9), 0)));
+        let long = Instant::now() + Duration::from_secs(60);
+        assert_eq!(line.overdue(Duration::from_secs(1), long), Some(ExecutionId(1)));
+        rest(&mut line);
+        assert_eq!(line.bytes(), 0);
     }
 }

@@ -43,8 +43,8 @@ pub(crate) struct Record {
     pub(crate) affinity: Option<Affinity>,
 }
 
-/// Executions of one worker, and when it was given each of them.
-pub(crate) type Runs = SmallVec<[(ExecutionId, Instant); 1]>;
+/// Executions of one worker, when it was given each of them, and what that takes in memory.
+pub(crate) type Runs = SmallVec<[(ExecutionId, Instant, usize); 1]>;
 
 /// What is in the place.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Slot {
     }
 
     /// What runs in it, leases aside.
-    pub(crate) fn runs(&self) -> &[(ExecutionId, Instant)] {
+    pub(crate) fn runs(&self) -> &[(ExecutionId, Instant, usize)] {
         match &self.place {
             Place::Busy { runs } => runs,
             Place::Empty

@@ -109,6 +109,8 @@ struct Waiting {
     sort: Sort,
     /// The generation that it may run in, if not any.
     expects: Option<Generation>,
+    /// What it takes in memory.
+    bytes: usize,
 }
 
 /// What the holder of a lease has.
@@ -299,7 +301,7 @@ impl Pool {
         worker.served = worker.served.saturating_add(1);
         match &mut self.slots[slot].place {
             Place::Busy { runs } => {
-                if let Some(at) = runs.iter().position(|(id, _)| *id == execution) {
+                if let Some(at) = runs.iter().position(|(id, ..)| *id == execution) {
                     self.pace.took(now.duration_since(runs.swap_remove(at).1));
                 }
                 if runs.is_empty() {

@@ -25,6 +25,8 @@ use crate::{
     worker::{ProcessSpawner, Recorder, Spawner},
 };
 
+mod queue;
+
 /// Settings of a pool. [`start`](Self::start) checks them.
 #[derive(Clone, Debug)]
 #[must_use = "nothing runs before `start`"]
@@ -66,39 +68,9 @@ impl RuntimeBuilder {
         self
     }
 
-    /// See [`PoolConfig::in_flight`].
-    pub fn in_flight(mut self, requests: usize) -> Self {
-        self.config.in_flight = requests;
-        self
-    }
-
-    /// See [`PoolConfig::queue`].
-    pub fn queue(mut self, requests: usize) -> Self {
-        self.config.queue = requests;
-        self
-    }
-
-    /// See [`PoolConfig::tenant_queue`].
-    pub fn tenant_queue(mut self, requests: usize) -> Self {
-        self.config.tenant_queue = requests;
-        self
-    }
-
     /// Sets one of [`PoolConfig::tenant_weights`].
     pub fn tenant_weight(mut self, tenant: impl Into<Tenant>, weight: u32) -> Self {
         self.config.tenant_weights.insert(tenant.into(), weight);
-        self
-    }
-
-    /// See [`PoolConfig::queue_timeout`].
-    pub fn queue_timeout(mut self, after: impl Into<Option<Duration>>) -> Self {
-        self.config.queue_timeout = after.into();
-        self
-    }
-
-    /// See [`PoolConfig::line`].
-    pub fn line(mut self, executions: usize) -> Self {
-        self.config.line = executions;
         self
     }
 

@@ -129,6 +129,12 @@ pub(super) static KEYS: &[Key] = &[
     ),
     key!("pool.queue", Count, pool.queue, "Most requests that wait for a session."),
     key!(
+        "pool.queue_bytes",
+        Size,
+        pool.queue_bytes,
+        "Most bytes of memory that the requests take that wait, here and in the lines of leased sessions."
+    ),
+    key!(
         "pool.tenant_queue",
         Count,
         pool.tenant_queue,

@@ -34,6 +34,7 @@ fn every_field_has_a_key_and_every_key_a_field() {
         max_sessions,
         in_flight,
         queue,
+        queue_bytes,
         tenant_queue,
         tenant_weights,
         queue_timeout,

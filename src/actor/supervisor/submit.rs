@@ -25,7 +25,9 @@ impl State {
         let sort = question.as_ref().map_or(Sort::Code, Question::sort);
         let (tenant, affinity) = (tenant.clone(), affinity.clone());
         let (chore, expects, lease) = (*chore, *expects, submission.lease);
-        let want = Want { lease, tenant, affinity, deadline: *deadline, sort, chore, expects };
+        // Whoever restores a state has it in hand until it is restored.
+        let bytes = if sort == Sort::Restore { 0 } else { submission.job.frame.len() };
+        let want = Want { lease, tenant, affinity, deadline: *deadline, bytes, sort, chore, expects };
         let input = Input::Submit(id, want);
         self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
         let refused =

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     error::SubmitError,
     machine::{
-        line::Waiter,
+        line::{Asked, Waiter},
         slot::{Place, Runs, Slot},
         supervisor::{Effect, Life, Pool, Want},
     },
@@ -40,7 +40,8 @@ impl Pool {
             Some(error) => effects.push(Effect::Refuse(execution, error)),
             None => {
                 effects.push(Effect::Accept(execution));
-                self.line.push_back(Waiter::Execution(execution), want.tenant, want.affinity, now);
+                let Want { tenant, affinity, bytes, .. } = want;
+                self.line.push_back(Waiter::Execution(execution), Asked { tenant, affinity, bytes }, now);
             }
         }
     }
@@ -54,6 +55,11 @@ impl Pool {
         }
         if self.vacant(now).is_some() {
             return None;
+        }
+        if !self.comes_a_worker()
+            && let Some(error) = self.too_much(want.bytes)
+        {
+            return Some(error);
         }
         if let Some(tenant) = &want.tenant {
             let (len, limit) = (self.line.len_of(&want.tenant), self.config.tenant_queue);
@@ -70,6 +76,20 @@ impl Pool {
 
     pub(super) fn queue_full(&self) -> SubmitError {
         SubmitError::QueueFull { len: self.line.len(), limit: self.config.queue, retry_after: self.wait(1) }
+    }
+
+    /// Why one with so many bytes may not wait, if that is why.
+    pub(super) fn too_much(&self, len: usize) -> Option<SubmitError> {
+        let lines = self.leases.values().flat_map(|held| &held.line);
+        let waiting = self.line.bytes() + lines.map(|waiting| waiting.bytes).sum::<usize>();
+        let limit = self.config.queue_bytes;
+        let retry_after = self.wait(1);
+        (waiting.saturating_add(len) > limit).then_some(SubmitError::QueueBytes {
+            waiting,
+            len,
+            limit,
+            retry_after,
+        })
     }
 
     /// How long it probably takes until this many of those who wait have been served.
@@ -90,12 +110,15 @@ impl Pool {
     /// Whether one more may wait. A queue of 0 still lets a request have an idle session, or wait for a worker that
     /// can be started for it.
     pub(super) fn has_room(&self, now: Instant) -> bool {
-        let idle = self.vacant(now).is_some();
+        self.vacant(now).is_some() || self.line.len() < self.config.queue || self.comes_a_worker()
+    }
+
+    /// Whether there will be a worker for one more that waits, once it is started.
+    fn comes_a_worker(&self) -> bool {
         let comes =
             |slot: &&Slot| slot.heir.is_none() && matches!(slot.place, Place::Starting | Place::Empty);
-        let coming = self.slots.iter().filter(comes).count();
         let may_start = matches!(self.life, Life::Beginning | Life::Serving);
-        idle || self.line.len() < self.config.queue || may_start && self.line.len() < coming
+        may_start && self.line.len() < self.slots.iter().filter(comes).count()
     }
 
     pub(super) fn withdraw(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
@@ -124,7 +147,7 @@ impl Pool {
     }
 
     pub(super) fn displace_all(&mut self, runs: &Runs, slot: usize) {
-        for (execution, _) in runs {
+        for (execution, ..) in runs {
             self.displace(*execution, slot);
         }
     }

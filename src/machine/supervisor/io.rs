@@ -18,6 +18,8 @@ pub(crate) struct Want {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) affinity: Option<Affinity>,
     pub(crate) deadline: Option<Duration>,
+    /// What it takes in memory while it waits, unless its caller holds that anyway.
+    pub(crate) bytes: usize,
     pub(crate) sort: Sort,
     /// It was asked for with an effect, and comes before what waits in the session's line.
     pub(crate) chore: bool,

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use crate::{
     error::SubmitError,
     machine::{
-        line::Waiter,
+        line::{Asked, Waiter},
         restart::Restarts,
         slot::Place,
         supervisor::{
@@ -27,7 +27,7 @@ impl Pool {
             None if !self.has_room(now) => {
                 effects.push(Effect::Deny(lease, self.queue_full()));
             }
-            None => self.line.push_back(Waiter::Lease(lease), None, None, now),
+            None => self.line.push_back(Waiter::Lease(lease), Asked::default(), now),
         }
     }
 
@@ -60,8 +60,7 @@ impl Pool {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let refused =
-            if want.chore { self.untimely(lease, want) } else { self.unwelcome(lease, want.expects) };
+        let refused = if want.chore { self.untimely(lease, want) } else { self.unwelcome(lease, want) };
         if let Some(error) = refused {
             return effects.push(Effect::Refuse(execution, error));
         }
@@ -74,12 +73,13 @@ impl Pool {
             return self.place_leased(lease, execution, want.sort, effects);
         }
         held.saves.goes_on();
-        held.line.push_back(Waiting { execution, sort: want.sort, expects: want.expects });
+        let Want { sort, expects, bytes, .. } = *want;
+        held.line.push_back(Waiting { execution, sort, expects, bytes });
         self.lease_next(lease, now, effects);
     }
 
     /// Why a session does not take what its holder submits.
-    fn unwelcome(&self, lease: LeaseId, expects: Option<Generation>) -> Option<SubmitError> {
+    fn unwelcome(&self, lease: LeaseId, want: &Want) -> Option<SubmitError> {
         let ended = |why: &str| Some(SubmitError::SessionEnded { why: why.into() });
         let limit = self.config.line;
         let Some(held) = self.leases.get(&lease) else { return ended(RELEASED) };
@@ -90,12 +90,13 @@ impl Pool {
             Held::Slot(slot) => Some(self.slots[*slot].generation),
         };
         let waits = held.running.is_some() || here.is_none() || held.saves.comes_first();
-        match (expects, here) {
+        match (want.expects, here) {
             _ if self.stopping() => Some(SubmitError::ShuttingDown),
             _ if waits && held.line.len() >= limit => Some(SubmitError::LineFull { limit }),
             (Some(expected), Some(found)) if expected != found => {
                 Some(SubmitError::OtherGeneration { expected, found })
             }
+            _ if waits => self.too_much(want.bytes),
             _ => None,
         }
     }

@@ -94,7 +94,7 @@ impl Pool {
         };
         // Its state owes nothing to what never ran. If its death is not known yet, that follows.
         held.ran = held.ran.saturating_sub(1).max(held.told);
-        held.line.push_front(Waiting { execution, sort: Sort::Code, expects });
+        held.line.push_front(Waiting { execution, sort: Sort::Code, expects, bytes: 0 });
         // It may come when the session is long restored.
         self.lease_next(lease, now, effects);
     }

@@ -5,9 +5,10 @@ use std::time::Instant;
 use smallvec::smallvec;
 
 use crate::{
+    config::IN_FLIGHT_BYTES,
     error::SubmitError,
     machine::{
-        line::Waiter,
+        line::{Asked, Waiter},
         slot::{Place, Record, Slot},
         supervisor::{Effect, Life, Pool},
     },
@@ -26,10 +27,10 @@ impl Pool {
             let Some(slot) = self.vacant(now) else { return };
             match self.line.pop() {
                 None => return,
-                Some((Waiter::Execution(execution), affinity)) => {
+                Some((Waiter::Execution(execution), Asked { affinity, bytes, .. })) => {
                     let slot = self.nearest(affinity.as_ref(), slot, now);
                     self.slots[slot].worker.affinity = affinity;
-                    self.assign(slot, execution, now, effects);
+                    self.assign(slot, (execution, now, bytes), effects);
                 }
                 Some((Waiter::Lease(lease), _)) => match self.slots.iter().position(Slot::is_idle) {
                     Some(idle) => self.grant(self.freshest(idle), lease, now, effects),
@@ -52,14 +53,19 @@ impl Pool {
 
     /// Whether a worker that has something to do takes more. One that is worn takes no more, so that it becomes idle.
     fn offers_room(&self, slot: &Slot, now: Instant) -> bool {
-        (1..self.in_flight).contains(&slot.runs().len()) && !self.leaves(slot, now)
+        let runs = slot.runs();
+        let has_room = |runs: &[(ExecutionId, Instant, usize)]| {
+            runs.iter().map(|(.., bytes)| bytes).sum::<usize>() < IN_FLIGHT_BYTES
+        };
+        (1..self.in_flight).contains(&runs.len()) && has_room(runs) && !self.leaves(slot, now)
     }
 
-    fn assign(&mut self, slot: usize, execution: ExecutionId, now: Instant, effects: &mut Vec<Effect>) {
+    fn assign(&mut self, slot: usize, run: (ExecutionId, Instant, usize), effects: &mut Vec<Effect>) {
+        let execution = run.0;
         if let Place::Busy { runs } = &mut self.slots[slot].place {
-            runs.push((execution, now));
+            runs.push(run);
         } else {
-            self.slots[slot].place = Place::Busy { runs: smallvec![(execution, now)] };
+            self.slots[slot].place = Place::Busy { runs: smallvec![run] };
         }
         self.placed.insert(execution, slot);
         effects.push(Effect::Assign { slot, execution });
