@@ -16,7 +16,7 @@ pub use state::{CheckpointError, StateError};
 pub use store::StoreError;
 
 /// A worker process could not be started.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// No such program.
@@ -82,7 +82,7 @@ fn when(retry_after: &Option<Duration>) -> String {
 }
 
 /// A setting that cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid setting `{key}`: {why}")]
 pub struct ConfigError {
     /// The setting.
@@ -92,7 +92,7 @@ pub struct ConfigError {
 }
 
 /// The runtime did not start. Nothing of it runs.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A setting cannot work.
@@ -113,7 +113,7 @@ pub enum StartError {
 }
 
 /// The pool was not rolled to a new spec; its old workers serve on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
     /// The spec cannot take the place of the old one.
@@ -144,7 +144,7 @@ pub enum ReloadError {
 }
 
 /// A request was not accepted. No worker saw it: submitting it again is safe.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
     /// As many requests wait as may.
@@ -263,6 +263,6 @@ pub enum SubmitError {
 }
 
 /// A cancel or an answer named an execution that does not run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no execution {0} is queued or running: it has ended, or never was")]
 pub struct NotFound(pub crate::protocol::ExecutionId);

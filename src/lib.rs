@@ -92,6 +92,7 @@ mod machine;
 pub mod monitor;
 mod outcome;
 pub mod protocol;
+mod readable;
 mod recording;
 mod report;
 mod request;

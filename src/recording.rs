@@ -104,7 +104,7 @@ pub enum Passed {
 }
 
 /// Why a file is no recording that can be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordingError {
     /// It cannot be read at all.

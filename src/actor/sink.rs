@@ -71,7 +71,7 @@ impl Delivery {
 pub struct Host(Arc<dyn Fn(Notice) -> Result<(), HostGone> + Send + Sync>);
 
 /// The host's mailbox is closed: nobody will ever read what it was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the host's mailbox is closed")]
 pub struct HostGone;
 

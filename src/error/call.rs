@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// A call of a JSON-RPC server has no result.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// It was not accepted.

@@ -6,7 +6,7 @@ use super::{StoreError, SubmitError};
 use crate::outcome::Lost;
 
 /// The state of a session was not saved, or not brought back. The session goes on as it was, unless it is lost.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// Its worker was not asked.
@@ -76,7 +76,7 @@ pub enum StateError {
 }
 
 /// These bytes are no checkpoint that this version can read. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// They begin like something else.

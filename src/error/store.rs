@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use super::CheckpointError;
 
 /// A state was not kept on disk, or not found there as it should be. What was kept before is as it was.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// This cannot be the name of a session that is kept.

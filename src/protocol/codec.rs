@@ -124,7 +124,7 @@ impl FromStr for Codec {
 }
 
 /// There is no codec of this name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UnknownCodec {
     /// The name.
     pub word: String,

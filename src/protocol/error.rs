@@ -3,7 +3,7 @@
 use super::{DEPTH_MAX, ExecutionId};
 
 /// A payload that is no message for us. The variant says what must follow.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes are no message at all: nothing after them can be trusted, the worker's generation ends.
     #[error("malformed payload: {reason}")]
@@ -43,7 +43,7 @@ pub enum DecodeError {
 }
 
 /// A message that cannot be put into one frame. Nothing of it was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// The payload is longer than a frame may be.
     #[error("message takes {len} bytes, expected at most {limit}: send it in parts, or through a file")]

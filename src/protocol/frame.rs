@@ -139,7 +139,7 @@ impl Decoder {
 }
 
 /// A stream that is not made of frames, or no longer. There is no way back: the worker's generation ends.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
     /// A frame is announced that is longer than allowed.

@@ -52,7 +52,7 @@ impl FromStr for ExecutionId {
 }
 
 /// The text is not the canonical decimal form of an execution id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an execution id: expected a decimal number without sign or leading zeros")]
 pub struct ParseIdError;
 

@@ -48,7 +48,7 @@ pub(crate) enum Style {
 }
 
 /// The error that a JSON-RPC server answers with.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct RpcError {
     /// What kind of error it is, as a number: -32768 to -32000 are those of JSON-RPC itself.
     pub code: i64,

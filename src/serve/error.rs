@@ -22,7 +22,7 @@ pub enum Error {
 }
 
 /// The host has cancelled the request, or interrupted it. Pass it on with `?`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("stopped by the host")]
 pub struct Stopped;
 

@@ -5,7 +5,7 @@ use std::{fmt, io, path::PathBuf};
 use crate::error::ConfigError;
 
 /// Settings that cannot be read or cannot work.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// The file cannot be read.
