@@ -18,8 +18,9 @@ use crate::{
         rpc::Terms,
         session::Ending,
         supervisor::{Chore, LeaseId},
+        unstarted::{ChannelEnd, Loss, Unstarted},
     },
-    outcome::{Death, DeathCause, Exit, Generation, Lost, LostCause, SessionRestored},
+    outcome::{Death, DeathCause, Exit, Generation, LostCause, SessionRestored},
     protocol::ExecutionId,
 };
 
@@ -28,14 +29,17 @@ use crate::{
 #[must_use = "dropping a charge tells its execution that it is lost"]
 pub(crate) struct Charge {
     pub(crate) id: ExecutionId,
-    pub(crate) frame: Bytes,
+    frame: Bytes,
     /// Processor time that it may use.
     pub(crate) cpu: Option<Duration>,
     /// It is a question, and no code.
     pub(crate) question: Option<Question>,
     pub(crate) terms: Terms,
     execution: Sender<ExecutionMsg>,
-    started: bool,
+    /// Its frame was taken, to be written to a worker.
+    given: bool,
+    /// What its session can prove when it ends before its time.
+    unstarted: Option<Unstarted>,
     discharged: bool,
 }
 
@@ -43,7 +47,8 @@ impl Charge {
     pub(crate) fn new(job: &Job, execution: Sender<ExecutionMsg>) -> Self {
         let (frame, cpu) = (job.frame.clone(), job.limits.cpu);
         let (question, terms) = (job.question.clone(), job.terms.clone());
-        Self { id: job.id, frame, cpu, question, terms, execution, started: false, discharged: false }
+        let (given, unstarted, discharged) = (false, None, false);
+        Self { id: job.id, frame, cpu, question, terms, execution, given, unstarted, discharged }
     }
 
     /// From here on its code may run. Its execution knows that even if it ends before it hears of it.
@@ -54,9 +59,31 @@ impl Charge {
         self.execution.mark()
     }
 
-    /// From here on its code may have run. See [`may_run`](Self::may_run), which comes first.
-    pub(crate) fn started(&mut self) {
-        self.started = true;
+    /// What its worker is to be sent. From here on its code may have run, if nothing proves that it has not. See
+    /// [`may_run`](Self::may_run), which comes first.
+    pub(crate) fn give(&mut self) -> Bytes {
+        self.given = true;
+        self.frame.clone()
+    }
+
+    /// Nothing of what [`give`](Self::give) returned was taken by the writer, or ever will be.
+    pub(crate) fn take_back(&mut self) {
+        self.given = false;
+    }
+
+    /// The bytes of what it gives.
+    pub(crate) fn len(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// Proof that nothing of it was given to a worker.
+    pub(crate) fn ungiven(&self) -> Option<Unstarted> {
+        Unstarted::ungiven(self.given)
+    }
+
+    /// What is told if it is dropped before its end is known.
+    pub(crate) fn prove(&mut self, unstarted: Option<Unstarted>) {
+        self.unstarted = unstarted;
     }
 
     pub(crate) fn tell(&self, progress: SmallVec<[Progress; 2]>) {
@@ -73,8 +100,9 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         if !self.discharged {
-            let lost = Lost { started: self.started, cause: LostCause::ActorGone("session") };
-            self.tell(SmallVec::from_iter([Progress::Ended(Ending::Lost(lost))]));
+            let unstarted = self.ungiven().or_else(|| self.unstarted.take());
+            let loss = Loss { unstarted, cause: LostCause::ActorGone("session") };
+            self.tell(SmallVec::from_iter([Progress::Ended(Ending::Lost(loss))]));
         }
     }
 }
@@ -143,12 +171,14 @@ impl Drop for Duty {
 pub(crate) struct Returning {
     pub(crate) id: ExecutionId,
     execution: Sender<ExecutionMsg>,
+    _unstarted: Unstarted,
     taken: bool,
 }
 
 impl Returning {
-    pub(crate) fn new(id: ExecutionId, execution: Sender<ExecutionMsg>) -> Self {
-        Self { id, execution, taken: false }
+    /// It goes to another worker, so there must be proof that the first did not start it.
+    pub(crate) fn new(id: ExecutionId, execution: Sender<ExecutionMsg>, unstarted: Unstarted) -> Self {
+        Self { id, execution, _unstarted: unstarted, taken: false }
     }
 
     /// The supervisor has it.
@@ -170,6 +200,7 @@ impl Drop for Returning {
 #[must_use = "dropping this tells the supervisor what the session did not"]
 pub(crate) struct Obituary {
     pub(crate) exit: Exit,
+    pub(crate) channel: ChannelEnd,
     slot: usize,
     generation: Generation,
     supervisor: ActorRef<SupervisorMsg>,
@@ -178,13 +209,14 @@ pub(crate) struct Obituary {
 
 impl Obituary {
     pub(crate) fn new(slot: usize, generation: Generation, supervisor: ActorRef<SupervisorMsg>) -> Self {
-        Self { exit: Exit::Unknown, slot, generation, supervisor, read: false }
+        let (exit, channel) = (Exit::Unknown, ChannelEnd::Spoiled);
+        Self { exit, channel, slot, generation, supervisor, read: false }
     }
 
     /// The session knows it, and tells the supervisor.
-    pub(crate) fn read(mut self) -> Exit {
+    pub(crate) fn read(mut self) -> (Exit, ChannelEnd) {
         self.read = true;
-        self.exit
+        (self.exit, self.channel)
     }
 }
 
@@ -215,7 +247,8 @@ mod tests {
     async fn an_execution_that_nobody_takes_back_is_told() {
         for taken in [false, true] {
             let (execution, mut heard) = mailbox();
-            let returning = Returning::new(ExecutionId(7), execution);
+            let unstarted = Unstarted::ungiven(false).expect("it was given to nobody");
+            let returning = Returning::new(ExecutionId(7), execution, unstarted);
             if taken {
                 assert_eq!(returning.take(), ExecutionId(7));
             } else {

@@ -27,6 +27,7 @@ use crate::{
     machine::{
         execution::{Effect, Execution as Machine, Input},
         session::Ending,
+        unstarted::{Loss, Unstarted},
     },
     outcome::{Event, Failure, LostCause, Outcome},
     protocol::{ExecutionId, InputResponse, ToWorker},
@@ -161,11 +162,11 @@ impl State {
             }
             ExecutionMsg::Withdrawn => {
                 self.place.at = At::Left;
-                self.step(myself, Input::Withdrawn);
+                self.step(myself, Input::Withdrawn(self.ungiven()));
             }
             ExecutionMsg::Refused(cause) => {
                 self.place.at = At::Left;
-                self.step(myself, Input::Refused(cause));
+                self.step(myself, Input::Refused(Loss { unstarted: self.ungiven(), cause }));
             }
             ExecutionMsg::Cancel { reason } => self.step(myself, Input::Cancel { reason }),
             ExecutionMsg::Interrupt => self.to_session(SessionMsg::Interrupt),
@@ -229,11 +230,11 @@ impl State {
                 Effect::Withdraw => self.to_supervisor(myself, SupervisorMsg::Withdraw),
                 Effect::Stop => self.to_session(SessionMsg::Cancel),
                 Effect::Look => self.look(myself),
-                Effect::Requeue => {
+                Effect::Requeue(unstarted) => {
                     self.ledger.requeued.fetch_add(1, Relaxed);
                     // Of the session that did not run it.
                     self.mailbox.take_mark();
-                    let returning = Returning::new(self.id, myself.clone());
+                    let returning = Returning::new(self.id, myself.clone(), unstarted);
                     let _ = self.place.supervisor.cast(SupervisorMsg::Requeue(returning));
                 }
                 Effect::Settle(outcome) => self.settle(outcome),
@@ -241,6 +242,11 @@ impl State {
             }
         }
         self.effects = effects;
+    }
+
+    /// Proof that no session was about to give it to a worker, since it was requeued if it was.
+    fn ungiven(&self) -> Option<Unstarted> {
+        Unstarted::ungiven(self.mailbox.is_marked())
     }
 
     /// Asks what the worker is doing. A session that dies, or is gone, drops the question: that is an answer too.
@@ -282,10 +288,9 @@ impl Drop for State {
     /// An actor that ends before its time has not heard everything: what may have run is not told as proven unrun.
     fn drop(&mut self) {
         self.mailbox.close();
-        if self.mailbox.take_mark()
-            && let Some(obligation) = &mut self.obligation
-        {
-            obligation.started();
+        let unstarted = self.ungiven();
+        if let Some(obligation) = &mut self.obligation {
+            obligation.prove(unstarted);
         }
     }
 }

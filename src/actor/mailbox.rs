@@ -126,6 +126,11 @@ impl<T> Mailbox<T> {
         Poll::Ready(message)
     }
 
+    /// Whether a sender has marked it.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.0.lock().marked
+    }
+
     /// Whether a sender has marked it; the mark is taken away.
     pub(crate) fn take_mark(&mut self) -> bool {
         std::mem::take(&mut self.0.lock().marked)

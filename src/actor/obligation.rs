@@ -12,7 +12,8 @@ use crate::{
         latency::Histogram,
         sink::{Host, Notice},
     },
-    outcome::{Lost, LostCause, Outcome},
+    machine::unstarted::{Loss, Unstarted},
+    outcome::{LostCause, Outcome},
     protocol::ExecutionId,
     status::{PoolStatus, Totals},
 };
@@ -30,6 +31,8 @@ pub(crate) enum Reply {
 pub(crate) struct Obligation {
     id: ExecutionId,
     duty: Duty,
+    /// What is known of it when it is dropped.
+    unstarted: Option<Unstarted>,
     ledger: Arc<Ledger>,
 }
 
@@ -48,7 +51,7 @@ enum Duty {
 
 impl Obligation {
     pub(crate) fn new(id: ExecutionId, reply: Reply, ledger: Arc<Ledger>) -> Self {
-        Self { id, duty: Duty::Offered(reply), ledger }
+        Self { id, duty: Duty::Offered(reply), unstarted: None, ledger }
     }
 
     /// From here on exactly one outcome follows.
@@ -67,6 +70,11 @@ impl Obligation {
         if let Duty::Owed { started, .. } = &mut self.duty {
             started.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// Dropping it answers that its code did not run, if this proves it.
+    pub(crate) fn prove(&mut self, unstarted: Option<Unstarted>) {
+        self.unstarted = unstarted;
     }
 
     pub(crate) fn settle(mut self, outcome: Outcome) {
@@ -89,9 +97,10 @@ impl Obligation {
 
 impl Drop for Obligation {
     fn drop(&mut self) {
-        if let Duty::Owed { started, .. } = self.duty {
-            let started = started.is_some();
-            self.answer(Outcome::Lost(Lost { started, cause: LostCause::ActorGone("execution") }));
+        if let Duty::Owed { .. } = self.duty {
+            let unstarted = self.unstarted.take();
+            let loss = Loss { unstarted, cause: LostCause::ActorGone("execution") };
+            self.answer(Outcome::Lost(loss.into()));
         }
     }
 }
@@ -176,6 +185,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Lost;
 
     fn obligation(ledger: &Arc<Ledger>) -> (Obligation, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
@@ -183,14 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_obligation_answers_lost_and_says_whether_the_code_may_have_run() {
+    fn a_dropped_obligation_answers_lost_and_without_a_proof_the_code_may_have_run() {
         let ledger = Arc::new(Ledger::default());
         for started in [false, true] {
             let (mut owed, mut outcome) = obligation(&ledger);
             owed.accept();
-            if started {
-                owed.started();
-            }
+            owed.prove(Unstarted::ungiven(started));
             drop(owed);
             let expected = Lost { started, cause: LostCause::ActorGone("execution") };
             assert_eq!(outcome.try_recv(), Ok(Outcome::Lost(expected)));

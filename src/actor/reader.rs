@@ -78,14 +78,14 @@ impl Reader {
         inbox: Arc<Room>,
         codec: Codec,
         frames: Box<dyn AsyncRead + Send + Unpin>,
-        stdout: Option<Box<dyn Pipe>>,
-        stderr: Option<Box<dyn Pipe>>,
+        is_ending: Box<dyn Fn() -> bool + Send>,
+        [stdout, stderr]: [Option<Box<dyn Pipe>>; 2],
     ) -> Self {
         Self {
             session,
             credits,
             inbox,
-            channel: Channel::new(codec, frames),
+            channel: Channel::new(codec, frames, is_ending),
             stall: Stall::default(),
             pipes: [Output::new(Stream::Stdout, stdout), Output::new(Stream::Stderr, stderr)],
             owed: None,
@@ -104,6 +104,7 @@ impl Reader {
             () = self.read() => exit.await,
         };
         self.drain().await;
+        obituary.channel = self.channel.end;
         // The session may be gone already; then the supervisor is told.
         let _ = self.session.cast(SessionMsg::Exited(obituary));
     }
@@ -195,7 +196,7 @@ impl Reader {
     fn on_channel(&mut self, end: Option<End>) {
         if end.is_some() {
             self.channel.frames = None;
-            self.channel.ended = true;
+            self.channel.ended = end;
         }
         self.take_frames();
     }
@@ -214,8 +215,10 @@ impl Reader {
             }
         }
         self.stall.restart(self.channel.decoder.pending() > 0);
-        if self.owed.is_none() && std::mem::take(&mut self.channel.ended) {
-            self.closed();
+        if self.owed.is_none()
+            && let Some(end) = self.channel.ended.take()
+        {
+            self.closed(end);
         }
     }
 
@@ -265,11 +268,14 @@ impl Reader {
         }
     }
 
-    /// The worker closed its channel: in the middle of a frame, or between two.
-    fn closed(&mut self) {
+    /// The channel ended: in the middle of a frame, or between two.
+    fn closed(&mut self, End(end): End) {
         self.stall.restart(false);
         match self.channel.decoder.finish() {
-            Ok(()) => self.batch.push(Item::Broken(Broken::Closed)),
+            Ok(()) => {
+                self.channel.end = end;
+                self.batch.push(Item::Broken(Broken::Closed));
+            }
             Err(error) => self.garbage(&error),
         }
     }

@@ -1,7 +1,10 @@
 //! The actor of a JSON-RPC server: a session with many executions at once. It steps the machine and performs what comes
 //! back; it decides nothing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use smallvec::smallvec;
@@ -23,8 +26,9 @@ use crate::{
     machine::{
         rpc::{Effect, Input, Limits, Rpc as Machine, Timer},
         session::{Broken, Ending},
+        unstarted::{Loss, Unstarted},
     },
-    outcome::{Event, Generation, Lost},
+    outcome::{Event, Generation},
     protocol::{
         ExecutionId,
         rpc::{self, Saying},
@@ -103,10 +107,11 @@ impl Actor for Rpc {
         match message {
             SessionMsg::Heard(heard) => state.heard(&myself, *heard),
             SessionMsg::Exited(obituary) => {
-                let exit = obituary.read();
+                let (exit, _stream) = obituary.read();
+                let unwritten = state.unwritten();
                 state.see_what_was_sent(&myself);
                 let stderr = state.tail.text();
-                state.step(&myself, Input::Exited { exit, stderr });
+                state.step(&myself, Input::Exited { exit, stderr, unwritten });
             }
             SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed)),
             SessionMsg::Written => state.wrote(&myself),
@@ -243,7 +248,6 @@ impl State {
             Effect::Started(id) => {
                 let (pid, generation) = (self.pid, self.generation);
                 if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.charge.started();
                     let session = myself.clone();
                     flight.charge.tell(smallvec![Progress::Started { session, pid, generation }]);
                 }
@@ -258,7 +262,10 @@ impl State {
             }
             Effect::Background { method, params } => self.background(method, params),
             Effect::Ended(id, ending) => self.ended(id, ending),
-            Effect::Returned(id, cause) => self.ended(id, Ending::Lost(Lost { started: false, cause })),
+            Effect::Returned(id, cause) => {
+                let unstarted = self.flights.get(&id).and_then(|flight| flight.charge.ungiven());
+                self.ended(id, Ending::Lost(Loss { unstarted, cause }));
+            }
             Effect::Ready => self.notify(SessionNotice::Ready),
             Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
             Effect::Terminated(death) => {
@@ -273,6 +280,13 @@ impl State {
         if let Some(flight) = self.flights.remove(&id) {
             flight.end(ending);
         }
+    }
+
+    /// Gives its server nothing more, and returns proof for each call that it was not given the whole of.
+    fn unwritten(&self) -> BTreeMap<ExecutionId, Unstarted> {
+        let written = self.writer.as_ref().map(Writer::stop);
+        let calls = self.flights.iter();
+        calls.filter_map(|(id, flight)| Some((*id, flight.unwritten(written)?))).collect()
     }
 
     fn notify(&self, notice: SessionNotice) {
@@ -297,9 +311,10 @@ impl Drop for State {
     /// With calls in flight this actor ends before its time, and may not have looked what its writer got done: a call
     /// that was written must not be told that it was not.
     fn drop(&mut self) {
-        let Some(written) = self.writer.as_ref().map(Writer::stop) else { return };
-        for flight in self.flights.values_mut().filter(|flight| flight.is_sent(written)) {
-            flight.charge.started();
+        for (id, unstarted) in self.unwritten() {
+            if let Some(flight) = self.flights.get_mut(&id) {
+                flight.charge.prove(Some(unstarted));
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The session actor: one worker, one mailbox. It steps the machine and performs what comes back; it decides nothing.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -18,13 +18,16 @@ use crate::{
         sink::Feed,
         tail::Tail,
         timers::Timers,
-        writer::{Refusal, Writer},
+        writer::Writer,
     },
     config::WINDOW,
-    log::{debug, info, trace, warn},
-    machine::session::{Broken, Effect, Ending, Input, Limits, Session as Machine, Timer},
-    outcome::{Failure, Generation, Lost},
-    protocol::{Codec, ExecutionId, Init, ToWorker},
+    log::{debug, info, trace},
+    machine::{
+        session::{Broken, Effect, Ending, Input, Limits, Session as Machine, Timer},
+        unstarted::Loss,
+    },
+    outcome::{Failure, Generation},
+    protocol::{Codec, ExecutionId, Init},
     status::SessionState,
     worker::{Control, Worker},
 };
@@ -32,11 +35,9 @@ use crate::{
 mod aside;
 mod examine;
 mod tell;
+mod writing;
 
 use examine::Memory;
-
-/// Partial writes of one session after which they are logged.
-const PARTIAL_WRITES_LOGGED_AT: u64 = 100;
 
 /// The actor. See [`Arguments`].
 pub(crate) struct Session;
@@ -110,9 +111,10 @@ impl Actor for Session {
         match message {
             SessionMsg::Read(read) => state.read(&myself, *read),
             SessionMsg::Exited(obituary) => {
-                let exit = obituary.read();
-                let stderr = state.tail.text();
-                state.step(&myself, Input::Exited { exit, stderr }, Credit::none());
+                let (exit, channel) = obituary.read();
+                let (stderr, unwritten) = (state.tail.text(), state.unwritten());
+                let input = Input::Exited { exit, stderr, channel, unwritten };
+                state.step(&myself, input, Credit::none());
             }
             SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed), Credit::none()),
             SessionMsg::Assign(charge) => state.assign(&myself, *charge),
@@ -146,10 +148,10 @@ impl Actor for Session {
 
 fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     let Arguments { slot, generation, worker, limits, init, warmup, supervisor, ledger, gauge } = arguments;
-    let Worker { pid, codec, server: _, frames, outbox, stdout, stderr, exit, control } = worker;
+    let Worker { pid, codec, server: _, frames, outbox, stdout, stderr, exit, is_ending, control } = worker;
     let (window, credits) = window(&ledger);
     let inbox = Room::new(WINDOW, Arc::clone(&ledger));
-    let reader = Reader::new(myself.clone(), credits, inbox, codec, frames, stdout, stderr);
+    let reader = Reader::new(myself.clone(), credits, inbox, codec, frames, is_ending, [stdout, stderr]);
     // Not aborted with this actor: it ends by itself when the worker is dead, which dropping `control` sees to.
     drop(tokio::spawn(reader.run(exit, Obituary::new(slot, generation, supervisor.clone()))));
     let writers = myself.clone();
@@ -270,8 +272,11 @@ impl State {
             Effect::Event(_, event) => self.event(event, std::mem::take(credit)),
             Effect::Background(event) => self.background(event, std::mem::take(credit)),
             Effect::Ended(id, ending) => self.ended(id, ending),
-            Effect::Returned(id, cause) => self.ended(id, Ending::Lost(Lost { started: false, cause })),
             Effect::Left(id, what) => self.left(id, what),
+            Effect::Returned(id, cause) => {
+                let unstarted = self.current.as_ref().and_then(Charge::ungiven);
+                self.ended(id, Ending::Lost(Loss { unstarted, cause }));
+            }
             Effect::Ready => self.notify(SessionNotice::Ready),
             Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
             Effect::Terminated(death) => {
@@ -282,58 +287,10 @@ impl State {
         }
     }
 
-    fn write_message(&mut self, message: &ToWorker) {
-        trace!(slot = self.slot, pid = self.pid, message = message.type_name(), "to the worker");
-        match self.codec.encode(message, &mut self.scratch) {
-            Ok(()) => {
-                let frame = self.scratch.split().freeze();
-                self.write(frame);
-            }
-            Err(error) => warn!(slot = self.slot, %error, "message to the worker not sent"),
-        }
-    }
-
-    fn execute(&mut self, id: ExecutionId) {
-        let frame = match &self.current {
-            Some(charge) if charge.id == id => Some(charge.frame.clone()),
-            Some(_) | None => self.warmup.take(),
-        };
-        if self.current.is_some() {
-            self.window.open();
-        }
-        if let Some(frame) = frame {
-            trace!(
-                slot = self.slot,
-                pid = self.pid,
-                execution = id.get(),
-                message = "execute",
-                "to the worker"
-            );
-            self.given_at = self.writer.taken() + frame.len() as u64;
-            self.write(frame);
-        }
-    }
-
-    fn write(&mut self, frame: Bytes) {
-        match self.writer.write(frame) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.partial_writes += 1;
-                self.ledger.partial_writes.fetch_add(1, Relaxed);
-                if self.partial_writes == PARTIAL_WRITES_LOGGED_AT {
-                    let (slot, pid, writes) = (self.slot, self.pid, self.partial_writes);
-                    warn!(slot, pid, writes, "the worker reads more slowly than it is written to");
-                }
-            }
-            // Its exit follows, or it lives on without hearing us.
-            Err(Refusal::Closed) => self.machine.step(Input::Broken(Broken::Closed), &mut self.effects),
-            Err(Refusal::Full) => self.machine.step(Input::Broken(Broken::NotReading), &mut self.effects),
-        }
-    }
-
     fn started(&mut self, myself: &ActorRef<SessionMsg>, id: ExecutionId) {
-        let Some(charge) = self.current.as_mut().filter(|charge| charge.id == id) else { return };
-        charge.started();
+        if self.current.as_ref().is_none_or(|charge| charge.id != id) {
+            return;
+        }
         self.memory.began = Some(Instant::now());
         let (pid, generation) = (self.pid, self.generation);
         self.progress.push(Progress::Started { session: myself.clone(), pid, generation });
@@ -370,18 +327,6 @@ impl State {
             let (slot, generation, pid) = (self.slot, self.generation, self.pid);
             let execution = self.current.as_ref().map(|charge| charge.id.get());
             debug!(slot, %generation, pid, execution, cause = self.cause, "session {old} -> {state}");
-        }
-    }
-}
-
-impl Drop for State {
-    /// With an execution in its charge this actor ends before its time, and `started` may be on its way to it: what the
-    /// worker was given is not told as unrun. Only a worker that died and was read to its end proves that.
-    fn drop(&mut self) {
-        if let Some(charge) = &mut self.current
-            && self.writer.stop() >= self.given_at
-        {
-            charge.started();
         }
     }
 }

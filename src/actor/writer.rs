@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::{
     actor::timers::Task,
     config::{FRAME_LEN_MAX, OUTBOX_MAX},
+    machine::unstarted::WrittenForGood,
     worker::Outbox,
 };
 
@@ -124,9 +125,9 @@ impl Writer {
 
     /// Writes nothing more, and returns what [`written`](Self::written) says for good: the task that writes either has
     /// a frame in hand when that is asked, or sees that it may not take one.
-    pub(crate) fn stop(&self) -> u64 {
+    pub(crate) fn stop(&self) -> WrittenForGood {
         self.pending.stopped.store(true, SeqCst);
-        self.written()
+        WrittenForGood(self.written())
     }
 
     /// What its pipe did not take at once, and all that comes after it.

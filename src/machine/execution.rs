@@ -9,8 +9,11 @@
 use std::time::Duration;
 
 use crate::{
-    machine::session::Ending,
-    outcome::{Activity, Cancelled, DeathCause, Failure, Lost, LostCause, Outcome, Phase, Rung, TimedOut},
+    machine::{
+        session::Ending,
+        unstarted::{Loss, Unstarted},
+    },
+    outcome::{Activity, Cancelled, DeathCause, Failure, LostCause, Outcome, Phase, Rung, TimedOut},
 };
 
 #[cfg(test)]
@@ -26,9 +29,9 @@ pub(crate) enum Input {
     /// The session is done with it.
     Ended(Ending),
     /// The supervisor took it out of the waiting line, as it was asked to.
-    Withdrawn,
+    Withdrawn(Option<Unstarted>),
     /// The supervisor gives it up while it waits.
-    Refused(LostCause),
+    Refused(Loss),
     /// Its caller wants it stopped, or is gone.
     Cancel { reason: Option<String> },
     /// Its deadline has passed.
@@ -48,8 +51,8 @@ pub(crate) enum Effect {
     Stop,
     /// Ask the session what its worker is doing.
     Look,
-    /// Ask the supervisor for another worker: the first died before it started the code.
-    Requeue,
+    /// Ask the supervisor for another worker: the first died, and has not started the code.
+    Requeue(Unstarted),
     /// Tell the caller how it ended.
     Settle(Outcome),
     /// Nothing more will happen; end the actor.
@@ -81,7 +84,7 @@ pub(crate) struct Execution {
     over: bool,
     may_requeue: bool,
     /// How its worker died before it started it, since it waits for another.
-    unrun: Option<Lost>,
+    unrun: Option<LostCause>,
     /// Bytes that its value may have.
     max_result: Option<u64>,
 }
@@ -108,20 +111,25 @@ impl Execution {
             Input::Assigned => self.reached(Phase::Assigned, effects),
             Input::Started => self.reached(Phase::Running, effects),
             Input::Ended(ending) => self.ended(ending, effects),
-            Input::Withdrawn => {
-                let outcome = match self.stop.take() {
-                    Some(Stop::Deadline { after }) => Outcome::TimedOut(self.timed_out(after)),
-                    Some(Stop::Cancel { reason }) => Outcome::Cancelled(Cancelled::new(Rung::Queued, reason)),
-                    Some(Stop::Excess(excess)) => Outcome::Failed(excess),
-                    None => Outcome::Lost(Lost { started: false, cause: LostCause::ActorGone("execution") }),
+            Input::Withdrawn(unstarted) => {
+                let outcome = match (self.stop.take(), unstarted) {
+                    (Some(Stop::Deadline { after }), Some(_)) => Outcome::TimedOut(self.timed_out(after)),
+                    (Some(Stop::Cancel { reason }), Some(_)) => {
+                        Outcome::Cancelled(Cancelled::new(Rung::Queued, reason))
+                    }
+                    (Some(Stop::Excess(excess)), _) => Outcome::Failed(excess),
+                    (_, unstarted) => {
+                        let cause = LostCause::ActorGone("execution");
+                        Outcome::Lost(Loss { unstarted, cause }.into())
+                    }
                 };
                 self.finish(outcome, effects);
             }
-            Input::Refused(cause) => {
+            Input::Refused(Loss { unstarted, cause }) => {
                 // Its session ended by the death of that worker.
                 let unrun = self.unrun.take().filter(|_| cause == LostCause::SessionEnded);
-                let lost = unrun.unwrap_or(Lost { started: false, cause });
-                self.finish(Outcome::Lost(lost), effects);
+                let loss = Loss { unstarted, cause: unrun.unwrap_or(cause) };
+                self.finish(Outcome::Lost(loss.into()), effects);
             }
             Input::Cancel { reason } => self.stop(Stop::Cancel { reason }, effects),
             Input::Deadline { after } => self.stop(Stop::Deadline { after }, effects),
@@ -196,19 +204,19 @@ impl Execution {
                 Outcome::Cancelled(Cancelled { rung: Rung::Kill, reason: reason.clone(), activity })
             }
             // Also when a stop is on its way: the worker proved that the code did not start.
-            (Ending::Lost(lost), Some(Stop::Cancel { reason })) if !lost.started => {
+            (Ending::Lost(Loss { unstarted: Some(_), .. }), Some(Stop::Cancel { reason })) => {
                 Outcome::Cancelled(Cancelled::new(Rung::Queued, reason.clone()))
             }
             // A session that lives and did not take it would not take it a second time.
-            (Ending::Lost(lost), None)
-                if !lost.started && self.may_requeue && lost.cause != LostCause::SessionEnded =>
+            (Ending::Lost(Loss { unstarted: Some(unstarted), cause }), None)
+                if self.may_requeue && cause != LostCause::SessionEnded =>
             {
                 self.may_requeue = false;
                 self.phase = Phase::Queued;
-                self.unrun = Some(lost);
-                return effects.push(Effect::Requeue);
+                self.unrun = Some(cause);
+                return effects.push(Effect::Requeue(unstarted));
             }
-            (Ending::Lost(lost), _) => Outcome::Lost(lost),
+            (Ending::Lost(loss), _) => Outcome::Lost(loss.into()),
         };
         self.finish(outcome, effects);
     }
@@ -230,10 +238,10 @@ impl Execution {
 }
 
 /// What the worker was doing that was killed for it.
-fn activity(lost: Lost) -> Option<Box<Activity>> {
+fn activity(lost: Loss) -> Option<Box<Activity>> {
     if let LostCause::Died(death) = lost.cause { death.activity } else { None }
 }
 
-fn disobeyed(lost: &Lost) -> bool {
+fn disobeyed(lost: &Loss) -> bool {
     matches!(&lost.cause, LostCause::Died(death) if death.cause == DeathCause::Disobeyed)
 }

@@ -14,3 +14,4 @@ pub(crate) mod rpc;
 pub(crate) mod session;
 pub(crate) mod slot;
 pub(crate) mod supervisor;
+pub(crate) mod unstarted;

@@ -151,7 +151,7 @@ impl Rpc {
         match input {
             Input::Said(said) => self.said(said, effects),
             Input::Broken(broken) => self.broken(broken, effects),
-            Input::Exited { exit, stderr } => self.exited(exit, stderr, effects),
+            Input::Exited { exit, stderr, unwritten } => self.exited(exit, stderr, unwritten, effects),
             Input::Assign(id, terms) => self.assign(id, terms, effects),
             Input::Sent(id) => self.sent(id, effects),
             Input::Cancel(id) => self.cancel(id, effects),

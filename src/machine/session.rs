@@ -67,6 +67,8 @@ enum Phase {
 struct Run {
     id: ExecutionId,
     started: bool,
+    /// Something was a sign that its code may have begun, whether that was told or not.
+    begun: bool,
     /// The number that the next output frame must have.
     next_seq: u64,
     /// The highest rung of the cancel ladder that was used, if it was cancelled.
@@ -89,7 +91,16 @@ enum Told {
 
 impl Run {
     fn new(id: ExecutionId) -> Self {
-        Self { id, started: false, next_seq: 0, rung: None, meter: None, asked: None, told: Told::Running }
+        Self {
+            id,
+            started: false,
+            begun: false,
+            next_seq: 0,
+            rung: None,
+            meter: None,
+            asked: None,
+            told: Told::Running,
+        }
     }
 }
 
@@ -139,6 +150,7 @@ impl Session {
 
     /// Takes one input and says what is to be done.
     pub(crate) fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        self.see_signs(&input);
         match input {
             Input::Frame(frame) => {
                 self.health.heard();
@@ -147,7 +159,9 @@ impl Session {
             Input::Output(event) => self.output(event, effects),
             Input::Undecodable(error) => self.undecodable(error, effects),
             Input::Broken(broken) => self.broken(broken, effects),
-            Input::Exited { exit, stderr } => self.exited(exit, stderr, effects),
+            Input::Exited { exit, stderr, channel, unwritten } => {
+                self.exited((exit, stderr), channel, unwritten, effects);
+            }
             Input::Assign(id) => self.assign(id, effects),
             Input::Ask(id, question) => self.ask(id, question, effects),
             Input::Meter(limit) => {

@@ -2,10 +2,14 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::Duration,
 };
@@ -197,10 +201,20 @@ impl ScriptedSpawner {
         let has_stdout = self.transport == Transport::Socket;
         let (kill, mut killed) = watch::channel(false);
         let (interrupt, interrupts) = watch::channel(0);
-        let ends = Ends { input, channel, stdout: has_stdout.then_some(stdout), stderr, interrupts };
+        let life =
+            Arc::new(Life { killed: killed.clone(), over: Mutex::default(), closed: AtomicBool::default() });
+        let ends = Ends {
+            input,
+            channel,
+            stdout: has_stdout.then_some(stdout),
+            stderr,
+            interrupts,
+            life: Arc::clone(&life),
+        };
         let script = (self.script)(Stage::new(page.clone(), self.codec, ends));
         let (reaped, exit) = oneshot::channel();
         let (reaping, own) = (self.reaping, page.clone());
+        let script = life.lives(script);
         drop(tokio::spawn(async move {
             let exit = tokio::select! {
                 biased;
@@ -226,8 +240,45 @@ impl ScriptedSpawner {
             stdout: has_stdout.then(|| boxed(from_stdout)),
             stderr: Some(boxed(from_stderr)),
             exit: Box::pin(async move { exit.await.unwrap_or(Exit::Signal(SIGABRT)) }),
+            is_ending: Box::new(move || life.is_ending()),
             control: Box::new(Power { page, kill, interrupt }),
         }
+    }
+}
+
+/// Whether a script may still do something.
+#[derive(Debug)]
+pub(super) struct Life {
+    killed: watch::Receiver<bool>,
+    over: Mutex<bool>,
+    /// It has closed its channel, and may have done anything since.
+    closed: AtomicBool,
+}
+
+impl Life {
+    /// Runs a script to its end, which is known before anybody who saw a pipe of it end can ask. A panic is an end.
+    fn lives<F: Future<Output = Exit> + Send + Unpin>(
+        self: &Arc<Self>,
+        mut script: F,
+    ) -> impl Future<Output = Exit> + use<F> {
+        let life = Arc::clone(self);
+        poll_fn(move |context| {
+            let mut over = life.over.lock().unwrap_or_else(PoisonError::into_inner);
+            *over = true;
+            let polled = Pin::new(&mut script).poll(context);
+            *over = polled.is_ready();
+            polled
+        })
+    }
+
+    /// Its channel ends by its own hand from here on.
+    pub(super) fn closes(&self) {
+        self.closed.store(true, SeqCst);
+    }
+
+    fn is_ending(&self) -> bool {
+        let over = *self.killed.borrow() || *self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        over && !self.closed.load(SeqCst)
     }
 }
 

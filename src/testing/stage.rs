@@ -14,7 +14,7 @@ use crate::{
     },
     testing::{
         pipe::{Reading, Writing},
-        spawner::{Fact, Page},
+        spawner::{Fact, Life, Page},
     },
 };
 
@@ -35,6 +35,7 @@ pub struct Stage {
     stderr: Option<Writing>,
     interrupts: watch::Receiver<u64>,
     interrupts_taken: u64,
+    life: Arc<Life>,
     /// The number of the next piece of output, and of the next input request.
     next_seq: u64,
     next_request: u64,
@@ -47,11 +48,12 @@ pub(super) struct Ends {
     pub(super) stdout: Option<Writing>,
     pub(super) stderr: Writing,
     pub(super) interrupts: watch::Receiver<u64>,
+    pub(super) life: Arc<Life>,
 }
 
 impl Stage {
     pub(super) fn new(page: Page, codec: Codec, ends: Ends) -> Self {
-        let Ends { input, channel, stdout, stderr, interrupts } = ends;
+        let Ends { input, channel, stdout, stderr, interrupts, life } = ends;
         Self {
             page,
             codec,
@@ -63,6 +65,7 @@ impl Stage {
             stderr: Some(stderr),
             interrupts,
             interrupts_taken: 0,
+            life,
             next_seq: 0,
             next_request: 0,
         }
@@ -267,6 +270,7 @@ impl Stage {
 
     /// Closes the channel to the host, and lives on.
     pub fn close_channel(&mut self) {
+        self.life.closes();
         self.channel = None;
     }
 

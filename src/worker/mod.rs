@@ -99,6 +99,9 @@ pub struct Worker {
     pub stderr: Option<Box<dyn Pipe>>,
     /// Resolves when the worker is dead: its group was killed and it was reaped.
     pub exit: Pin<Box<dyn Future<Output = Exit> + Send>>,
+    /// Whether the worker is dead, or about to be whatever it does: asked when its channel ends, to tell a death from a
+    /// channel that was closed. It must not say so of a worker that may still run code.
+    pub is_ending: Box<dyn Fn() -> bool + Send>,
     /// Interrupts and kills it; dropping it kills it too.
     pub control: Box<dyn Control>,
 }

@@ -218,6 +218,11 @@ impl Process {
         self.poll_death(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
     }
 
+    /// Whether it is dead, or all of it is on its way there and runs nothing of its own any more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_dead() || self.look(vitals::is_ending).unwrap_or(true)
+    }
+
     /// Waits until it is dead, for so long.
     fn poll_death(&self, within: Option<&Timespec>) -> bool {
         let mut death = [PollFd::new(&self.pidfd, PollFlags::IN)];

@@ -115,7 +115,7 @@ impl Spawner for Recorder {
 
 /// The same worker, whose every byte is noted.
 fn listen(worker: Worker, tape: &Tape) -> Worker {
-    let Worker { pid, codec, server, frames, outbox, stdout, stderr, exit, control } = worker;
+    let Worker { pid, codec, server, frames, outbox, stdout, stderr, exit, is_ending, control } = worker;
     let hear = |channel| Ear { tape: tape.clone(), channel };
     let pipe = |pipe: Option<Box<dyn Pipe>>, channel| {
         pipe.map(|inner| Box::new(Heard { inner, ear: hear(channel) }) as Box<dyn Pipe>)
@@ -134,6 +134,7 @@ fn listen(worker: Worker, tape: &Tape) -> Worker {
             end.note(exit.to_string().as_bytes());
             exit
         }),
+        is_ending,
         control,
     }
 }

@@ -197,6 +197,7 @@ fn connect(started: Started, spec: &WorkerSpec, first: Bytes, program: &Path) ->
     let connect = |error| program::system("connect to a process", program, error);
     let frames = pipes::connect(ends.stdin, ends.stdout, first).map_err(connect)?;
     let stderr = pipes::OutputPipe::new(ends.stderr).map_err(connect)?;
+    let process = Arc::downgrade(&power.process);
     Ok(Worker {
         pid: Some(power.process.id()),
         codec: spec.codec,
@@ -206,6 +207,7 @@ fn connect(started: Started, spec: &WorkerSpec, first: Bytes, program: &Path) ->
         stdout: frames.stdout.map(|pipe| Box::new(pipe) as _),
         stderr: Some(Box::new(stderr)),
         exit: Box::pin(async move { exit.await.unwrap_or(Exit::Unknown) }),
+        is_ending: Box::new(move || process.upgrade().is_none_or(|process| process.is_ending())),
         control: Box::new(power),
     })
 }

@@ -1,9 +1,12 @@
 //! What the kernel says of a worker: its memory, its processor time, its state, and how it ended. Linux tells it in
 //! `/proc`; see proc_pid_stat(5) and proc_pid_statm(5).
 
-use std::{fs, time::Duration};
+use std::{fs, io::ErrorKind, time::Duration};
 
-use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::{
+    io::Errno,
+    param::{clock_ticks_per_second, page_size},
+};
 
 use super::process::Process;
 use crate::{outcome::Exit, status::Vitals};
@@ -29,6 +32,29 @@ fn parse(stat: &str, statm: &str) -> Option<Vitals> {
         cpu_time: Duration::from_secs_f64(used as f64 / clock_ticks_per_second() as f64),
         stopped: matches!(state, "T" | "t"),
     })
+}
+
+/// Whether every thread of it is past its last instruction. The kernel marks them before it closes what they had open. Not,
+/// where it cannot be read.
+pub(super) fn is_ending(id: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else { return false };
+    threads.into_iter().all(|thread| {
+        match thread.and_then(|thread| fs::read_to_string(thread.path().join("stat"))) {
+            Ok(stat) => is_exiting(&stat),
+            // Gone since the folder was read, so past it too.
+            Err(error) => {
+                error.kind() == ErrorKind::NotFound || Errno::from_io_error(&error) == Some(Errno::SRCH)
+            }
+        }
+    })
+}
+
+fn is_exiting(stat: &str) -> bool {
+    /// `PF_EXITING` among the flags, and where they are, counted from the state.
+    const EXITING: u64 = 0x4;
+    const FLAGS: usize = 6;
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(FLAGS)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
 /// How a process ended that is dead and not collected, whosever child it is. `None` if it is anything else.
@@ -65,6 +91,15 @@ mod tests {
             assert_eq!(exit_told(&stat), expected, "{stat}");
         }
         assert_eq!(exit_told("42 (python3) Z 1 1\n"), None);
+    }
+
+    #[test]
+    fn a_thread_is_ending_when_its_flags_say_so() {
+        for (flags, expected) in [("4194560", false), ("4194564", true), ("4", true), ("x", false)] {
+            let stat = format!("42 (a) R (4) ) R 1 42 42 0 -1 {flags} 93 0 0 0\n");
+            assert_eq!(is_exiting(&stat), expected, "{stat}");
+        }
+        assert!(!is_exiting("") && !is_ending(std::process::id()));
     }
 
     #[test]

@@ -31,5 +31,6 @@ mod state;
 mod support;
 mod tidy;
 mod traces;
+mod unstarted;
 mod vectors;
 mod workers;

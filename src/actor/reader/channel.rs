@@ -1,6 +1,6 @@
 //! The channel of a worker: bytes in, frames out, and how long a frame may stay incomplete.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -9,6 +9,7 @@ use tokio::{
 
 use crate::{
     config::{FRAME_LEN_MAX, PRINTED_BEFORE_READY, STALL_LIMIT},
+    machine::unstarted::ChannelEnd,
     protocol::{Codec, Decoder},
 };
 
@@ -20,26 +21,51 @@ pub(super) struct Channel {
     pub(super) spoken: bool,
     /// Whether something is printed instead, and more of it is waited for.
     pub(super) printing: bool,
-    /// The worker has closed it, and that has not been told.
-    pub(super) ended: bool,
+    /// It has ended, and that has not been told.
+    pub(super) ended: Option<End>,
+    /// What its end proves, as far as it is known.
+    pub(super) end: ChannelEnd,
+    /// See [`Worker::is_ending`](crate::worker::Worker::is_ending).
+    pub(super) is_ending: Box<dyn Fn() -> bool + Send>,
 }
 
-/// The channel has no more to give.
-pub(super) struct End;
+/// The channel has no more to give: what that proves, if it was between two frames.
+pub(super) struct End(pub(super) ChannelEnd);
 
 impl Channel {
-    pub(super) fn new(codec: Codec, frames: Box<dyn AsyncRead + Send + Unpin>) -> Self {
+    pub(super) fn new(
+        codec: Codec,
+        frames: Box<dyn AsyncRead + Send + Unpin>,
+        is_ending: Box<dyn Fn() -> bool + Send>,
+    ) -> Self {
         let decoder = Decoder::new(FRAME_LEN_MAX);
-        Self { frames: Some(frames), decoder, codec, spoken: false, printing: false, ended: false }
+        Self {
+            frames: Some(frames),
+            decoder,
+            codec,
+            spoken: false,
+            printing: false,
+            ended: None,
+            end: ChannelEnd::Spoiled,
+            is_ending,
+        }
     }
 
     /// Reads once. Pending for ever when there is no channel any more. Cancel safe.
     pub(super) async fn read(&mut self) -> Option<End> {
         let Some(frames) = &mut self.frames else { return std::future::pending().await };
         match frames.read_buf(self.decoder.buffer()).await {
-            Ok(0) | Err(_) => Some(End),
+            Ok(0) => Some(self.no_more()),
+            // A socket says this when it was read to its end, and the worker has left something unread.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Some(self.no_more()),
+            Err(_) => Some(End(ChannelEnd::Spoiled)),
             Ok(_) => None,
         }
+    }
+
+    /// A worker that lives on has closed it, and nobody hears any more what that does.
+    fn no_more(&self) -> End {
+        End(if (self.is_ending)() { ChannelEnd::Clean } else { ChannelEnd::Spoiled })
     }
 
     /// Whether what was printed in place of the first frame may go on: it comes in pieces.

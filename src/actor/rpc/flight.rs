@@ -14,13 +14,16 @@ use crate::{
         messages::Progress,
         obligation::Ledger,
     },
-    machine::session::Ending,
+    machine::{
+        session::Ending,
+        unstarted::{Unstarted, WrittenForGood},
+    },
     outcome::Event,
 };
 
 pub(super) struct Flight {
     pub(super) charge: Charge,
-    /// How far the writer is when its request is written, if it was not written at once.
+    /// How far the writer is when its request is whole, if that was not written at once.
     pub(super) sent_at: Option<u64>,
     /// Made when the first event comes: most calls have none.
     room: Option<(Window, Credits)>,
@@ -35,6 +38,12 @@ impl Flight {
     /// Whether its request has been written since it was taken, when so many bytes are.
     pub(super) fn is_sent(&self, written: u64) -> bool {
         self.sent_at.is_some_and(|end| end <= written)
+    }
+
+    /// Proof that its request was never wholly written by a writer that has stopped there.
+    pub(super) fn unwritten(&self, written: Option<WrittenForGood>) -> Option<Unstarted> {
+        let partly = || Unstarted::unwritten(written?, self.sent_at?);
+        self.charge.ungiven().or_else(partly)
     }
 
     /// Passes an event on, if its caller has room for it, and says whether it had.

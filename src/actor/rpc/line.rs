@@ -84,41 +84,42 @@ impl State {
 
     fn send_what_waits(&mut self) {
         while let Some(next) = self.line.waiting.front() {
-            let message = match next {
-                Waiting::Call(id) => self.flights.get(id).map(|flight| flight.charge.frame.clone()),
-                Waiting::Saying(message) => Some(message.clone()),
+            let len = match next {
+                Waiting::Call(id) => self.flights.get(id).map(|flight| flight.charge.len()),
+                Waiting::Saying(message) => Some(message.len()),
             };
-            let len = message.as_ref().map_or(0, Bytes::len);
+            let len = len.unwrap_or_default();
             if self.writer.as_ref().is_some_and(|writer| !writer.has_room(len)) {
                 return;
             }
-            match (self.line.waiting.pop_front(), message) {
-                (Some(Waiting::Call(id)), Some(message)) => self.send_now(id, message),
-                (Some(Waiting::Saying(_)), Some(message)) => {
+            match self.line.waiting.pop_front() {
+                Some(Waiting::Call(id)) => self.send_now(id),
+                Some(Waiting::Saying(message)) => {
                     self.line.said -= len;
                     if let Some(Err(refusal)) = self.writer.as_mut().map(|writer| writer.write(message)) {
                         self.refused(refusal);
                     }
                 }
-                // Its call is over.
-                (_, None) | (None, Some(_)) => {}
+                None => {}
             }
         }
     }
 
-    fn send_now(&mut self, id: ExecutionId, message: Bytes) {
+    fn send_now(&mut self, id: ExecutionId) {
+        let (Some(flight), Some(writer)) = (self.flights.get_mut(&id), &mut self.writer) else { return };
         trace!(slot = self.slot, pid = self.pid, execution = id.get(), message = "call", "to the worker");
-        match self.writer.as_mut().map(|writer| writer.write(message)) {
-            Some(Ok(true)) => self.machine.step(Input::Sent(id), &mut self.effects),
-            Some(Ok(false)) => {
-                let end = self.writer.as_ref().map(Writer::taken);
-                if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.sent_at = end;
-                }
-            }
+        let message = flight.charge.give();
+        // A line is whole without its end: who reads one up to the end of the stream has it.
+        let whole = message.trim_ascii_end().len() as u64;
+        let whole_at = writer.taken() + whole;
+        match writer.write(message) {
+            Ok(true) => self.machine.step(Input::Sent(id), &mut self.effects),
+            Ok(false) => flight.sent_at = Some(whole_at),
             // It will never be written.
-            Some(Err(refusal)) => self.refused(refusal),
-            None => {}
+            Err(refusal) => {
+                flight.charge.take_back();
+                self.refused(refusal);
+            }
         }
     }
 

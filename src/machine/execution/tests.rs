@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::{Effect, Execution, Input};
 use crate::{
-    machine::session::Ending,
+    machine::{
+        session::Ending,
+        unstarted::{Loss, Unstarted},
+    },
     outcome::{
         Cancelled, Completion, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome, Phase, Rung,
         TimedOut,
@@ -28,7 +31,15 @@ fn death(cause: DeathCause) -> LostCause {
 }
 
 fn lost(started: bool, cause: DeathCause) -> Input {
-    Input::Ended(Ending::Lost(Lost { started, cause: death(cause) }))
+    Input::Ended(Ending::Lost(loss(started, death(cause))))
+}
+
+fn loss(started: bool, cause: LostCause) -> Loss {
+    Loss { unstarted: Unstarted::ungiven(started), cause }
+}
+
+fn withdrawn() -> Input {
+    Input::Withdrawn(Unstarted::ungiven(false))
 }
 
 fn cancel() -> Input {
@@ -58,7 +69,7 @@ fn words(effects: Vec<Effect>) -> String {
         Effect::Withdraw => "withdraw".into(),
         Effect::Stop => "stop".into(),
         Effect::Look => "look".into(),
-        Effect::Requeue => "requeue".into(),
+        Effect::Requeue(_proof) => "requeue".into(),
         Effect::Settle(outcome) => word(&outcome),
         Effect::Finish => "finish".to_owned(),
     };
@@ -69,7 +80,7 @@ fn words(effects: Vec<Effect>) -> String {
 /// What happens, one after another, and what follows from each.
 #[test]
 fn each_course_of_events_has_one_outcome() {
-    use Input::{Assigned, Refused, Started, Withdrawn};
+    use Input::{Assigned, Refused, Started};
     let died = |started| lost(started, DeathCause::Itself);
     let killed = || lost(true, DeathCause::Disobeyed);
     for (inputs, expected) in [
@@ -78,8 +89,10 @@ fn each_course_of_events_has_one_outcome() {
         (vec![Started, died(true)], "- | lost true, finish"),
         (vec![died(false), Started, completed()], "requeue | - | completed, finish"),
         (vec![died(false), died(false)], "requeue | lost false, finish"),
-        (vec![died(false), cancel(), Withdrawn], "requeue | withdraw | cancelled Queued, finish"),
-        (vec![cancel(), Withdrawn], "withdraw | cancelled Queued, finish"),
+        (vec![died(false), cancel(), withdrawn()], "requeue | withdraw | cancelled Queued, finish"),
+        (vec![cancel(), withdrawn()], "withdraw | cancelled Queued, finish"),
+        (vec![cancel(), Input::Withdrawn(None)], "withdraw | lost true, finish"),
+        (vec![Refused(loss(true, LostCause::ShuttingDown))], "lost true, finish"),
         (vec![cancel(), Assigned, stopped()], "withdraw | stop | cancelled Interrupt, finish"),
         (vec![cancel(), Started, stopped()], "withdraw | stop | cancelled Interrupt, finish"),
         (
@@ -92,7 +105,7 @@ fn each_course_of_events_has_one_outcome() {
         (vec![Started, cancel(), killed()], "- | stop | cancelled Kill, finish"),
         (vec![Started, cancel(), died(true)], "- | stop | lost true, finish"),
         (vec![Started, stopped()], "- | failed, finish"),
-        (vec![deadline(), Withdrawn], "withdraw | timed out Queued, finish"),
+        (vec![deadline(), withdrawn()], "withdraw | timed out Queued, finish"),
         (
             vec![deadline(), Assigned, seen(), stopped()],
             "withdraw | look, stop | timed out Assigned | finish",
@@ -107,9 +120,9 @@ fn each_course_of_events_has_one_outcome() {
             "- | stop | look | timed out Running | finish",
         ),
         (vec![deadline(), Started, seen(), stopped()], "withdraw | look, stop | timed out Running | finish"),
-        (vec![cancel(), deadline(), Withdrawn], "withdraw | - | cancelled Queued, finish"),
-        (vec![Refused(LostCause::ShuttingDown)], "lost false, finish"),
-        (vec![died(false), Refused(LostCause::ShuttingDown)], "requeue | lost false, finish"),
+        (vec![cancel(), deadline(), withdrawn()], "withdraw | - | cancelled Queued, finish"),
+        (vec![Refused(loss(false, LostCause::ShuttingDown))], "lost false, finish"),
+        (vec![died(false), Refused(loss(false, LostCause::ShuttingDown))], "requeue | lost false, finish"),
     ] {
         let told = format!("{inputs:?}");
         let mut execution = Execution::new(true, None);
@@ -182,9 +195,9 @@ fn what_was_requeued_in_vain_is_lost_by_the_death_of_its_worker() {
         let mut execution = Execution::new(true, None);
         let mut effects = Vec::new();
         execution.step(lost(false, DeathCause::Itself), &mut effects);
-        assert_eq!(effects, [Effect::Requeue]);
+        assert!(matches!(effects[..], [Effect::Requeue(_)]), "{effects:?}");
         effects.clear();
-        execution.step(Input::Refused(refusal), &mut effects);
+        execution.step(Input::Refused(loss(false, refusal)), &mut effects);
         let [Effect::Settle(Outcome::Lost(lost)), Effect::Finish] = &effects[..] else {
             panic!("{effects:?}")
         };
@@ -197,7 +210,7 @@ fn what_was_requeued_in_vain_is_lost_by_the_death_of_its_worker() {
 fn what_a_living_session_did_not_take_is_not_requeued() {
     let mut execution = Execution::new(true, None);
     let mut effects = Vec::new();
-    let back = Lost { started: false, cause: LostCause::SessionEnded };
+    let back = loss(false, LostCause::SessionEnded);
     execution.step(Input::Ended(Ending::Lost(back)), &mut effects);
     assert_eq!(words(effects), "lost false, finish");
 }
@@ -216,11 +229,11 @@ fn nth(number: u8) -> Input {
         5 => lost(false, DeathCause::Itself),
         6 => lost(true, DeathCause::Itself),
         7 => lost(true, DeathCause::Disobeyed),
-        8 => Input::Withdrawn,
+        8 => withdrawn(),
         9 => cancel(),
         10 => deadline(),
         11 => seen(),
-        _ => Input::Refused(LostCause::PoolFailed),
+        _ => Input::Refused(loss(false, LostCause::PoolFailed)),
     }
 }
 
@@ -250,7 +263,7 @@ proptest! {
                         let ran_not = matches!(&outcome, Outcome::TimedOut(it) if it.phase == Phase::Queued);
                         prop_assert!(!(ran_not && started && requeued == 0), "{outcome:?}, and it had started");
                     }
-                    Effect::Requeue => {
+                    Effect::Requeue(_) => {
                         requeued += 1;
                         prop_assert_eq!(settled, 0, "who has an outcome does not run again");
                     }

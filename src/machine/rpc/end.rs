@@ -1,13 +1,19 @@
 //! How the session of a server ends: asked to, killed, or because the server is dead.
 
+use std::collections::BTreeMap;
+
 use crate::{
     config::CLOSED_LIMIT,
     machine::{
         rpc::{Effect, Phase, Rpc, Timer},
         session::{Broken, Ending, lost_by, too_late},
+        unstarted::{Loss, Unstarted},
     },
-    outcome::{Death, DeathCause, Exit, Lost, LostCause},
-    protocol::rpc::{Saying, Style},
+    outcome::{Death, DeathCause, Exit, LostCause},
+    protocol::{
+        ExecutionId,
+        rpc::{Saying, Style},
+    },
 };
 
 impl Rpc {
@@ -53,7 +59,13 @@ impl Rpc {
     }
 
     /// Everything in flight is lost with the server; what was not written may go to another one.
-    pub(super) fn exited(&mut self, exit: Exit, stderr: String, effects: &mut Vec<Effect>) {
+    pub(super) fn exited(
+        &mut self,
+        exit: Exit,
+        stderr: String,
+        mut unwritten: BTreeMap<ExecutionId, Unstarted>,
+        effects: &mut Vec<Effect>,
+    ) {
         let cause = match std::mem::replace(&mut self.phase, Phase::Terminated) {
             Phase::Terminated => return,
             Phase::ShuttingDown { cause } => cause,
@@ -64,8 +76,9 @@ impl Rpc {
         // First: whoever hears of a loss, and goes on at once, is to find that this session has ended.
         effects.push(Effect::Terminated(Box::new(death.clone())));
         for (id, call) in std::mem::take(&mut self.calls) {
-            let lost = Lost { started: call.sent, cause: lost_by(&death) };
-            effects.push(Effect::Ended(id, Ending::Lost(lost)));
+            let unstarted = unwritten.remove(&id).filter(|_| !call.sent);
+            let loss = Loss { unstarted, cause: lost_by(&death) };
+            effects.push(Effect::Ended(id, Ending::Lost(loss)));
         }
     }
 

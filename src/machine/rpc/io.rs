@@ -1,12 +1,13 @@
 //! What the session of a JSON-RPC server hears, and what it asks for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     config::JsonRpc,
     machine::{
         budget::MemoryLimits,
         session::{Broken, Ending},
+        unstarted::Unstarted,
     },
     outcome::{Death, DeathCause, Event, Exit, LostCause},
     protocol::{
@@ -46,8 +47,8 @@ pub(crate) enum Input {
     Said(Said),
     /// The channel is of no use any more.
     Broken(Broken),
-    /// The server is dead and reaped.
-    Exited { exit: Exit, stderr: String },
+    /// The server is dead and reaped. `unwritten`: the calls that it was never given the whole of.
+    Exited { exit: Exit, stderr: String, unwritten: BTreeMap<ExecutionId, Unstarted> },
     /// The supervisor hands over an execution.
     Assign(ExecutionId, Terms),
     /// All of this execution's request was written: the server may act on it from here on.

@@ -3,8 +3,12 @@ use std::{sync::Arc, time::Duration};
 use super::*;
 use crate::{
     config::{JsonRpc, MCP_VERSIONS, WorkerSpec},
-    machine::{budget::MemoryLimits, session::Broken},
-    outcome::{self, Completion, Event, Exit, Failure, Lost, LostCause},
+    machine::{
+        budget::MemoryLimits,
+        session::Broken,
+        unstarted::{Loss, Unstarted},
+    },
+    outcome::{self, Completion, Event, Exit, Failure, LostCause},
     protocol::{
         RpcError, Value,
         rpc::{Id, METHOD_NOT_FOUND, Said},
@@ -105,8 +109,15 @@ impl Driver {
         (1..=most).find(|_| self.step(Input::Look(None)).contains(&Effect::Kill))
     }
 
+    /// Of what it was given, it was not given the whole of what the machine does not know as sent.
+    fn exited(&mut self) -> Vec<Effect> {
+        let unsent = self.machine.calls.iter().filter(|(_, call)| !call.sent);
+        let unwritten = unsent.filter_map(|(id, _)| Some((*id, Unstarted::ungiven(false)?))).collect();
+        self.step(Input::Exited { exit: Exit::Signal(9), stderr: "bye".into(), unwritten })
+    }
+
     fn death(&mut self) -> DeathCause {
-        let effects = self.step(Input::Exited { exit: Exit::Signal(9), stderr: String::new() });
+        let effects = self.exited();
         match effects.into_iter().next() {
             Some(Effect::Terminated(death)) => death.cause,
             other => panic!("no death, but {other:?}"),
@@ -226,7 +237,7 @@ fn a_wrong_answer_fails_its_call_and_the_third_ends_the_server() {
     assert_eq!(driver.step(wrong(Some(id(1))))[1], Effect::Ended(id(1), failed));
     assert_eq!(driver.step(wrong(None)), [Effect::Noted(Noted::Complaint("it is wrong".into()))]);
     assert_eq!(driver.step(wrong(Some(id(2)))), [Effect::Kill]);
-    let effects = driver.step(Input::Exited { exit: Exit::Signal(9), stderr: String::new() });
+    let effects = driver.exited();
     assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Ended(..))).count(), 3);
 }
 
@@ -245,19 +256,20 @@ fn f21_f22_f23_a_broken_stream_loses_what_is_in_flight_and_says_what_was_sent() 
         driver.call(1);
         driver.step(Input::Assign(id(2), Terms::default()));
         assert_eq!(driver.step(input), [Effect::Kill]);
-        let effects = driver.step(Input::Exited { exit: Exit::Signal(9), stderr: "bye".into() });
+        let effects = driver.exited();
         assert!(
             matches!(effects[0], Effect::Terminated(_)),
             "who hears of a loss finds that the session has ended"
         );
         assert_eq!(effects.len(), 3, "{effects:?}");
         for (effect, (number, started)) in effects[1..].iter().zip([(1, true), (2, false)]) {
-            let Effect::Ended(which, Ending::Lost(Lost { started: told, cause: LostCause::Died(death) })) =
+            let Effect::Ended(which, Ending::Lost(Loss { unstarted, cause: LostCause::Died(death) })) =
                 effect
             else {
                 panic!("{effect:?}");
             };
-            assert_eq!((*which, *told, &death.cause, &*death.stderr), (id(number), started, &cause, "bye"));
+            assert_eq!((*which, unstarted.is_none()), (id(number), started));
+            assert_eq!((&death.cause, &*death.stderr), (&cause, "bye"));
         }
     }
 }

@@ -41,7 +41,10 @@ impl Session {
         if self.runs(id) {
             self.current(id, frame, effects);
         } else if matches!(self.phase, Phase::ShuttingDown { .. } | Phase::Terminated) {
-            self.last_words(id, frame, effects);
+            // What a killed worker had still sent is a sign, and nothing more.
+            if !matches!(frame, FromWorker::Started(_)) {
+                effects.push(Effect::Noted(Noted::Late(id)));
+            }
         } else if !self.ended.contains(&id) {
             self.die(
                 DeathCause::Protocol(format!("it spoke of execution {id}, which it was never given")),
@@ -82,18 +85,6 @@ impl Session {
                 effects.push(Effect::Noted(Noted::Complaint(what)));
             }
         }
-    }
-
-    /// What a killed worker had still sent: it counts whether the code had started, and nothing else does.
-    fn last_words(&mut self, id: ExecutionId, frame: FromWorker, effects: &mut Vec<Effect>) {
-        if let (Phase::ShuttingDown { run: Some(run), .. }, FromWorker::Started(_)) =
-            (&mut self.phase, &frame)
-            && run.id == id
-        {
-            run.started = true;
-            return;
-        }
-        effects.push(Effect::Noted(Noted::Late(id)));
     }
 
     fn ready(&mut self, ready: Ready, effects: &mut Vec<Effect>) {

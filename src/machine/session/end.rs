@@ -2,8 +2,11 @@
 
 use crate::{
     config::CLOSED_LIMIT,
-    machine::session::{Broken, Effect, Ending, Phase, Session, Timer, Told},
-    outcome::{Death, DeathCause, Exit, Lost, LostCause},
+    machine::{
+        session::{Broken, Effect, Ending, Input, Phase, Run, Session, Timer, Told},
+        unstarted::{self, ChannelEnd, Loss, Unstarted},
+    },
+    outcome::{Death, DeathCause, Exit, LostCause},
     protocol::{self, ToWorker},
 };
 
@@ -35,6 +38,9 @@ impl Session {
             Phase::Warming(run) | Phase::Busy(run) => Some(run),
             Phase::Creating | Phase::Ready | Phase::Idle => None,
         };
+        // Who breaks the protocol proves nothing by what it does not say.
+        let liar = matches!(cause, DeathCause::Protocol(_));
+        let run = run.map(|run| Run { begun: run.begun || liar, ..run });
         self.phase = Phase::ShuttingDown { cause, run };
         effects.extend([Effect::Shed, Effect::Kill]);
     }
@@ -51,7 +57,14 @@ impl Session {
         }
     }
 
-    pub(super) fn exited(&mut self, exit: Exit, stderr: String, effects: &mut Vec<Effect>) {
+    pub(super) fn exited(
+        &mut self,
+        death: (Exit, String),
+        channel: ChannelEnd,
+        unwritten: Option<Unstarted>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (exit, stderr) = death;
         let (cause, run) = match std::mem::replace(&mut self.phase, Phase::Terminated) {
             Phase::Terminated => return,
             Phase::ShuttingDown { cause, run } => (cause, run),
@@ -63,9 +76,36 @@ impl Session {
         // First: whoever hears that what ran is lost, and goes on at once, is to find that this session has ended.
         effects.push(Effect::Terminated(Box::new(death.clone())));
         if let Some(run) = run.filter(|run| run.told == Told::Running && Some(run.id) != self.warmup) {
-            let lost = Lost { started: run.started, cause: lost_by(&death) };
-            effects.push(Effect::Ended(run.id, Ending::Lost(lost)));
+            let unstarted = unwritten.or_else(|| Unstarted::unheard(channel, run.begun));
+            let loss = Loss { unstarted, cause: lost_by(&death) };
+            effects.push(Effect::Ended(run.id, Ending::Lost(loss)));
         }
+    }
+
+    /// Whatever a worker says or prints may come of the code that it was given, also when it was killed since.
+    pub(super) fn see_signs(&mut self, input: &Input) {
+        let ended = &self.ended;
+        let (Phase::Busy(run) | Phase::ShuttingDown { run: Some(run), .. }) = &mut self.phase else { return };
+        run.begun |= match input {
+            Input::Frame(frame) => unstarted::is_sign(frame, run.id, |id| ended.contains(&id)),
+            // Printed since it was given the code: by that, or by what an earlier one has left behind.
+            Input::Output(_) => true,
+            Input::Undecodable(error) => unstarted::may_be_sign(error, run.id),
+            Input::Broken(_)
+            | Input::Exited { .. }
+            | Input::Assign(_)
+            | Input::Ask(..)
+            | Input::Meter(_)
+            | Input::Measured(_)
+            | Input::Cancel(_)
+            | Input::Interrupt(_)
+            | Input::Send(..)
+            | Input::Elapsed(_)
+            | Input::Look(_)
+            | Input::Examined(_)
+            | Input::Stop
+            | Input::Kill(_) => false,
+        };
     }
 
     /// Why nothing can be taken now.

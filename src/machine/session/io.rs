@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use crate::{
-    machine::{budget::MemoryLimits, session::Question},
-    outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, Lost, LostCause, Rung},
+    machine::{
+        budget::MemoryLimits,
+        session::Question,
+        unstarted::{ChannelEnd, Loss, Unstarted},
+    },
+    outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, LostCause, Rung},
     protocol::{DecodeError, ExecutionId, FromWorker, Level, ToWorker},
     status::Vitals,
 };
@@ -32,8 +36,9 @@ pub(crate) enum Input {
     Undecodable(DecodeError),
     /// The channel is of no use any more.
     Broken(Broken),
-    /// The worker is dead and reaped.
-    Exited { exit: Exit, stderr: String },
+    /// The worker is dead and reaped, and its channel was read to this end. `unwritten`: it was never given the whole of what
+    /// it executes.
+    Exited { exit: Exit, stderr: String, channel: ChannelEnd, unwritten: Option<Unstarted> },
     /// The supervisor hands over an execution.
     Assign(ExecutionId),
     /// The supervisor hands over a question. It takes the place of an execution.
@@ -164,13 +169,13 @@ pub(crate) enum Effect {
 }
 
 /// How an execution ended, seen from its worker.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Ending {
     Completed(Box<Completion>),
     Failed(Failure),
     /// It stopped because it was told to.
     Stopped(Rung),
-    Lost(Lost),
+    Lost(Loss),
 }
 
 /// Things that are survived, and counted.

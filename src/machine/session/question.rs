@@ -75,7 +75,7 @@ impl Session {
             Phase::Ready | Phase::Idle if self.speaker.capabilities.contains(&needed) => {
                 let asked = Some(Asked { question, next_part: 0, bytes: 0, held: 0 });
                 // It is not acknowledged, and the values' own code may run from here on.
-                self.phase = Phase::Busy(Run { started: true, asked, ..Run::new(id) });
+                self.phase = Phase::Busy(Run { started: true, begun: true, asked, ..Run::new(id) });
                 effects.extend([Effect::Execute(id), Effect::Started(id)]);
             }
             Phase::Ready | Phase::Idle => {

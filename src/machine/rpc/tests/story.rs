@@ -132,7 +132,12 @@ impl World {
             Beat::Stuck(stuck) => Input::Stuck(stuck),
             Beat::Stop => Input::Stop,
             Beat::Kill => Input::Kill(DeathCause::Retired),
-            Beat::Exit => Input::Exited { exit: Exit::Code(0), stderr: String::new() },
+            Beat::Exit => {
+                let unsent = self.open.iter().filter(|(_, sent)| !**sent);
+                let unwritten =
+                    unsent.filter_map(|(id, _)| Some((*id, Unstarted::ungiven(false)?))).collect();
+                Input::Exited { exit: Exit::Code(0), stderr: String::new(), unwritten }
+            }
         })
     }
 
@@ -149,7 +154,7 @@ impl World {
                 let started = self.open.remove(id);
                 let started = started.unwrap_or_else(|| panic!("{id} ends, and is not in flight"));
                 if let Ending::Lost(lost) = ending {
-                    assert_eq!(lost.started, started, "{id} is lost");
+                    assert_eq!(lost.unstarted.is_none(), started, "{id} is lost");
                 } else {
                     assert!(!self.heard.contains(&id.get()), "{id} is over, and somebody waits for it");
                     assert_eq!(self.freed.pop(), Some(*id), "its room is free before its caller knows");

@@ -8,14 +8,12 @@ use std::{
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 
-use crate::{config::EXAMINE_LIMIT, outcome::Activity, status::Vitals};
-
 use super::{
-    Bench, Broken, DeathCause, Effect, Ending, ErrorKind, ExecutionId, Input, SessionState, Timer, ToWorker,
-    WARMUP, error, exited, heartbeat, is_legal, output, printed,
     question::{SAVE, part},
-    ready, result, started, wrong_field,
+    signs::is_about,
+    *,
 };
+use crate::{config::EXAMINE_LIMIT, outcome::Activity, status::Vitals};
 
 /// What happens next; about what runs now, or about something that is over.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +88,7 @@ fn beat() -> impl Strategy<Value = Beat> {
 struct Fate {
     sent: bool,
     started: bool,
+    begun: bool,
     told: u32,
     freed: u32,
 }
@@ -194,6 +193,8 @@ impl Story {
     fn play(&mut self, input: Input) -> TestCaseResult {
         let old = self.bench.session.state();
         let told = format!("{input:?}");
+        let about = is_about(&input, self.current);
+        self.fates.entry(self.current).and_modify(|fate| fate.begun |= fate.sent && about);
         self.bench.step(input);
         let new = self.bench.session.state();
         prop_assert!(is_legal(old, new), "{old} -> {new} by {told}");
@@ -270,7 +271,7 @@ impl Story {
         prop_assert!(fate.sent && fate.told == 0, "{id} ended: {fate:?}");
         fate.told += 1;
         if let Ending::Lost(lost) = ending {
-            prop_assert!(lost.started || !fate.started, "{id} had started");
+            prop_assert!(lost.unstarted.is_none() || !(fate.started || fate.begun), "{id}: {fate:?}");
         }
         Ok(())
     }
