@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ostler::{
     Exit, Outcome, Request, Runtime, Value, WorkerSpec,
     config::WINDOW,
@@ -158,6 +158,33 @@ async fn scripted(which: &'static str, len: usize, cancel: bool) {
         .await
         .unwrap();
     judge(&format!("{which} of {len} bytes, scripted"), stalled(&runtime, "flood".into(), cancel).await);
+    runtime.shutdown(Duration::ZERO).await;
+}
+
+/// A piece of output is a slice of what it was read with; it must not keep that alive.
+pub(crate) async fn small_output_between_large_frames_keeps_no_buffer_alive() {
+    settled().await;
+    let workers = ScriptedSpawner::new(|mut stage: Stage| async move {
+        stage.ready().await;
+        while let Some(execute) = stage.next_execute().await {
+            stage.started(execute.id).await;
+            let large = frames("Log", execute.id, &"x".repeat(60_000), 0);
+            for number in 0_u64.. {
+                let small = Output::new(execute.id, Stream::Stdout, number, Bytes::from_static(b"x"));
+                stage.send_bytes(&stage.frame(&small.into())).await;
+                stage.send_bytes(&large[..large.len() / 4]).await;
+            }
+        }
+        Exit::Code(0)
+    });
+    let runtime = Runtime::builder(WorkerSpec::python())
+        .max_sessions(1)
+        .grace(GRACE)
+        .spawner(workers)
+        .start()
+        .await
+        .unwrap();
+    judge("output of a byte between large frames", stalled(&runtime, "flood".into(), true).await);
     runtime.shutdown(Duration::ZERO).await;
 }
 

@@ -32,7 +32,7 @@ macro_rules! sections {
     ($($module:ident::$name:ident,)+) => { [$((stringify!($name), || Box::pin($module::$name())),)+] };
 }
 
-const SECTIONS: [Section; 17] = sections![
+const SECTIONS: [Section; 18] = sections![
     costs::a_session_costs_a_few_descriptors_one_child_and_no_thread,
     cycles::twenty_rapid_starts_and_stops_leave_nothing,
     cycles::a_thousand_sessions_in_a_row_leave_nothing,
@@ -44,6 +44,7 @@ const SECTIONS: [Section; 17] = sections![
     flood::f32_a_flood_on_stderr_is_bounded_and_its_end_is_kept,
     floods::each_message_as_a_flood_from_a_scripted_worker,
     floods::each_message_as_a_flood_from_a_real_worker,
+    floods::small_output_between_large_frames_keeps_no_buffer_alive,
     floods::whatever_code_does_without_end_while_its_caller_takes_nothing,
     floods::each_message_of_a_server_as_a_flood,
     reports::a_report_keeps_as_much_as_it_may_and_counts_the_rest,
