@@ -21,8 +21,9 @@ competes for the interpreter. Two rules make that safe, and everything below lea
 User output never shares the channel on the socket transport: fd 1 and 2 are pipes that the host reads. On the stdio
 transport the channel moves to private descriptors, fd 1 points at fd 2, and prints travel as `output` frames.
 
-Sections: codecs · channel · state · doorbell and cancelling · output · input · surroundings · compiling and running ·
-values and rich results · exceptions · executing · smaller requests · repair · idle work · start and main loop.
+Sections: codecs · channel · state · doorbell and cancelling · output · input · surroundings · what code leaves · compiling
+and running · values and rich results · exceptions · executing · smaller requests · repair · idle work · start and main
+loop.
 """
 
 import builtins
@@ -49,6 +50,7 @@ import time
 from _collections import deque
 from _functools import partial
 from _struct import Struct, pack, unpack_from
+from _thread import _count as count_threads
 from _thread import allocate_lock, get_ident, interrupt_main
 from _weakref import ref
 
@@ -742,6 +744,8 @@ class State:
         self.background = False  # asyncio tasks run between executions
         self.tainted = False  # a forced cancel cut `finally` blocks short
         self.forced = None  # the exception of a forced cancel; see `raise_forced`
+        self.known_threads = frozenset()  # those of which was told, or of the warmup
+        self.handlers = []  # of `WATCHED_SIGNALS`, as what is not stateless has left them
         self.shutdown = False
         self.sequence = 0  # executions so far; names them `<exec:N>`
         self.stop_left = False  # the loop may stop at once when it runs again
@@ -1569,6 +1573,7 @@ class Borrowed:
     def give_back(self):
         sys.argv = self.argv
         if self.fresh:
+            put_back_signals()
             sys.path = self.path
             self.path[:] = self.entries
             namespace = state.namespace
@@ -1591,6 +1596,29 @@ class Borrowed:
                 log("warn", f"the working folder could not be restored: {problem}")
                 return
         state.folder = self.folder
+
+
+def put_back_signals():
+    """Ends the timers that code has set, and its handlers: they would run in the time of whoever is next."""
+    if get_timer(ITIMER_REAL)[0]:
+        _signal.setitimer(ITIMER_REAL, 0)
+    if [get_signal(signum) for signum in WATCHED_SIGNALS] != state.handlers:
+        for timer in _signal.ITIMER_VIRTUAL, _signal.ITIMER_PROF:  # without a handler they end the process
+            _signal.setitimer(timer, 0)
+        for signum, handler in zip(WATCHED_SIGNALS, state.handlers):
+            if get_signal(signum) is not handler and handler is not None:
+                _signal.signal(signum, handler)
+    if sys.gettrace() is not None:
+        sys.settrace(None)
+    if sys.getprofile() is not None:
+        sys.setprofile(None)
+
+
+get_signal = _signal.getsignal
+get_timer = _signal.getitimer
+ITIMER_REAL = _signal.ITIMER_REAL
+NAMES = "SIGALRM SIGCHLD SIGHUP SIGIO SIGPIPE SIGPROF SIGTERM SIGUSR1 SIGVTALRM SIGWINCH"
+WATCHED_SIGNALS = [getattr(_signal, name) for name in NAMES.split()]
 
 
 # Who holds the namespace of an execution that is over: the execution, `give_back`, and the call that counts. Newer
@@ -1678,6 +1706,102 @@ def finish_tasks():
         run_loop(loop, asyncio.gather(*tasks, return_exceptions=True))
     run_loop(loop, loop.create_task(loop.shutdown_asyncgens()))
     run_loop(loop, loop.create_task(loop.shutdown_default_executor()))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What code leaves: whatever of it may still run when its end is told
+# ---------------------------------------------------------------------------------------------------------------
+
+SETTLING = 0.005  # seconds that what is about to end may take for it
+LEFT_MAX = 32  # things that are told
+
+
+def is_settled(execution):
+    """The question that every execution pays for: whether it has left nothing."""
+    if count_threads() != len(state.known_threads):
+        return False
+    if not execution.fresh:
+        return True
+    if state.loop is not None and not state.loop.is_closed():
+        return False
+    try:
+        wait_id(os.P_ALL, 0, LOOK_AT_CHILDREN)
+    except ChildProcessError:  # there are none
+        return True
+    except Exception:
+        pass
+    return False
+
+
+wait_id = getattr(os, "waitid", None)
+LOOK_AT_CHILDREN = getattr(os, "WEXITED", 0) | getattr(os, "WNOHANG", 0) | getattr(os, "WNOWAIT", 0)
+
+
+def leftovers(execution):
+    """What `execution` has begun and not ended, in words for a person.
+
+    Of a stateless execution also its children and its tasks: a session goes on with them, and knows them.
+    """
+    limit = monotonic() + SETTLING
+    while True:
+        left = new_threads()
+        if execution.fresh:
+            left += living_children() + pending_tasks()
+        if not left or monotonic() > limit:
+            break
+        time_sleep(0.0005)
+    if not execution.fresh:  # whoever comes next need not answer for them
+        current_frames = sys._current_frames()
+        state.known_threads = frozenset(i for i in current_frames if i != MAIN_THREAD and not is_idle(i, current_frames[i]))
+    return left[:LEFT_MAX]
+
+
+time_sleep = time.sleep
+
+
+def new_threads():
+    threads = getattr(sys.modules.get("threading"), "_active", {})
+    names, frames = [], sys._current_frames()
+    if count_threads() >= len(frames):  # one that began in C; of the frames, one is ours
+        names.append("thread")
+    for ident, frame in frames.items():
+        if ident != MAIN_THREAD and ident not in state.known_threads and not is_idle(ident, frame):
+            names.append(shorten(f"thread {getattr(threads.get(ident), '_name', ident)}", 200))
+    return names
+
+
+def is_idle(ident, frame):
+    """Whether it is a thread of an executor that waits for work. Libraries keep them; they run nothing of the code."""
+    code = frame.f_code
+    if code.co_name != "_worker" or not code.co_filename.endswith("concurrent/futures/thread.py"):
+        return False
+    for thread, queue in list(getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {}).items()):
+        if thread.ident == ident:
+            return queue.empty()
+    return False
+
+
+def living_children():
+    """The children that have not ended. Those that ended and were not waited for run nothing."""
+    names = []
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/children", "rb") as file:
+                for pid in file.read().split():
+                    with open(f"/proc/{pid.decode()}/stat", "rb") as stat:
+                        name, _, rest = stat.read().partition(b"(")[2].rpartition(b")")
+                    if rest[1:2] not in b"ZX":
+                        names.append(f"child process {pid.decode()} ({name.decode(errors='replace')})")
+    except OSError:  # it has ended meanwhile, or there is no /proc
+        pass
+    return names
+
+
+def pending_tasks():
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or state.loop is None or state.loop.is_closed():
+        return []
+    return [shorten(f"task {task.get_name()}", 200) for task in asyncio.all_tasks(state.loop) if not task.done()]
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -2371,6 +2495,10 @@ def end(execution, ending, reply, borrowed):
             reply["new_names"] = names
     if state.tainted:
         reply["tainted"] = True
+    if not is_settled(execution):
+        left = leftovers(execution)
+        if left:
+            reply["left"] = left
     if questions:
         answer_leftover_questions(execution)
     if flush_output() is not None:
@@ -2378,6 +2506,8 @@ def end(execution, ending, reply, borrowed):
         flush_output()
     if borrowed is not None:
         borrowed.give_back()
+    if not execution.fresh:
+        state.handlers = [get_signal(signum) for signum in WATCHED_SIGNALS]
     if execution.sources is not None and execution.leaves_nothing and (ending == "result" or execution.fresh):
         execution.sources.pop(execution.filename, None)  # a long session's linecache must not grow without bound
     state.main_reads = True
@@ -2845,7 +2975,6 @@ def is_sound():
 PRINT = print
 SIGINT = _signal.SIGINT
 ADD_TO_MASK = _signal.SIG_BLOCK
-get_signal = _signal.getsignal
 signal_mask = _signal.pthread_sigmask
 
 
@@ -3105,6 +3234,7 @@ def start():
     sys.setswitchinterval(0.0005)  # with CPU-bound threads the main thread, which takes cancels, waits for its turn
     streams = Streams()
     health = Health()
+    state.handlers = [get_signal(signum) for signum in WATCHED_SIGNALS]
     for name, function in OUR_BUILTINS.items():
         setattr(builtins, name, function)
     sys.argv = [""]

@@ -2,6 +2,7 @@
 
 mod errors;
 mod input;
+mod left;
 mod namespace;
 mod numbers;
 mod output;
