@@ -42,6 +42,9 @@ pub struct Restored {
     pub names: Vec<String>,
     /// The names that are not, and why: those that could not be brought back, and those that had not been saved.
     pub lost: Vec<NameFailure>,
+    /// Newer states of the same name on disk that could not be used, each with the reason; the newest first. What is back
+    /// is older than they are.
+    pub passed_over: Vec<String>,
 }
 
 impl Checkpoint {
@@ -148,7 +151,7 @@ impl Checkpoint {
     pub(crate) fn restored(&self, names: Vec<String>, mut lost: Vec<NameFailure>) -> Restored {
         let unsaved = |it: SkippedName| NameFailure::new(it.name, format!("it was not saved: {}", it.reason));
         lost.extend(self.skipped().map(unsaved));
-        Restored { names, lost }
+        Restored { names, lost, passed_over: Vec::new() }
     }
 }
 

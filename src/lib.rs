@@ -50,7 +50,7 @@
 //! # How long may it take?
 //! | call | waits at most | then |
 //! |---|---|---|
-//! | [`RuntimeBuilder::start`] | ready timeout + warmup timeout | [`StartError`] |
+//! | [`RuntimeBuilder::start`] | ready timeout + warmup timeout; with a `state_dir`, checkpoint timeout for the disk before | [`StartError`] |
 //! | [`Runtime::execute`], [`Runtime::execute_for`], [`Session::execute`] | not: admission answers at once | [`SubmitError`] |
 //! | [`Runtime::run`], [`Runtime::run_all`], [`Session::run`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Runtime::call`], [`Runtime::call_with`], [`Session::call`], [`Session::notify`] | deadline + grace + 250 ms | [`CallError::Unanswered`] |
@@ -58,8 +58,8 @@
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
 //! | [`Session::checkpoint`], [`Session::vars`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
 //! | [`Runtime::session_from`] | lease timeout, then as those | [`StateError`] |
-//! | [`Runtime::session_named`], [`Runtime::resume`] | twice the lease timeout (for the name, and for a session), then as those, and the disk | [`StateError`] |
-//! | [`Session::save`], [`Session::end`] | checkpoint timeout + grace + 250 ms, and the disk | [`StateError::TimedOut`] |
+//! | [`Runtime::session_named`], [`Runtime::resume`] | twice the lease timeout (for the name, and for a session), checkpoint timeout for the disk, then as those | [`StateError`] |
+//! | [`Session::save`], [`Session::end`] | twice the checkpoint timeout (for the worker, and for the disk) + grace + 250 ms | [`StateError::TimedOut`], [`StoreError::TimedOut`] |
 //! | [`Session::fork`] | checkpoint timeout + grace + 10 s | [`StateError::TimedOut`], [`StateError::NotForked`] |
 //! | [`Runtime::session`] | lease timeout | [`SubmitError::NoSession`] |
 //! | [`Session::next_event`] | session timeout | [`SessionEvent::Ended`] |
@@ -79,6 +79,7 @@
 //! Linux only: the end of a worker is seen through its pidfd.
 
 pub mod actor;
+mod blocking;
 mod checkpoint;
 pub mod config;
 #[cfg(feature = "conform")]

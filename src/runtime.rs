@@ -251,8 +251,15 @@ impl Runtime {
         // A failed actor task is an ended one.
         let _ = self.shared.supervisor.wait(None).await;
         self.shared.spawner.settled().await;
-        // A state that is on its way to the disk gets there; a disk that hangs is not waited for.
-        let _ = tokio::time::timeout_at(limit, self.shared.keepers.write()).await;
+        // A state that is on its way to the disk gets there, also one that nobody waits for any more; a disk that hangs is
+        // not waited for.
+        let written = async {
+            drop(self.shared.keepers.write().await);
+            if let Some(store) = &self.shared.store {
+                store.settled().await;
+            }
+        };
+        let _ = tokio::time::timeout_at(limit, written).await;
     }
 
     /// Sees the pool without keeping it alive.

@@ -223,14 +223,19 @@ impl Session {
     }
 
     /// Saves the state of a named session on disk, and returns its generation, which counts the saves. When it returns,
-    /// the state survives the host and the machine. Waits as [`checkpoint`](Self::checkpoint) does, and for the disk.
+    /// the state survives the host and the machine. Waits as [`checkpoint`](Self::checkpoint) does, and then for the disk,
+    /// at most another `checkpoint_timeout`.
+    ///
+    /// Dropping the future takes back what has not begun to be written; what has begun is written to its end, the name is
+    /// in use for as long, and the next save waits behind it.
     ///
     /// The worker hands over all of its state each time. Of 4 MiB or more, only the chunks are written, of about 1 MiB, that
     /// the state before did not have; but all of them the first time in this runtime, behind a save that failed, and every
     /// so often.
     ///
     /// # Errors
-    /// What was saved before is as it was. See [`checkpoint`](Self::checkpoint).
+    /// What was saved before is as it was; behind [`StoreError::TimedOut`](crate::StoreError::TimedOut) this state may be
+    /// there too, when the disk is done. See [`checkpoint`](Self::checkpoint).
     pub async fn save(&self) -> Result<u64, StateError> {
         let Lease { id, kept, keep } = &self.lease;
         kept.name().ok_or(StateError::Nameless)?;

@@ -53,7 +53,8 @@ pub struct PoolConfig {
     /// Most bytes of one [`Checkpoint`](crate::Checkpoint). Default: 256 MiB.
     pub max_checkpoint_bytes: usize,
     /// Time that saving or restoring the state of a session may take, with its wait in the session's line. Then it is
-    /// cancelled, as an execution at its deadline. Default: 60 s.
+    /// cancelled, as an execution at its deadline. A disk that the state goes to, or comes from, has as long again. Default:
+    /// 60 s.
     pub checkpoint_timeout: Duration,
     /// How long a worker that runs nothing may leave a question unanswered, and do nothing, before it is killed.
     /// Default: 30 s. One that runs code is only shown as unresponsive: its deadline or a cancel ends it.

@@ -1,6 +1,6 @@
 //! What can go wrong with saved states on disk.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use super::CheckpointError;
 
@@ -38,6 +38,36 @@ pub enum StoreError {
         /// What is wrong with it.
         #[source]
         source: CheckpointError,
+    },
+    /// The disk takes too long, or hangs. What was begun goes on, and its name is in use until it has ended: a state that was
+    /// being saved is there then, or the one before it.
+    #[error(
+        "failed to {action} `{}` within {after:?}, for the disk was not done; see what holds it up, or raise `checkpoint_timeout`", .path.display()
+    )]
+    TimedOut {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The limit.
+        after: Duration,
+    },
+    /// States of this name come faster than the disk takes them.
+    #[error("{waiting} saves wait for the disk at `{}` already; wait for one of them, or save less often", .path.display())]
+    Busy {
+        /// The folder of the name.
+        path: PathBuf,
+        /// How many may wait.
+        waiting: usize,
+    },
+    /// The threads that write and read states could not be started.
+    #[error(
+        "failed to start the threads that keep states on disk; let this user have more threads, or leave out `state_dir`"
+    )]
+    Thread {
+        /// What the operating system said.
+        #[source]
+        source: Arc<io::Error>,
     },
     /// The operating system refused.
     #[error("failed to {action} `{}`; what was saved there before is as it was", .path.display())]

@@ -18,6 +18,9 @@ pub struct SessionRestored {
     /// The names of the saved state that are not back: those that could not be saved, and those that could not be brought
     /// back.
     pub lost: Vec<LostName>,
+    /// Newer states on disk that could not be used, each with the reason; the newest first. What is back is older than
+    /// they are.
+    pub passed_over: Vec<String>,
     /// How many executions were begun since that state was saved. Whatever they made or changed is lost too.
     pub unsaved: u64,
     /// Whether there was a saved state. If not, the session begins with no names at all.
@@ -42,6 +45,9 @@ impl SessionRestored {
     /// The session was restored once more before anybody was told of this: what was lost then is lost still.
     pub(crate) fn after(mut self, untold: &Self) -> Self {
         self.unsaved += untold.unsaved;
+        let mut passed_over = untold.passed_over.clone();
+        passed_over.retain(|why| !self.passed_over.contains(why));
+        self.passed_over.extend(passed_over);
         // A state that was saved in between knows nothing of them.
         let back = |lost: &&LostName| !self.restored.contains(&lost.name);
         let known = |lost: &&LostName| self.lost.iter().any(|other| other.name == lost.name);
@@ -67,6 +73,9 @@ impl fmt::Display for SessionRestored {
             0 => {}
             1 => f.write_str("; what 1 execution made or changed since the last save is lost")?,
             many => write!(f, "; what {many} executions made or changed since the last save is lost")?,
+        }
+        for why in &self.passed_over {
+            write!(f, "\n    a newer state could not be used: {why}")?;
         }
         for LostName { name, type_name, reason } in &self.lost {
             let kind = type_name.as_ref().map(|kind| format!(" ({kind})")).unwrap_or_default();

@@ -2,8 +2,8 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
+use crate::blocking::apart;
 use bytes::{Bytes, BytesMut};
-use tokio::task::spawn_blocking;
 
 /// Gathered before it is written.
 const PIECE: usize = 1 << 20;
@@ -34,8 +34,8 @@ impl Spill {
         self.pending.extend_from_slice(data);
         if self.pending.len() >= PIECE {
             let (file, piece, at) = (self.file.take(), self.pending.split().freeze(), self.len);
-            let written = spawn_blocking(move || append(file, &piece, at)).await;
-            self.note(written.unwrap_or_else(|panicked| Err(io::Error::other(panicked))));
+            let written = apart(move || append(file, &piece, at)).await;
+            self.note(written.unwrap_or_else(|| Err(io::Error::other("the thread that wrote it panicked"))));
         }
     }
 

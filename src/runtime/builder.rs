@@ -20,8 +20,7 @@ use crate::{
     error::{ConfigError, StartError},
     protocol::{Execute, ExecutionId, ToWorker},
     request::Tenant,
-    runtime::{Runtime, Shared, next_id},
-    store::Store,
+    runtime::{Runtime, Shared, named, next_id},
     worker::{ProcessSpawner, Recorder, Spawner},
 };
 
@@ -242,7 +241,8 @@ impl RuntimeBuilder {
     }
 
     /// Starts the pool and waits until its first session is ready (with `min_idle` 0: at once). Waits at most the
-    /// ready timeout plus the warmup timeout. Dropping the future ends what was started.
+    /// ready timeout plus the warmup timeout; with a `state_dir`, before that for the disk, at most the `checkpoint_timeout`.
+    /// Dropping the future ends what was started.
     ///
     /// # Errors
     /// A setting cannot work, or the first worker could not be started. Nothing runs then.
@@ -252,7 +252,7 @@ impl RuntimeBuilder {
         self.validate_together()?;
         let warmup = self.warmup_frame()?;
         let Self { spec, config, spawner, supervisor, seed } = self;
-        let store = store(config.state_dir.clone()).await?;
+        let store = named::open(config.state_dir.as_deref(), config.checkpoint_timeout).await?;
         let (codec, server) = (spec.codec, spec.server.clone());
         let spawner = match spawner {
             Some(spawner) => spawner,
@@ -363,10 +363,4 @@ fn recorded(spawner: Arc<dyn Spawner>, folder: Option<&Path>) -> Result<Arc<dyn 
 fn reload_timeout(config: &PoolConfig) -> Duration {
     let parts = [config.grace, config.ready_timeout, config.warmup_timeout];
     parts.iter().fold(config.lease_timeout, |all, part| all.saturating_add(*part))
-}
-
-async fn store(folder: Option<PathBuf>) -> Result<Option<Arc<Store>>, StartError> {
-    let Some(folder) = folder else { return Ok(None) };
-    let opened = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
-    Ok(Some(Arc::new(opened.map_err(|error| StartError::Supervisor(error.to_string()))??)))
 }

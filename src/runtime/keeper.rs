@@ -1,8 +1,11 @@
 //! What keeps the state of a session: it is saved without being asked for, and brought back in a new worker.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
 
-use super::{Shared, named::on_disk};
+use super::Shared;
 use crate::{
     actor::{charge::Duty, mailbox::Mailbox, messages::Keep},
     checkpoint::Checkpoint,
@@ -10,23 +13,16 @@ use crate::{
     log::{info, warn},
     machine::supervisor::{Chore, LeaseId, Moment},
     outcome::{Generation, LostName, SessionRestored},
-    store::{Claim, Store},
+    store::{Claim, Desk, Saved},
 };
 
 /// What is kept of the state of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    /// Where it is kept if it has a name.
-    disk: Option<Disk>,
-    /// One at a time writes there: two would write the same file.
-    writing: tokio::sync::Mutex<()>,
+    /// It is kept on disk if it has a name. What is written there owns all of this until it is: nobody else has the name
+    /// before.
+    claim: Option<Claim>,
     notes: Mutex<Notes>,
-}
-
-#[derive(Debug)]
-struct Disk {
-    store: Arc<Store>,
-    claim: Claim,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +35,8 @@ struct Notes {
     since: Generation,
     /// Counts the saves in memory.
     saves: u64,
+    /// The newest generation that was written to the disk for this session.
+    written: Option<u64>,
     /// What came of the last save.
     last: Option<Result<u64, StateError>>,
     /// The holder of the session has gone, and it may have to be saved yet: the runtime lives on for that.
@@ -46,12 +44,12 @@ struct Notes {
 }
 
 impl Kept {
-    pub(super) fn on_disk(store: Arc<Store>, claim: Claim) -> Self {
-        Self { disk: Some(Disk { store, claim }), ..Self::default() }
+    pub(super) fn on_disk(claim: Claim) -> Self {
+        Self { claim: Some(claim), ..Self::default() }
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        Some(self.disk.as_ref()?.claim.name())
+        Some(self.claim.as_ref()?.name())
     }
 
     pub(crate) fn last(&self) -> Option<Result<u64, StateError>> {
@@ -64,9 +62,9 @@ impl Kept {
 
     /// The holder of the session has gone. Whoever wants its name may wait for it now.
     pub(crate) fn is_left(&self, keep: &Keep) {
-        if let Some(disk) = &self.disk {
+        if let Some(claim) = &self.claim {
             self.notes().stays = Some(Arc::clone(keep));
-            disk.claim.is_left();
+            claim.is_left();
         }
     }
 
@@ -84,7 +82,7 @@ impl Kept {
 
     /// Saves the state, on disk if it has a name. Returns the generation of what is kept, and which state it is.
     pub(crate) async fn save(
-        &self,
+        self: &Arc<Self>,
         shared: Arc<Shared>,
         lease: LeaseId,
         chore: bool,
@@ -92,69 +90,103 @@ impl Kept {
         let saved = self.save_once(shared, lease, chore).await;
         if let Err(error) = &saved {
             warn!(name = self.name(), %error, "the state of a session was not saved");
+            self.notes().last = Some(Err(error.clone()));
         }
-        self.notes().last = Some(saved.clone().map(|(generation, _)| generation));
         saved
     }
 
     async fn save_once(
-        &self,
+        self: &Arc<Self>,
         shared: Arc<Shared>,
         lease: LeaseId,
         chore: bool,
     ) -> Result<(u64, Moment), StateError> {
+        let limit = shared.checkpoint_timeout;
         let (checkpoint, at) = shared.save(lease, chore).await?;
-        let Some(disk) = &self.disk else {
+        self.keep(checkpoint, at, limit).await
+    }
+
+    /// Keeps a state, and waits so long for the disk at most. What has begun to be written owns the name, and goes on
+    /// when nobody waits for it any more.
+    async fn keep(
+        self: &Arc<Self>,
+        checkpoint: Checkpoint,
+        at: Moment,
+        limit: Duration,
+    ) -> Result<(u64, Moment), StateError> {
+        let Some(claim) = &self.claim else {
             self.holds(Some(checkpoint), at)?;
             let mut notes = self.notes();
             notes.saves += 1;
+            notes.last = Some(Ok(notes.saves));
             return Ok((notes.saves, at));
         };
-        let _one_at_a_time = self.writing.lock().await;
-        let (since, newest, last) = {
+        let kept = Arc::clone(self);
+        claim.begin("save", move |desk| kept.write(desk, &checkpoint, at))?.within(limit).await?
+    }
+
+    /// One at a time does this, and whoever has gone does it to its end.
+    fn write(
+        &self,
+        desk: &mut Desk<'_>,
+        checkpoint: &Checkpoint,
+        at: Moment,
+    ) -> Result<(u64, Moment), StateError> {
+        let (since, newest, written) = {
             let notes = self.notes();
-            (notes.since, notes.at, notes.last.clone())
+            (notes.since, notes.at, notes.written)
         };
-        match last {
+        match written {
             _ if at.generation < since => return Err(StateError::Overtaken),
             // A newer state is on disk already.
-            Some(Ok(generation)) if newest > at => return Ok((generation, at)),
+            Some(generation) if newest > at => return Ok((generation, at)),
             Some(_) | None => {}
         }
-        let (store, name) = (Arc::clone(&disk.store), disk.claim.name().to_owned());
-        let generation = on_disk(move || store.save(&name, &checkpoint)).await?;
+        let generation = desk.save(checkpoint)?;
         self.holds(None, at)?;
+        let mut notes = self.notes();
+        (notes.written, notes.last) = (Some(generation), Some(Ok(generation)));
         Ok((generation, at))
     }
 
     /// The newest state that there is, and which one it is. From here on what an older worker than this held is past.
-    async fn newest(&self, generation: Generation) -> Result<(Option<Checkpoint>, Moment), StateError> {
-        // What is on its way to the disk is on it before.
-        let _one_at_a_time = self.writing.lock().await;
+    fn newest(
+        &self,
+        desk: Option<&mut Desk<'_>>,
+        generation: Generation,
+    ) -> Result<(Option<Saved<Checkpoint>>, Moment), StateError> {
         let (newest, at) = {
             let mut notes = self.notes();
             notes.since = notes.since.max(generation);
             (notes.newest.clone(), notes.at)
         };
-        match (&self.disk, newest) {
-            (Some(disk), None) => {
-                let (store, name) = (Arc::clone(&disk.store), disk.claim.name().to_owned());
-                Ok((on_disk(move || store.load(&name)).await?.map(|saved| saved.checkpoint), at))
-            }
-            (_, newest) => Ok((newest, at)),
+        match (desk, newest) {
+            (Some(desk), None) => Ok((desk.load()?, at)),
+            (_, newest) => Ok((newest.map(Saved::of_memory), at)),
         }
+    }
+
+    /// As [`newest`](Self::newest). What is on its way to the disk is on it before; waits so long for that at most.
+    async fn look(
+        self: &Arc<Self>,
+        generation: Generation,
+        limit: Duration,
+    ) -> Result<(Option<Saved<Checkpoint>>, Moment), StateError> {
+        let Some(claim) = &self.claim else { return self.newest(None, generation) };
+        let kept = Arc::clone(self);
+        claim.begin("load", move |desk| kept.newest(Some(desk), generation))?.within(limit).await?
     }
 
     /// Brings the newest state back in the new worker of the session. Returns after how many executions it was, too.
     async fn restore(
-        &self,
+        self: &Arc<Self>,
         shared: Arc<Shared>,
         lease: LeaseId,
         generation: Generation,
     ) -> Result<(u64, SessionRestored), StateError> {
         let mut news = SessionRestored { generation, ..SessionRestored::default() };
-        let (newest, at) = self.newest(generation).await?;
-        let Some(checkpoint) = newest else { return Ok((at.ran, news)) };
+        let (newest, at) = self.look(generation, shared.checkpoint_timeout).await?;
+        let Some(Saved { checkpoint, passed_over, .. }) = newest else { return Ok((at.ran, news)) };
         let restored = shared.restore(lease, &checkpoint, Some(generation)).await?.0;
         let kind = |name: &str| checkpoint.skipped().find(|it| it.name == name).map(|it| it.type_name);
         let lost = restored.lost.into_iter().map(|it| LostName {
@@ -164,6 +196,7 @@ impl Kept {
         });
         news.from_checkpoint = true;
         (news.restored, news.lost) = (restored.names, lost.collect());
+        news.passed_over = passed_over;
         Ok((at.ran, news))
     }
 }
@@ -198,26 +231,4 @@ pub(super) async fn tend(shared: Weak<Shared>, kept: Arc<Kept>, mut duties: Mail
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(generation: u64, ran: u64) -> Moment {
-        Moment { generation: Generation(generation), ran }
-    }
-
-    /// A copy of a worker may go on saving when that worker has died, and its session was told to go on without it.
-    #[tokio::test]
-    async fn what_an_older_worker_held_is_past_once_a_restore_has_begun() {
-        let kept = Kept::default();
-        kept.holds(None, at(1, 3)).unwrap();
-        assert_eq!(kept.newest(Generation(2)).await.unwrap().1, at(1, 3));
-        assert_eq!(
-            kept.holds(None, at(1, 4)),
-            Err(StateError::Overtaken),
-            "it was told that the fourth is lost"
-        );
-        kept.holds(None, at(2, 4)).unwrap();
-        kept.holds(None, at(2, 3)).unwrap();
-        assert_eq!(kept.newest(Generation(3)).await.unwrap().1, at(2, 4), "of two, the newer one");
-    }
-}
+mod tests;

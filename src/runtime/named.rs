@@ -1,6 +1,6 @@
 //! Sessions with a name, whose state outlives the host: it is kept in the `state_dir`.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{Runtime, keeper::Kept};
 use crate::{
@@ -34,13 +34,13 @@ impl Runtime {
         }
     }
 
-    /// The names of the sessions that were saved.
+    /// The names of the sessions that were saved. Waits for the disk, at most the `checkpoint_timeout`.
     ///
     /// # Errors
     /// There is no `state_dir`, or it cannot be read.
     pub async fn saved_sessions(&self) -> Result<Vec<String>, StateError> {
         let store = self.store()?;
-        on_disk(move || store.names()).await
+        Ok(store.names(self.shared.checkpoint_timeout).await?)
     }
 
     fn store(&self) -> Result<Arc<Store>, StateError> {
@@ -67,16 +67,18 @@ impl Runtime {
     async fn named(&self, name: &str, may_be_new: bool) -> Result<(Session, Option<Restored>), StateError> {
         let store = self.store()?;
         let claim = self.claim(&store, name).await?;
-        let (from, of) = (Arc::clone(&store), name.to_owned());
-        let saved = on_disk(move || from.load(&of)).await?;
+        let limit = self.shared.checkpoint_timeout;
+        let saved = claim.begin("load", |desk| desk.load())?.within(limit).await??;
         if saved.is_none() && !may_be_new {
             return Err(StateError::NotSaved { name: name.into() });
         }
-        let session = self.lease(Kept::on_disk(store, claim)).await?;
+        let session = self.lease(Kept::on_disk(claim)).await?;
         let restored = match &saved {
             Some(saved) => {
                 info!(name, generation = saved.generation, "a named session is restored");
-                Some(session.begin_with(&saved.checkpoint, None).await?)
+                let mut restored = session.begin_with(&saved.checkpoint, None).await?;
+                restored.passed_over.clone_from(&saved.passed_over);
+                Some(restored)
             }
             None => None,
         };
@@ -85,11 +87,8 @@ impl Runtime {
     }
 }
 
-/// Runs what waits for a disk where that holds up nobody.
-pub(super) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StateError> {
-    // It ends early only with the tokio runtime.
-    let done = tokio::task::spawn_blocking(work).await.map_err(|_ended| StateError::Cancelled)?;
-    Ok(done?)
+/// Takes the folder where states are kept, if there is to be one.
+pub(super) async fn open(folder: Option<&Path>, limit: Duration) -> Result<Option<Arc<Store>>, StoreError> {
+    let Some(folder) = folder else { return Ok(None) };
+    Ok(Some(Arc::new(Store::open(folder, limit).await?)))
 }

@@ -16,6 +16,7 @@ use crate::{
         question::{Answer, Question},
         sink::feed,
     },
+    blocking::apart,
     checkpoint::{Checkpoint, Restored},
     config::VARS_MAX,
     error::{StateError, SubmitError},
@@ -91,7 +92,7 @@ impl Shared {
         let gather = move || Checkpoint::gathered(messages, speaker.language, speaker.version);
         // Off the runtime's threads if it takes a while to copy.
         let gathered = match size > INLINE {
-            true => tokio::task::spawn_blocking(gather).await.unwrap_or(Err(StateError::Cancelled))?,
+            true => apart(gather).await.unwrap_or(Err(StateError::Cancelled))?,
             false => gather()?,
         };
         Ok((gathered, moment))

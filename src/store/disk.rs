@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -19,7 +19,10 @@ const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
 /// Files in folders below one root, whose own name is empty.
-pub(super) trait Disk {
+pub(super) trait Disk: Send + Sync {
+    /// Keeps others from making folders. To be held until the folder is on the disk: a sync that fails does so for what
+    /// everybody has done in the root, and tells only one of them.
+    fn making(&self) -> MutexGuard<'_, ()>;
     fn has_folder(&self, folder: &str) -> io::Result<bool>;
     fn make_folder(&self, folder: &str) -> io::Result<()>;
     /// Removes a folder, if it is empty.
@@ -27,8 +30,9 @@ pub(super) trait Disk {
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
     /// Appends as many bytes of a file as there are behind `from`, at most `len`.
     fn read(&self, folder: &str, file: &str, from: u64, len: u64, into: &mut Vec<u8>) -> io::Result<()>;
-    /// Makes a file, or empties it, writes the pieces one behind the other, and returns when they are on the disk. One
-    /// step: only who wrote a file is told by the kernel that its sync has failed.
+    /// Makes a file, writes the pieces one behind the other, and returns when they are on the disk. One step: only who wrote
+    /// a file is told by the kernel that its sync has failed. Refused with `AlreadyExists` if there is a file of that name:
+    /// it is somebody's, and two would write into it.
     fn write_synced(&self, folder: &str, file: &str, pieces: &[Bytes]) -> io::Result<()>;
     fn rename(&self, folder: &str, from: &str, to: &str) -> io::Result<()>;
     fn remove(&self, folder: &str, file: &str) -> io::Result<()>;
@@ -41,6 +45,7 @@ pub(super) trait Disk {
 pub(super) struct Folder {
     root: PathBuf,
     lock: File,
+    making: Mutex<()>,
 }
 
 /// By name, and not by closing the file: a process that another thread is just starting has a copy of each descriptor,
@@ -73,7 +78,7 @@ impl Folder {
             }
             Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
         }
-        let mut taken = Self { root: root.to_owned(), lock };
+        let mut taken = Self { root: root.to_owned(), lock, making: Mutex::default() };
         taken.sign().map_err(failed("write", &path))?;
         Ok(taken)
     }
@@ -91,6 +96,10 @@ impl Folder {
 }
 
 impl Disk for Folder {
+    fn making(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn has_folder(&self, folder: &str) -> io::Result<bool> {
         match fs::metadata(self.root.join(folder)) {
             Ok(metadata) => Ok(metadata.is_dir()),
@@ -126,7 +135,7 @@ impl Disk for Folder {
 
     fn write_synced(&self, folder: &str, file: &str, pieces: &[Bytes]) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(FILE_MODE);
+        options.write(true).create_new(true).mode(FILE_MODE);
         let mut file = options.open(self.path(folder, file))?;
         for piece in pieces {
             file.write_all(piece)?;

@@ -6,10 +6,15 @@ use super::*;
 use crate::{checkpoint::tests::sample, error::CheckpointError};
 
 mod crashes;
+pub(crate) mod gated;
 mod sharing;
+mod simulated;
+mod turns;
 
 /// Terms on which small states are cut, too.
 const SMALL: Terms = Terms { whole: 512, sizes: [64, 256, 1024], age: 16 };
+/// Longer than any disk takes.
+const LIMIT: Duration = Duration::from_secs(60);
 /// A state of this number ends with it.
 const DIGITS: usize = 8;
 const BLOCKS: usize = 32;
@@ -44,6 +49,32 @@ fn noise(seed: u64, len: usize) -> String {
     (0..len).map(letter).collect()
 }
 
+fn open(root: &Path) -> Result<Store, StoreError> {
+    open_with(root, Terms::DEFAULT)
+}
+
+fn open_with(root: &Path, terms: Terms) -> Result<Store, StoreError> {
+    let own = root.to_owned();
+    soon(Store::begin_to_open(root, move || Shelf::open(&own, terms))?.within(LIMIT))
+}
+
+impl Store {
+    fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<u64, StoreError> {
+        let checkpoint = checkpoint.clone();
+        soon(self.begin(name, "save", move |desk| desk.save(&checkpoint))?.within(LIMIT))?
+    }
+
+    fn load(&self, name: &str) -> Result<Option<Saved<Checkpoint>>, StoreError> {
+        soon(self.begin(name, "load", |desk| desk.load())?.within(LIMIT))?
+    }
+}
+
+/// Waits here.
+fn soon<T>(what: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().build().expect("there are descriptors").block_on(what)
+}
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder can be made")
 }
@@ -59,7 +90,7 @@ fn files(root: &Path, name: &str) -> Vec<String> {
 #[test]
 fn the_newest_state_is_found_again_and_two_are_kept() {
     let root = folder();
-    let store = Store::open(root.path()).expect("nobody else has it");
+    let store = open(root.path()).expect("nobody else has it");
     assert!(store.load("work").expect("it can be read").is_none());
     for (number, data) in ["one", "two", "three"].into_iter().enumerate() {
         let saved = store.save("work", &sample(data)).expect("there is room");
@@ -69,18 +100,18 @@ fn the_newest_state_is_found_again_and_two_are_kept() {
     assert_eq!(files(root.path(), "work"), ["00000002", "00000003"]);
     drop(store);
     fs::write(root.path().join("work/00000004.new"), "half").expect("it can be written");
-    let store = Store::open(root.path()).expect("the first let go");
+    let store = open(root.path()).expect("the first let go");
     let saved = store.load("work").expect("it can be read").expect("it is there");
     assert_eq!((saved.generation, saved.checkpoint), (3, sample("three")));
     assert_eq!(files(root.path(), "work"), ["00000002", "00000003"], "what was left is swept");
-    assert_eq!(store.names().expect("it can be listed"), ["other", "work"]);
+    assert_eq!(soon(store.names(LIMIT)).expect("it can be listed"), ["other", "work"]);
 }
 
 /// Fault 64: every byte of the newest generation, flipped.
 #[test]
 fn f64_the_generation_before_is_used_when_the_newest_is_damaged() {
     let root = folder();
-    let store = Store::open(root.path()).expect("nobody else has it");
+    let store = open(root.path()).expect("nobody else has it");
     store.save("work", &sample("old")).expect("there is room");
     store.save("work", &sample("new")).expect("there is room");
     let newest = root.path().join("work/00000002");
@@ -107,7 +138,7 @@ fn f64_the_generation_before_is_used_when_the_newest_is_damaged() {
 #[test]
 fn f64_a_newer_version_is_refused_and_left_alone() {
     let root = folder();
-    let store = Store::open(root.path()).expect("nobody else has it");
+    let store = open(root.path()).expect("nobody else has it");
     store.save("work", &sample("old")).expect("there is room");
     store.save("work", &sample("new")).expect("there is room");
     let newest = root.path().join("work/00000002");
@@ -124,12 +155,12 @@ fn f64_a_newer_version_is_refused_and_left_alone() {
 #[test]
 fn f66_a_second_host_is_refused_with_the_number_of_the_first() {
     let root = folder();
-    let first = Store::open(root.path()).expect("nobody else has it");
-    let error = Store::open(root.path()).expect_err("it is taken");
+    let first = open(root.path()).expect("nobody else has it");
+    let error = open(root.path()).expect_err("it is taken");
     let us = std::process::id();
     assert!(matches!(&error, StoreError::InUse { pid: Some(pid), .. } if *pid == us), "{error}");
     drop(first);
-    Store::open(root.path()).expect("the first let go");
+    open(root.path()).expect("the first let go");
 }
 
 #[test]
@@ -148,9 +179,69 @@ fn only_this_user_can_reach_what_is_saved() {
     use std::os::unix::fs::PermissionsExt;
     let root = folder();
     let own = root.path().join("states");
-    Store::open(&own).expect("nobody else has it").save("work", &sample("x")).expect("there is room");
+    open(&own).expect("nobody else has it").save("work", &sample("x")).expect("there is room");
     for path in [own.clone(), own.join("work"), own.join("work/00000001"), own.join("lock")] {
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+    }
+}
+
+/// A sector that cannot be read costs what a damaged one does, and so does a file that is gone; what this process may not
+/// read is no reason to go back to what is older.
+#[test]
+fn f64_what_the_disk_does_not_give_is_passed_over_and_told() {
+    let disk = simulated::Simulated::calm();
+    let shelf = Shelf::new("/simulated".into(), Box::new(disk.clone()), SMALL);
+    let mut turn = Turn::new("work");
+    for number in 0..2 {
+        shelf.save(&mut turn, &numbered(number).pieces()).expect("there is room");
+    }
+    let refused = |errno: rustix::io::Errno| {
+        disk.refuse("00000002", errno);
+        shelf.load(&mut Turn::new("work"), Checkpoint::from_bytes)
+    };
+    let saved = refused(rustix::io::Errno::IO).expect("one can be read").expect("it is there");
+    assert_eq!((saved.generation, saved.checkpoint), (1, numbered(0)));
+    assert_eq!(saved.passed_over, ["generation 2: Input/output error (os error 5)"]);
+    for errno in [rustix::io::Errno::ACCESS, rustix::io::Errno::MFILE, rustix::io::Errno::NOMEM] {
+        let error = refused(errno).expect_err("it may be fine");
+        assert!(matches!(error, StoreError::Disk { action: "read", .. }), "{error:?}");
+    }
+}
+
+/// Files that look like generations, and none of ours: they are neither read nor swept, and number nothing.
+#[test]
+fn what_is_called_otherwise_is_left_alone() {
+    let root = folder();
+    let store = open(root.path()).expect("nobody else has it");
+    store.save("work", &sample("one")).expect("there is room");
+    let others = ["+0000009", "9", "000000009", "1.new.5", "x00000009", "00000009 ", "mine.new"];
+    for other in others {
+        fs::write(root.path().join("work").join(other), "else").expect("it can be written");
+    }
+    drop(store);
+    let store = open(root.path()).expect("the first let go");
+    assert_eq!(store.load("work").expect("it can be read").expect("it is there").generation, 1);
+    assert_eq!(store.save("work", &sample("two")).expect("there is room"), 2);
+    let mut left: Vec<_> = others.into_iter().map(String::from).collect();
+    left.extend(["00000001".into(), "00000002".into()]);
+    left.sort();
+    assert_eq!(files(root.path(), "work"), left);
+}
+
+/// What an attempt would write is somebody else's already: it is gone around, and left as it is.
+#[test]
+fn a_file_that_is_there_is_never_written() {
+    let root = folder();
+    let store = open(root.path()).expect("nobody else has it");
+    store.save("work", &sample("one")).expect("there is room");
+    for attempt in 2..5 {
+        let aside = names::aside_name(2, attempt);
+        fs::write(root.path().join("work").join(aside), "theirs").expect("it can be written");
+    }
+    assert_eq!(store.save("work", &sample("two")).expect("there is room"), 2);
+    for attempt in 2..5 {
+        let aside = root.path().join("work").join(names::aside_name(2, attempt));
+        assert_eq!(fs::read(aside).expect("it is there"), b"theirs");
     }
 }

@@ -1,6 +1,6 @@
 //! States that are saved without being asked for: when, where, and that nobody waits for it in vain (P10).
 
-use std::{num::NonZeroU32, path::Path, time::Duration};
+use std::{fs, num::NonZeroU32, path::Path, time::Duration};
 
 use ostler::{
     OnDeath, Outcome, RuntimeBuilder, Session, SessionEvent, StateError, StoreError, Value,
@@ -213,6 +213,50 @@ async fn saves_that_meet_do_not_wait_for_each_other() {
             assert_eq!(told.unwrap().value(), Some(&round.to_string().as_str().into()));
         }
         drop(session);
+        pool.close().await;
+    })
+    .await;
+}
+
+/// Whoever opens a pipe that nobody writes waits until somebody does.
+fn hang(file: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    fs::remove_file(file).unwrap();
+    mknodat(CWD, file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+/// Fault 82: a session that waits for a disk that hangs ends, and says why; its name is in use until the disk is done.
+#[tokio::test]
+async fn f82_a_disk_that_hangs_holds_no_session_in_its_restore_beyond_the_limit() {
+    guarded(async {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = Pool::start_with(faithful(), |it| {
+            let it = it.state_dir(folder.path()).on_death(OnDeath::Restore);
+            it.checkpoint_timeout(2 * SECOND).lease_timeout(2 * SECOND)
+        })
+        .await;
+        let (mut session, _) = pool.runtime.session_named("work").await.unwrap();
+        session.run("keep one").await.unwrap();
+        assert_eq!(session.save().await, Ok(1));
+        let newest = folder.path().join("work/00000001");
+        hang(&newest);
+        let died = session.run("die 9").await.unwrap().outcome;
+        assert!(matches!(died, Outcome::Lost(_)), "{died}");
+        let why = loop {
+            match session.next_event().await {
+                Some(SessionEvent::Ended { why }) => break why,
+                Some(_) => {}
+                None => panic!("it ended without a word"),
+            }
+        };
+        assert!(why.contains("failed to load") && why.contains("within 2s"), "{why}");
+        drop(session);
+        let error = pool.runtime.session_named("work").await.unwrap_err();
+        assert_eq!(error, StateError::Store(StoreError::NameInUse { name: "work".into() }));
+        let begun = Instant::now();
+        pool.runtime.shutdown(SECOND).await;
+        assert!(begun.elapsed() < 10 * SECOND, "{:?}", begun.elapsed());
+        drop(fs::OpenOptions::new().write(true).open(&newest).unwrap());
         pool.close().await;
     })
     .await;

@@ -92,7 +92,7 @@ fn allowed(file: &str) -> Option<Vec<&'static str>> {
         "protocol" => Some(vec!["protocol"]),
         "machine" => with(&["machine"]),
         "worker" => with(&["worker", "recording", "log", "contain"]),
-        "store" => with(&["store", "checkpoint", "log"]),
+        "store" => with(&["store", "checkpoint", "log", "blocking", "contain"]),
         "serve" | "serve.rs" => Some(vec!["protocol", "contain"]),
         "conform" | "conform.rs" => with(&["conform", "worker"]),
         "actor" => with(&["actor", "machine", "worker", "session", "runtime", "log"]),

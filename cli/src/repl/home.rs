@@ -116,6 +116,9 @@ pub(crate) fn revived(name: &str, news: &SessionRestored) -> String {
 /// What came of a restore, in words.
 pub(super) fn told(what: &str, restored: &Restored) -> String {
     let mut text = format!("{what}: {}", some(&restored.names));
+    for why in &restored.passed_over {
+        text.push_str(&format!("\n    a newer state could not be used: {why}"));
+    }
     for lost in &restored.lost {
         text.push_str(&format!("\n    lost `{}`: {}", lost.name, lost.reason));
     }

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{crashes::Simulated, *};
+use super::{simulated::Simulated, *};
 use crate::store::{
     disk::Disk,
     index::{self, Index, Start},
-    shelf::{KEPT, Shelf, file_name},
+    names::file_name,
+    shelf::{KEPT, Shelf},
 };
 
 fn open(root: &Path) -> Store {
-    Store::open_with(root, SMALL).expect("nobody else has it")
+    open_with(root, SMALL).expect("nobody else has it")
 }
 
 fn found(store: &Store) -> Saved<Checkpoint> {
@@ -118,19 +119,20 @@ fn what_is_old_is_written_anew() {
 /// generation that does not need that byte.
 #[test]
 fn f64_a_damaged_chunk_costs_the_generations_that_refer_to_it_and_no_other() {
-    let shelf = Shelf::new("/simulated".into(), Simulated::calm(), SMALL);
+    let disk = Simulated::calm();
+    let shelf = Shelf::new("/simulated".into(), Box::new(disk.clone()), SMALL);
+    let mut turn = Turn::new("work");
     let states: Vec<_> = large().take(4).map(numbered).collect();
     for state in &states {
-        shelf.save("work", &state.pieces()).expect("there is room");
+        shelf.save(&mut turn, &state.pieces()).expect("there is room");
     }
-    let load = || shelf.load("work", Checkpoint::from_bytes);
     let generations = shelf.generations("work").expect("they are there");
     assert!(generations.len() > KEPT, "chunks of older generations are used: {generations:?}");
     let mut files = Vec::new();
     let mut indexes = Vec::new();
     for generation in &generations {
         let mut bytes = Vec::new();
-        shelf.disk.read("work", &file_name(*generation), 0, u64::MAX, &mut bytes).expect("it is there");
+        disk.read("work", &file_name(*generation), 0, u64::MAX, &mut bytes).expect("it is there");
         let Start::Index(len) = index::start(&bytes) else { panic!("it is large") };
         indexes.push(Index::read(&bytes[..usize::try_from(len).expect("it is short")]).expect("it is whole"));
         files.push((*generation, bytes));
@@ -152,12 +154,12 @@ fn f64_a_damaged_chunk_costs_the_generations_that_refer_to_it_and_no_other() {
             };
             let expected =
                 generations.iter().zip(&indexes).find(|(it, needs)| !hit(it, needs)).map(|it| *it.0);
-            shelf.disk.damage(&file_name(*file), |bytes| match cut {
+            disk.damage(&file_name(*file), |bytes| match cut {
                 true => bytes.truncate(at),
                 false => bytes[at] ^= 0x11,
             });
             *counts.entry(expected.map(|it| it == generations[0])).or_insert(0) += 1;
-            match (load(), expected) {
+            match (shelf.load(&mut turn, Checkpoint::from_bytes), expected) {
                 (Ok(Some(saved)), Some(expected)) => {
                     assert_eq!(saved.generation, expected, "byte {at} of {file}");
                     assert!(
@@ -168,7 +170,7 @@ fn f64_a_damaged_chunk_costs_the_generations_that_refer_to_it_and_no_other() {
                 (Err(StoreError::Unusable { .. }), None) => {}
                 (loaded, expected) => panic!("byte {at} of {file}: {loaded:?}, not {expected:?}"),
             }
-            shelf.disk.damage(&file_name(*file), |bytes| bytes.clone_from(whole));
+            disk.damage(&file_name(*file), |bytes| bytes.clone_from(whole));
         }
     }
     assert_eq!(counts.len(), 3, "the newest, an older one, and none: {counts:?}");

@@ -1,6 +1,7 @@
 //! How workers end before their time, and what is left of them: a typed outcome, and nothing else.
 
 mod channels;
+mod crowded;
 mod families;
 mod hosts;
 mod kills;

@@ -93,6 +93,9 @@ fn a_host() {
         if role == "fills" {
             return super::named::fills(code.as_ref()).await;
         }
+        if role == "crowded" {
+            return super::crowded::crowded(code.as_ref()).await;
+        }
         if role == "saves" {
             return super::named::saves(code.as_ref()).await;
         }
