@@ -652,13 +652,16 @@ class Channel:
         self.send_frame(len(data).to_bytes(4, "big") + data)
 
     def send_frame(self, frame):
+        """Sends a frame, or leaves that to whoever is sending. Returns whether the kernel has all of it for certain."""
         outgoing = self.outgoing
+        whole = False
         if outgoing or type(frame) is tuple or not self.sending.acquire(False):
             outgoing.append(frame)
         else:  # nobody sends and nothing waits: nearly always
             try:
                 sent = self.link.send(frame)
-                if sent != len(frame):
+                whole = sent == len(frame)
+                if not whole:
                     outgoing.appendleft(frame[sent:])
             except OSError:
                 host_gone()
@@ -669,6 +672,26 @@ class Channel:
                 self._send_queue()
             finally:
                 self.sending.release()
+        return whole
+
+    def hand_over(self, frame):
+        """Sends a frame that must be with the kernel before something else happens. Returns None if it is, and otherwise what
+        `wait_until_sent` waits for: threads of earlier code may have much to send before it."""
+        if self.send_frame(frame):
+            return None
+        sent = allocate_lock()
+        sent.acquire()
+        self.send_frame((release, sent))  # made when all that was queued before it has been sent
+        return sent
+
+    def wait_until_sent(self, sent):
+        """Whoever holds the lock sends it, for as long as the host takes anything; if nobody does any more, we do."""
+        while not sent.acquire(True, 0.01):
+            if self.outgoing and self.sending.acquire(False):
+                try:
+                    self._send_queue()
+                finally:
+                    self.sending.release()
 
     def _send_queue(self):
         outgoing = self.outgoing
@@ -696,6 +719,12 @@ class Channel:
                 self._send_queue()
             finally:
                 self.sending.release()
+
+
+def release(lock):
+    """A frame of no bytes, that says when its turn has come."""
+    lock.release()
+    return b""
 
 
 def host_gone():
@@ -2390,8 +2419,10 @@ def execute(message):
     else:
         complain("an execute without a valid id", "id: 1 to 64 bytes of text", repr(id))
         return
-    channel.send_frame(started_frame(id, packed))
+    unsent = channel.hand_over(started_frame(id, packed))
     execution = begin(id)
+    if unsent is not None:  # not a byte of the code runs before; a cancel is heard meanwhile
+        channel.wait_until_sent(unsent)
     execution.packed_id = packed
     ending, reply, borrowed = "result", {}, None
     try:

@@ -177,3 +177,72 @@ async fn write_all(outbox: &dyn Outbox, mut frame: Bytes, pending: &Pending) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::Mutex,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    /// A pipe with room for so many bytes, and what waits for more.
+    #[derive(Default)]
+    struct Narrow(Mutex<(usize, Vec<u8>, Option<Waker>)>);
+
+    impl Narrow {
+        fn widen(&self, room: usize) {
+            let mut this = self.0.lock().expect("nobody panics under it");
+            this.0 += room;
+            if let Some(waker) = this.2.take() {
+                waker.wake();
+            }
+        }
+
+        fn holds(&self) -> usize {
+            self.0.lock().expect("nobody panics under it").1.len()
+        }
+    }
+
+    impl Outbox for Narrow {
+        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+            let mut this = self.0.lock().expect("nobody panics under it");
+            let taken = this.0.min(bytes.len());
+            if taken == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            this.0 -= taken;
+            this.1.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let mut this = self.0.lock().expect("nobody panics under it");
+            if this.0 > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            this.2 = Some(context.waker().clone());
+            Poll::Pending
+        }
+    }
+
+    /// P5: what `stop` tells is for good. A pipe that has room again must not be given the rest.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_written_behind_a_stop() {
+        for stops in [false, true] {
+            let pipe = Arc::new(Narrow::default());
+            pipe.widen(4);
+            let mut writer = Writer::new(Arc::clone(&pipe) as Arc<dyn Outbox>, || {});
+            assert_eq!(writer.write(Bytes::from_static(b"ten bytes.")), Ok(false));
+            tokio::task::yield_now().await;
+            if stops {
+                assert_eq!(writer.stop(), WrittenForGood(4));
+            }
+            pipe.widen(100);
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            assert_eq!(pipe.holds(), if stops { 4 } else { 10 });
+            assert_eq!(writer.stop(), WrittenForGood(if stops { 4 } else { 10 }));
+        }
+    }
+}

@@ -11,6 +11,7 @@ use crate::support::guarded;
 mod caller;
 mod questions;
 mod scenario;
+mod unheard;
 mod worker;
 
 use scenario::{Scenario, Tally, Trace};
@@ -48,7 +49,7 @@ fn every_seed_keeps_the_promises() {
     }
     let _ = writeln!(io::stderr(), "{seeds} seeds from {first}: {tally:#?}");
     if seeds >= 100 {
-        assert_eq!(tally.acts.len(), 28, "every act has come");
+        assert_eq!(tally.acts.len(), 30, "every act has come");
         for kind in ["completed", "failed", "Cancelled", "TimedOut", "lost", "left", "QueueFull"] {
             assert!(tally.endings.contains_key(kind), "no `{kind}` in {:?}", tally.endings);
         }

@@ -88,3 +88,59 @@ async fn f43_what_was_not_wholly_written_goes_to_another_worker_when_the_session
     })
     .await;
 }
+
+/// The same of a JSON-RPC server, to the byte: a line is whole without its end, for it may be read up to the end of the
+/// stream.
+#[tokio::test(start_paused = true)]
+async fn f43_a_call_whose_last_byte_was_not_written_goes_to_another_server_when_the_session_actor_dies() {
+    let call = || Request::rpc("work", ostler::Value::from(vec![ostler::Value::from("x".repeat(300))]));
+    let (bytes, id, ..) = guarded(server_of(64 << 10, call())).await;
+    let around = bytes - id.to_string().len();
+    // Ids grow longer meanwhile, by a digit at most.
+    for room in bytes - 4..bytes + 3 {
+        let (_, id, outcome, requeued) = guarded(server_of(room, call())).await;
+        let len = around + id.to_string().len();
+        let expected = if room < len - 1 { ("completed", 1) } else { ("lost", 0) };
+        assert_eq!((outcome.kind(), requeued), expected, "room for {room} of {len}: {outcome}");
+    }
+}
+
+/// A server that reads nothing, and whose session actor dies when it was given as much of a call as its pipe holds; the next
+/// one answers. Returns the bytes of the call if any was read, its id, its outcome, and how many were requeued.
+async fn server_of(room: usize, call: Request) -> (usize, u64, Outcome, u64) {
+    let spec = ostler::WorkerSpec::json_rpc("server");
+    let workers = ScriptedSpawner::new(move |mut stage| async move {
+        if stage.number() == 1 && room < 64 << 10 {
+            std::future::pending::<()>().await;
+        }
+        while let Some(line) = stage.recv_line().await {
+            let id = line
+                .split("\"id\":")
+                .nth(1)
+                .and_then(|rest| rest.split([',', '}']).next())
+                .unwrap()
+                .to_owned();
+            stage.send_bytes(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":1}}\n").as_bytes()).await;
+        }
+        ostler::Exit::Code(0)
+    });
+    let workers = workers.server(&spec).pipe_len(room);
+    let builder = ostler::Runtime::builder(spec).max_sessions(1).spawner(workers.clone());
+    let runtime = builder.start().await.unwrap();
+    let execution = runtime.execute(call.no_deadline()).await.unwrap();
+    let id = execution.id().get();
+    settle().await;
+    if room < 64 << 10 {
+        let mut sessions = supervisor_of(&runtime).get_children();
+        sessions.remove(0).kill();
+    }
+    let outcome = execution.outcome().await;
+    let requeued = runtime.status().await.totals.requeued;
+    let lines = workers.log().into_iter().filter_map(|entry| match entry.fact {
+        ostler::testing::Fact::ReceivedLine(line) => Some(line.len() + 1),
+        _other => None,
+    });
+    let len = lines.max().unwrap_or_default();
+    runtime.shutdown(Duration::ZERO).await;
+    (len, id, outcome, requeued)
+}

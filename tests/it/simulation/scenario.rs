@@ -310,6 +310,8 @@ fn explains(deed: &Deed, deeds: &[Deed], outcome: &Outcome) -> bool {
         }
         Act::Hangs | Act::ObeysLate | Act::Floods | Act::Ignores | Act::StopsReading => false,
         Act::DiesUnstarted
+        | Act::BeginsUnheard
+        | Act::BeginsInSilence
         | Act::DiesRunning
         | Act::DiesMidFrame
         | Act::Babbles
@@ -327,9 +329,10 @@ fn explains(deed: &Deed, deeds: &[Deed], outcome: &Outcome) -> bool {
 fn words(ending: &Ending) -> String {
     let outcome = match ending {
         Ending::Left => return "left".into(),
+        Ending::Refused(SubmitError::QueueFull { .. }) => return "QueueFull".into(),
+        // Without what differs, which stands behind a number.
         Ending::Refused(refused) => {
-            let name = format!("{refused:?}");
-            return name.split([' ', '{']).next().unwrap_or_default().to_owned();
+            return refused.to_string().split(|letter: char| letter.is_ascii_digit()).collect();
         }
         Ending::Outcome(outcome) => outcome,
     };

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::questions::{self, Asked};
+use super::{
+    questions::{self, Asked},
+    unheard::begin_unheard,
+};
 use ostler::{
     ExecutionId, Exit, SpawnError, Stream,
     protocol::{
@@ -34,6 +37,8 @@ pub(crate) enum Act {
     Ignores,
     // What can happen to a worker.
     DiesUnstarted,
+    BeginsUnheard,
+    BeginsInSilence,
     DiesRunning,
     DiesMidFrame,
     DiesAfterResult,
@@ -55,12 +60,14 @@ pub(crate) enum Act {
 }
 
 const GOOD: [Act; 6] = [Act::Answers, Act::Dawdles, Act::Prints, Act::Shows, Act::Raises, Act::Asks];
-const BAD: [Act; 22] = [
+const BAD: [Act; 24] = [
     Act::Hangs,
     Act::ObeysLate,
     Act::Floods,
     Act::Ignores,
     Act::DiesUnstarted,
+    Act::BeginsUnheard,
+    Act::BeginsInSilence,
     Act::DiesRunning,
     Act::DiesMidFrame,
     Act::DiesAfterResult,
@@ -181,7 +188,15 @@ impl World {
         }
         self.deeds.lock().unwrap()[nth].started = true;
         self.starts.notify_one();
-        stage.started(execute.id).await;
+        match act {
+            Act::BeginsUnheard => return begin_unheard(stage, chance, execute.id).await,
+            // It has only queued `started`.
+            Act::BeginsInSilence => {
+                stage.print(Stream::Stderr, b"~").await;
+                return Some(Exit::Signal(9));
+            }
+            _says_so => stage.started(execute.id).await,
+        }
         if bad {
             misbehave(stage, chance, execute, act).await
         } else {

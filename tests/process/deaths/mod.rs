@@ -11,6 +11,7 @@ mod named;
 mod restores;
 mod starts;
 pub(crate) mod subhost;
+mod unstarted;
 mod zygotes;
 
 use std::{
