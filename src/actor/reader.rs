@@ -22,14 +22,16 @@ use crate::{
     config::{DRAIN_LIMIT, STALL_LIMIT},
     machine::session::Broken,
     outcome::{Event, Exit},
-    protocol::{self, Codec, FrameError, FromWorker, HeapSize, Stream},
+    protocol::{self, Codec, FrameError, FromWorker, Mime, Stream},
     worker::Pipe,
 };
 
 mod channel;
+mod frames;
 mod output;
 
 use channel::{Channel, End, Stall};
+use frames::{held, is_fence, to_caller};
 use output::Output;
 
 /// Everything of a worker that is read.
@@ -136,6 +138,15 @@ impl Reader {
         }
     }
 
+    /// Passes a frame on if there is room for it. If not, it is waited for, and what was taken for the next read of a pipe
+    /// is given back: that may be just what is missing, and the pipes may be silent for ever.
+    fn owe(&mut self, owed: Owed) {
+        match self.credits.try_take(owed.price) {
+            Some(credit) => self.batch.push(Item::Frame(owed.frame, credit.carrying(owed.output))),
+            None => (self.owed, self.paid) = (Some(owed), None),
+        }
+    }
+
     fn pay(&mut self, credit: Option<Credit>) {
         match (self.owed.take(), credit) {
             (None, credit) => self.paid = Some(credit.map_or(Paid::Nobody, Paid::Credit)),
@@ -150,12 +161,16 @@ impl Reader {
         }
     }
 
-    /// Nobody has room for this frame. The number of a piece of output still counts.
-    fn drop_frame(&mut self, Owed { frame, output, .. }: Owed) {
-        if let FromWorker::Output(numbered) = frame {
-            let emptied = protocol::Output { data: Bytes::new(), ..numbered };
-            self.post(Item::Frame(FromWorker::Output(emptied), Credit::none()), 0);
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`to_caller` names them all")]
+    /// Nobody has room for this frame. That it came still counts, and so does the number of a piece of output.
+    fn drop_frame(&mut self, Owed { mut frame, output, .. }: Owed) {
+        match &mut frame {
+            FromWorker::Output(output) => output.data = Bytes::new(),
+            FromWorker::Display(display) => *display = protocol::Display::new(display.id, Mime::default()),
+            FromWorker::InputRequest(question) => question.prompt = String::new(),
+            _not_for_a_caller => {}
         }
+        self.post(Item::Frame(frame, Credit::none()), 0);
         self.drop_output(output);
     }
 
@@ -248,7 +263,7 @@ impl Reader {
         }
         let held = held(&mut frame, len);
         match to_caller(&frame) {
-            Some(output) => self.owed = Some(Owed { frame, price: price(held), output }),
+            Some(output) => self.owe(Owed { frame, price: price(held), output }),
             None => self.post(Item::Frame(frame, Credit::none()), held),
         }
     }
@@ -336,52 +351,5 @@ impl Reader {
             // A session that is gone reads no more; its worker is being killed, and the exit ends this task.
             let _ = self.session.cast(SessionMsg::Read(read));
         }
-    }
-}
-
-/// Frames that must come after everything that was printed before them.
-fn is_fence(frame: &FromWorker) -> bool {
-    matches!(
-        frame,
-        FromWorker::Result(_) | FromWorker::Error(_) | FromWorker::Display(_) | FromWorker::InputRequest(_)
-    )
-}
-
-/// The bytes of output in a frame, if it goes to a caller.
-fn to_caller(frame: &FromWorker) -> Option<usize> {
-    match frame {
-        FromWorker::Output(output) => Some(output.data.len()),
-        FromWorker::Display(display) => Some(display.data.weight()),
-        FromWorker::InputRequest(_) => Some(0),
-        // One of them ends an execution.
-        FromWorker::Result(_) | FromWorker::Error(_) => None,
-        // The machine bounds these, and answers or counts the rest.
-        FromWorker::Started(_)
-        | FromWorker::CheckpointData(_)
-        | FromWorker::Restored(_)
-        | FromWorker::Forked(_)
-        | FromWorker::VarsResult(_)
-        | FromWorker::Ready(_)
-        | FromWorker::Heartbeat(_)
-        | FromWorker::CancelAck(_)
-        | FromWorker::ProtocolError(_)
-        | FromWorker::Log(_)
-        | FromWorker::ResetResult(_)
-        | FromWorker::CompleteResult(_)
-        | FromWorker::GetResult(_)
-        | FromWorker::SetResult(_)
-        | FromWorker::InspectResult(_)
-        | FromWorker::Bye => None,
-    }
-}
-
-/// What a frame keeps in memory. Bytes in it are slices of the block that it was read with: those of a small frame are
-/// copied, for many share a block, and a large one has its block for itself.
-fn held(frame: &mut FromWorker, payload: usize) -> usize {
-    if payload < CHUNK / 2 {
-        frame.detach();
-        frame.heap_size()
-    } else {
-        frame.heap_size().max(payload).max(CHUNK)
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ostler::{
     Event, Execution, Exit, Outcome, Request, Runtime, SubmitError, Value, WorkerSpec,
     config::{ITEM_MIN, QUESTIONS_MAX, WINDOW},
-    protocol::{Display, ExecutionId, FromWorker, InputRequest, Mime, Output, Stream},
+    protocol::{Display, ExecutionId, FromWorker, InputRequest, Mime, MimeData, Output, Stream},
     testing::{ScriptedSpawner, Stage},
 };
 
@@ -85,6 +85,27 @@ async fn questions_are_paid_for_by_what_they_say() {
         let (count, _) =
             gets_rid_of(move |id, number| InputRequest::new(id, number, prompt.clone()).into()).await;
         assert!((8..=24).contains(&count), "{count} prompts of 64 KiB in a window of 1 MiB");
+    })
+    .await;
+}
+
+/// A display takes the whole window, of which the reader holds some for what the pipes may bring; they are silent.
+#[tokio::test(start_paused = true)]
+async fn a_display_larger_than_the_window_arrives_while_nothing_is_printed() {
+    guarded(async {
+        let shows = |mut stage: Stage, id| async move {
+            let mime = Mime(vec![("text/plain".into(), MimeData::Text("x".repeat(2 * WINDOW)))]);
+            // So that the reader has paid for the next read of a pipe.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stage.send(&Display::new(id, mime).into()).await;
+            stage.completed(id, "shown").await;
+            Ok(stage)
+        };
+        let pool = Pool::start(first_does(shows)).await;
+        let report = pool.runtime.run("shows").await.unwrap();
+        assert!(report.outcome.is_completed(), "{}", report.outcome);
+        assert_eq!(report.displays.len(), 1);
+        pool.close().await;
     })
     .await;
 }
