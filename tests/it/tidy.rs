@@ -170,6 +170,17 @@ fn panics_are_caught_in_one_place() {
     }
 }
 
+/// Fault 83: where no thread can be started, tokio's panics or waits for ever. `blocking.rs` does without.
+#[test]
+fn f83_no_thread_is_asked_of_tokio() {
+    for (file, text) in sources("src") {
+        let may = file == "src/blocking.rs" || file.contains("/tests");
+        for banned in ["spawn_blocking", "block_in_place"] {
+            assert!(may || !code(&text).contains(banned), "{file} names `{banned}`: use `crate::blocking`");
+        }
+    }
+}
+
 #[test]
 fn only_worker_touches_processes_and_signals() {
     for (file, text) in sources("src") {
