@@ -25,9 +25,9 @@ const { entries, setPrototypeOf, hasOwn } = Object;
 const { isArray } = Array;
 const of = (method) => (self, ...given) => apply(method, self, given);
 const [mapGet, mapSet, mapDelete, mapEach] = ['get', 'set', 'delete', 'forEach'].map((name) => of(Map.prototype[name]));
-const [cut, parts, replaced, beginsWith, endsWith, repeated] =
-  ['slice', 'split', 'replaceAll', 'startsWith', 'endsWith', 'repeat'].map((name) => of(String.prototype[name]));
-const [joined, reversed, sliced] = ['join', 'reverse', 'slice'].map((name) => of(Array.prototype[name]));
+const [cut, parts, replaced, endsWith, repeated] =
+  ['slice', 'split', 'replaceAll', 'endsWith', 'repeat'].map((name) => of(String.prototype[name]));
+const [reversed, sliced] = ['reverse', 'slice'].map((name) => of(Array.prototype[name]));
 const matched = of(RegExp.prototype.exec), bytesOf = of(Uint8Array.prototype.slice), then = of(Promise.prototype.then);
 const mapSize = of(getOwnPropertyDescriptor(Map.prototype, 'size').get);
 const toBytes = Buffer.from;
@@ -49,7 +49,7 @@ const { promiseHooks } = require('node:v8');
 const vm = require('node:vm');
 const { createContext } = vm;
 const { Worker, receiveMessageOnPort } = require('node:worker_threads');
-const { cwd: cwdOf, chdir, emit: emitted, listeners: listenersOf, rawListeners, removeAllListeners, on: listen, eventNames } = process;
+const { cwd: cwdOf, chdir, listeners: listenersOf, rawListeners, removeAllListeners, on: listen, eventNames } = process;
 
 const NOT_UNDERSTOOD = 64; // the exit code of a worker that cannot speak what it was told to
 const WINDOW = 1 << 20; // bytes of output on their way to the other thread; beyond them code that prints waits
