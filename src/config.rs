@@ -10,10 +10,12 @@ use std::{
 
 use crate::{error::ConfigError, protocol::Codec};
 
+mod bounds;
 mod policy;
 mod pool;
 mod server;
 
+pub use bounds::{SESSIONS_MAX, SIZE_MAX, START_RATE_MAX, TIME_MAX, WAITING_MAX};
 pub use policy::{OnDeath, RecyclePolicy, RestartPolicy};
 pub use pool::PoolConfig;
 pub(crate) use server::Opening;

@@ -253,7 +253,7 @@ pub enum SubmitError {
         "no session became free within {after:?}: {sessions} of {limit} sessions are in use; release one, or raise `max_sessions`"
     )]
     NoSession {
-        /// How long it waited.
+        /// How long it waited: the pool's `lease_timeout`.
         after: Duration,
         /// Sessions in use.
         sessions: usize,

@@ -60,7 +60,7 @@
 //! | [`Runtime::session_from`] | lease timeout, then as those | [`StateError`] |
 //! | [`Runtime::session_named`], [`Runtime::resume`] | twice the lease timeout (for the name, and for a session), checkpoint timeout for the disk, then as those | [`StateError`] |
 //! | [`Session::save`], [`Session::end`] | twice the checkpoint timeout (for the worker, and for the disk) + grace + 250 ms | [`StateError::TimedOut`], [`StoreError::TimedOut`] |
-//! | [`Session::fork`] | checkpoint timeout + grace + 10 s | [`StateError::TimedOut`], [`StateError::NotForked`] |
+//! | [`Session::fork`] | lease timeout + checkpoint timeout + grace + 10 s | [`SubmitError::NoSession`], [`StateError::TimedOut`], [`StateError::NotForked`] |
 //! | [`Runtime::session`] | lease timeout | [`SubmitError::NoSession`] |
 //! | [`Session::next_event`] | session timeout | [`SessionEvent::Ended`] |
 //! | [`Runtime::reload`] | lease timeout + grace + ready timeout + warmup timeout | [`ReloadError::Pending`] |

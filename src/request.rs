@@ -10,7 +10,8 @@ use crate::{
 /// A name that a caller gives to a request: it reaches spans, lists and reports.
 pub type Label = Arc<str>;
 
-/// On whose behalf a request is made: tenants share a pool fairly.
+/// On whose behalf a request is made: tenants share a pool fairly, and no worker, unless
+/// [`share_workers`](crate::PoolConfig::share_workers) says so.
 pub type Tenant = Arc<str>;
 
 /// Names what requests have in common that makes one worker better for them than another.
@@ -152,8 +153,10 @@ impl Request {
     }
 
     /// Says on whose behalf it is made. Tenants that wait take turns, by their
-    /// [weights](crate::PoolConfig::tenant_weights); requests without one are one tenant more. In a leased session it
-    /// means nothing. Default: none.
+    /// [weights](crate::PoolConfig::tenant_weights); requests without one are one tenant more. Code of one never runs in a
+    /// worker that has run code of another, unless [`share_workers`](crate::PoolConfig::share_workers) is set. In a leased
+    /// session it means nothing: that is of the tenant that [leased](crate::Runtime::for_tenant) it. Default: none, or that
+    /// of the runtime's handle.
     #[must_use]
     pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
         self.tenant = Some(tenant.into());

@@ -6,6 +6,7 @@ pub(crate) mod keeper;
 mod lease;
 pub(crate) mod named;
 mod state;
+mod tenant;
 
 use std::{
     fmt,
@@ -36,7 +37,7 @@ use crate::{
     machine::{rpc::Terms, supervisor::LeaseId},
     protocol::{Codec, ExecutionId},
     report::Report,
-    request::{Deadline, Request},
+    request::{Deadline, Request, Tenant},
     status::{ExecutionStatus, PoolStatus},
     store::Store,
     worker::Spawner,
@@ -51,6 +52,8 @@ pub use builder::RuntimeBuilder;
 #[derive(Clone)]
 pub struct Runtime {
     shared: Arc<Shared>,
+    /// For what names none.
+    tenant: Option<Tenant>,
 }
 
 /// What all handles share. Dropping the last one ends the pool.
@@ -114,7 +117,7 @@ impl Runtime {
     /// # Errors
     /// No worker saw the request: submitting it again is safe.
     pub async fn execute(&self, request: impl Into<Request>) -> Result<Execution, SubmitError> {
-        Arc::clone(&self.shared).submit(request.into(), None).await
+        Arc::clone(&self.shared).submit(self.of_tenant(request.into()), None).await
     }
 
     /// Runs a request and collects what it prints. Waits until its outcome; dropping the future cancels it.
@@ -157,7 +160,7 @@ impl Runtime {
         request: impl Into<Request>,
         host: Host,
     ) -> Result<Canceller, SubmitError> {
-        let request = request.into();
+        let request = self.of_tenant(request.into());
         let shared = &self.shared;
         let job = shared.job(&request, true)?;
         let obligation = Obligation::new(job.id, Reply::Host(host.clone()), Arc::clone(&shared.ledger));
@@ -196,6 +199,8 @@ impl Runtime {
     /// Rolls the pool to another spec, without losing a request or capacity: workers of the old spec go when they are
     /// free, one at a time, each after its successor is ready (with no room for one more: just before it starts).
     ///
+    /// Of two reloads at the same time one is the last: its spec is the pool's, and the other's caller is told.
+    ///
     /// Answers when the first worker of the new spec is ready, or is not; the others follow. Waits at most the lease
     /// timeout for a free place, then the grace, the ready timeout and the warmup timeout. A leased session keeps its
     /// worker. Dropping the future does not stop the reload.
@@ -222,9 +227,9 @@ impl Runtime {
             return Err(ConfigError { key: "dialect", why }.into());
         }
         spec.validate()?;
-        self.shared.spawner.reload(spec);
         let after = self.shared.reload_timeout;
-        match tokio::time::timeout(after, self.ask(SupervisorMsg::Reload)).await {
+        let reload = |done| SupervisorMsg::Reload { spec: Box::new(spec), done };
+        match tokio::time::timeout(after, self.ask(reload)).await {
             Ok(answer) => answer.unwrap_or(Err(ReloadError::Superseded)),
             Err(_elapsed) => Err(ReloadError::Pending { after }),
         }
@@ -271,7 +276,7 @@ impl Runtime {
     /// The pool, while a handle of it lives.
     #[cfg(feature = "monitor")]
     pub(crate) fn upgrade(pool: &std::sync::Weak<Shared>) -> Option<Self> {
-        pool.upgrade().map(|shared| Self { shared })
+        pool.upgrade().map(|shared| Self { shared, tenant: None })
     }
 
     #[cfg(feature = "testing")]

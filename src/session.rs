@@ -195,7 +195,8 @@ impl Session {
     /// after `os.fork`: what is not written yet is written first, and both read and write at one position. Sockets are
     /// shared, too.
     ///
-    /// Waits in the session's line as [`checkpoint`](Self::checkpoint) does. Cancel safe: a copy that nobody waits for ends.
+    /// Waits at most the pool's `lease_timeout` for a place, then in the session's line as [`checkpoint`](Self::checkpoint)
+    /// does. Cancel safe: a copy that nobody waits for ends.
     ///
     /// # Errors
     /// There is no copy, and the session goes on: the pool has no room, the worker is none that can be forked, or

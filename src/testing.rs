@@ -49,7 +49,7 @@ use ractor::ActorCell;
 
 use crate::{execution::Execution, runtime::Runtime};
 
-pub use crate::worker::{Branch, Control, Delivery, Order, Outbox, Pipe, Spawner, Worker};
+pub use crate::worker::{Branch, Control, Delivery, Order, Outbox, Pipe, Sighting, Spawner, Worker};
 pub use spawner::{Entry, Fact, ScriptedSpawner};
 pub use stage::Stage;
 

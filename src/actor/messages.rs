@@ -27,6 +27,7 @@ use crate::{
         question::Question,
         sink::{Feed, Sink},
     },
+    config::WorkerSpec,
     error::{ReloadError, SpawnError, SubmitError},
     machine::{
         rpc,
@@ -77,7 +78,7 @@ pub(crate) enum SupervisorMsg {
     Elapsed(Wait),
     /// Runtime: workers are made from another spec now; replace those that live. The reply comes when the first new one
     /// is ready, or is not.
-    Reload(oneshot::Sender<Result<(), ReloadError>>),
+    Reload { spec: Box<WorkerSpec>, done: oneshot::Sender<Result<(), ReloadError>> },
     /// Runtime: whatever kept workers from living is mended.
     Reset,
     /// Runtime: how is it?
@@ -156,6 +157,7 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub(crate) struct LeaseRequest {
     pub(crate) lease: LeaseId,
+    pub(crate) tenant: Option<Tenant>,
     pub(crate) events: Feed,
     /// Where it is told what is to be done to the state of the session.
     pub(crate) duties: Sender<Duty>,

@@ -172,9 +172,9 @@ impl Actor for Supervisor {
         match message {
             SupervisorMsg::Submit(submission) => state.submit(&myself, *submission).await,
             SupervisorMsg::Lease(request) => {
-                let lease = request.lease;
+                let (lease, tenant) = (request.lease, request.tenant.clone());
                 state.leases.insert(lease, *request);
-                state.step(&myself, Input::Lease(lease)).await;
+                state.step(&myself, Input::Lease(lease, tenant)).await;
             }
             SupervisorMsg::Fork(fork) => state.fork(&myself, *fork).await,
             SupervisorMsg::Release(lease) => {
@@ -193,14 +193,7 @@ impl Actor for Supervisor {
                 let _ = found.send(state.cancel(id, reason));
             }
             SupervisorMsg::Withdraw(id) => state.step(&myself, Input::Withdraw(id)).await,
-            SupervisorMsg::Requeue(returning) => {
-                if let Some(ticket) = state.tickets.get_mut(&returning.id) {
-                    ticket.waits = true;
-                    let (lease, expects) = (ticket.lease, ticket.job.expects);
-                    let execution = returning.take();
-                    state.step(&myself, Input::Requeue { execution, lease, expects }).await;
-                }
-            }
+            SupervisorMsg::Requeue(returning) => state.requeue(&myself, returning).await,
             SupervisorMsg::Forget(id) => {
                 state.forget(id);
                 state.step(&myself, Input::Forget(id)).await;
@@ -222,11 +215,7 @@ impl Actor for Supervisor {
                 state.step(&myself, Input::LeaseExpired(lease)).await;
             }
             SupervisorMsg::Elapsed(Wait::Shutdown) => state.step(&myself, Input::ShutdownElapsed).await,
-            SupervisorMsg::Reload(done) => {
-                // Whoever waits for an earlier one learns that this one took its place.
-                state.reload = Some(done);
-                state.step(&myself, Input::Reload).await;
-            }
+            SupervisorMsg::Reload { spec, done } => state.reload(&myself, *spec, done).await,
             SupervisorMsg::Reset => state.step(&myself, Input::Reset).await,
             SupervisorMsg::Status(reply) => drop(reply.send(state.status())),
             SupervisorMsg::List(reply) => drop(reply.send(state.list())),

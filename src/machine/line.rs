@@ -1,10 +1,12 @@
-//! The waiting line: bounded, fair among tenants, first in first out within each, and a place given up costs nothing.
+//! The waiting line: bounded, fair among tenants, first in first out within each. Whoever leaves takes its place along,
+//! so the line is never longer than those who wait.
 //!
 //! Tenants take turns, as in weighted round robin: in its turn a tenant of weight 3 is served three times. Requests
 //! without a tenant are one tenant more. Who comes back, because its worker died before it started, goes first.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -21,23 +23,8 @@ pub(crate) enum Waiter {
     Lease(LeaseId),
 }
 
-/// The line. Those who left are skipped when their place is reached, so leaving is O(1).
-#[derive(Debug, Default)]
-pub(crate) struct Line {
-    weights: BTreeMap<Tenant, u32>,
-    returned: VecDeque<Waiter>,
-    lanes: HashMap<Option<Tenant>, Lane>,
-    /// The tenants that have a lane; the first one has its turn.
-    turns: VecDeque<Option<Tenant>>,
-    /// The executions, by the time of their coming.
-    arrivals: VecDeque<(Instant, ExecutionId)>,
-    present: HashMap<Waiter, Asked>,
-    /// What all that wait take in memory.
-    bytes: usize,
-}
-
 /// What one who waits has asked for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) affinity: Option<Affinity>,
@@ -45,13 +32,48 @@ pub(crate) struct Asked {
     pub(crate) bytes: usize,
 }
 
-/// Where the requests of one tenant wait.
+/// The line. Places and turns are numbered in the order in which they were taken.
 #[derive(Debug, Default)]
+pub(crate) struct Line {
+    weights: BTreeMap<Tenant, u32>,
+    last: u64,
+    /// Those who came back; the last one goes first.
+    returned: BTreeMap<Reverse<u64>, Waiter>,
+    /// Where the others wait, by tenant. None is empty.
+    lanes: HashMap<Option<Tenant>, Lane>,
+    /// The tenants that have a lane; the first one has its turn.
+    turns: BTreeMap<u64, Option<Tenant>>,
+    /// The executions in the lanes, by their places.
+    arrivals: BTreeMap<u64, (Instant, ExecutionId)>,
+    present: HashMap<Waiter, Present>,
+    /// What all that wait take in memory.
+    bytes: usize,
+}
+
+/// One who waits.
+#[derive(Debug)]
+struct Present {
+    asked: Asked,
+    place: u64,
+    returned: bool,
+}
+
+/// Where the requests of one tenant wait.
+#[derive(Debug)]
 struct Lane {
-    places: VecDeque<Waiter>,
-    present: usize,
+    places: BTreeMap<u64, Waiter>,
+    turn: u64,
     /// How often it is still served in its turn.
     left: u32,
+}
+
+/// The first of those who can only be served one after another.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) waiter: Waiter,
+    pub(crate) asked: &'a Asked,
+    /// How many there are of them.
+    pub(crate) waiting: usize,
 }
 
 impl Line {
@@ -70,7 +92,9 @@ impl Line {
 
     /// How many of this tenant wait.
     pub(crate) fn len_of(&self, tenant: &Option<Tenant>) -> usize {
-        self.lanes.get(tenant).map_or(0, |lane| lane.present)
+        let its = |waiter: &&Waiter| self.present.get(waiter).is_some_and(|it| it.asked.tenant == *tenant);
+        let returned = self.returned.values().filter(its).count();
+        returned + self.lanes.get(tenant).map_or(0, |lane| lane.places.len())
     }
 
     /// What all that wait take in memory, in bytes. Who comes back is not counted: it had its place.
@@ -78,64 +102,64 @@ impl Line {
         self.bytes
     }
 
+    /// How often this tenant is served in its turn.
+    pub(crate) fn weight(&self, tenant: &Option<Tenant>) -> u32 {
+        tenant.as_ref().and_then(|tenant| self.weights.get(tenant)).copied().unwrap_or(1).max(1)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
     pub(crate) fn push_back(&mut self, waiter: Waiter, asked: Asked, now: Instant) {
-        self.tidy();
-        self.bytes += asked.bytes;
-        let tenant = asked.tenant.clone();
-        let lane = self.lanes.entry(tenant.clone()).or_insert_with(|| {
-            self.turns.push_back(tenant.clone());
-            Lane { left: weight(&self.weights, &tenant), ..Lane::default() }
+        let (place, turn, left) = (self.number(), self.number(), self.weight(&asked.tenant));
+        let lane = self.lanes.entry(asked.tenant.clone()).or_insert_with(|| {
+            self.turns.insert(turn, asked.tenant.clone());
+            Lane { places: BTreeMap::new(), turn, left }
         });
-        lane.places.push_back(waiter);
-        lane.present += 1;
+        lane.places.insert(place, waiter);
         if let Waiter::Execution(id) = waiter {
-            self.arrivals.push_back((now, id));
+            self.arrivals.insert(place, (now, id));
         }
-        self.present.insert(waiter, asked);
+        self.bytes += asked.bytes;
+        self.present.insert(waiter, Present { asked, place, returned: false });
     }
 
     /// For one who had been served and lost its worker: it does not queue again.
-    pub(crate) fn push_front(&mut self, waiter: Waiter) {
-        self.present.insert(waiter, Asked::default());
-        self.lanes.entry(None).or_insert_with(|| {
-            self.turns.push_back(None);
-            Lane { left: 1, ..Lane::default() }
-        });
-        if let Some(lane) = self.lanes.get_mut(&None) {
-            lane.present += 1;
-        }
-        self.returned.push_front(waiter);
+    pub(crate) fn push_front(&mut self, waiter: Waiter, asked: Asked) {
+        let place = self.number();
+        self.returned.insert(Reverse(place), waiter);
+        self.present.insert(waiter, Present { asked, place, returned: true });
     }
 
-    /// The next one, and what it has asked for.
-    pub(crate) fn pop(&mut self) -> Option<(Waiter, Asked)> {
-        while let Some(waiter) = self.returned.pop_front() {
-            if let Some(asked) = self.take(waiter) {
-                return Some((waiter, asked));
-            }
-        }
-        while let Some(tenant) = self.turns.front().cloned() {
-            let Some(waiter) = self.lanes.get_mut(&tenant).and_then(|lane| lane.places.pop_front()) else {
-                self.turns.pop_front();
-                self.lanes.remove(&tenant);
-                continue;
-            };
-            if let Some(asked) = self.take(waiter) {
-                self.served(&tenant);
-                return Some((waiter, asked));
-            }
-        }
-        None
+    /// Those who are next: each who came back, and then the first of each tenant, in the order of their turns.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = Head<'_>> {
+        let returned = self.returned.values().map(|waiter| (waiter, 1));
+        let first = |tenant| {
+            let lane = self.lanes.get(tenant)?;
+            Some((lane.places.first_key_value()?.1, lane.places.len()))
+        };
+        let lanes = self.turns.values().filter_map(first);
+        returned.chain(lanes).filter_map(|(waiter, waiting)| {
+            Some(Head { waiter: *waiter, asked: &self.present.get(waiter)?.asked, waiting })
+        })
     }
 
-    /// One of this tenant was served in its turn; when that is over, the next one has it.
-    fn served(&mut self, tenant: &Option<Tenant>) {
-        let Some(lane) = self.lanes.get_mut(tenant) else { return };
-        lane.left = lane.left.saturating_sub(1);
-        if lane.left == 0 {
-            lane.left = weight(&self.weights, tenant);
-            self.turns.rotate_left(1);
+    /// `waiter`, who is there, is served: that counts for the turn of its tenant.
+    pub(crate) fn serve(&mut self, waiter: Waiter) -> Option<Asked> {
+        let Present { asked, returned, .. } = self.take(waiter)?;
+        let (next, weight) = (self.number(), self.weight(&asked.tenant));
+        if let Some(lane) = self.lanes.get_mut(&asked.tenant).filter(|_| !returned) {
+            lane.left = lane.left.saturating_sub(1);
+            if lane.left == 0 {
+                lane.left = weight;
+                self.turns.remove(&lane.turn);
+                self.turns.insert(next, asked.tenant.clone());
+                lane.turn = next;
+            }
         }
+        Some(asked)
     }
 
     /// Whether `waiter` was there.
@@ -143,48 +167,37 @@ impl Line {
         self.take(waiter).is_some()
     }
 
-    fn take(&mut self, waiter: Waiter) -> Option<Asked> {
-        let asked = self.present.remove(&waiter)?;
-        self.bytes -= asked.bytes;
-        if let Some(lane) = self.lanes.get_mut(&asked.tenant) {
-            lane.present -= 1;
+    fn take(&mut self, waiter: Waiter) -> Option<Present> {
+        let present = self.present.remove(&waiter)?;
+        if present.returned {
+            self.returned.remove(&Reverse(present.place));
+            return Some(present);
         }
-        Some(asked)
+        self.bytes -= present.asked.bytes;
+        self.arrivals.remove(&present.place);
+        let tenant = &present.asked.tenant;
+        if let Some(lane) = self.lanes.get_mut(tenant) {
+            lane.places.remove(&present.place);
+            if lane.places.is_empty() {
+                self.turns.remove(&lane.turn);
+                self.lanes.remove(tenant);
+            }
+        }
+        Some(present)
     }
 
     /// Takes out an execution that has waited for this long.
     pub(crate) fn overdue(&mut self, limit: Duration, now: Instant) -> Option<ExecutionId> {
-        let since = self.oldest()?;
+        let (_, (since, id)) = self.arrivals.first_key_value()?;
         let due = since.checked_add(limit).is_some_and(|due| due <= now);
-        let (_, id) = self.arrivals.pop_front_if(|_| due)?;
+        let id = Some(*id).filter(|_| due)?;
         self.remove(Waiter::Execution(id)).then_some(id)
     }
 
     /// Since when the execution has waited that has waited longest.
-    pub(crate) fn oldest(&mut self) -> Option<Instant> {
-        while let Some((since, id)) = self.arrivals.front() {
-            if self.present.contains_key(&Waiter::Execution(*id)) {
-                return Some(*since);
-            }
-            self.arrivals.pop_front();
-        }
-        None
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.arrivals.first_key_value().map(|(_, (since, _))| *since)
     }
-
-    /// Keeps abandoned places from outgrowing the line.
-    fn tidy(&mut self) {
-        let too_many = 2 * self.present.len() + 16;
-        if self.arrivals.len() > too_many {
-            self.arrivals.retain(|(_, id)| self.present.contains_key(&Waiter::Execution(*id)));
-            for lane in self.lanes.values_mut() {
-                lane.places.retain(|waiter| self.present.contains_key(waiter));
-            }
-        }
-    }
-}
-
-fn weight(weights: &BTreeMap<Tenant, u32>, tenant: &Option<Tenant>) -> u32 {
-    tenant.as_ref().and_then(|tenant| weights.get(tenant)).copied().unwrap_or(1).max(1)
 }
 
 #[cfg(test)]
@@ -196,12 +209,23 @@ mod tests {
         Waiter::Execution(ExecutionId(number))
     }
 
-    fn of(tenant: Tenant) -> Asked {
-        Asked { tenant: Some(tenant), ..Asked::default() }
+    fn of(tenant: &str) -> Asked {
+        Asked { tenant: Some(Tenant::from(tenant)), ..Asked::default() }
     }
 
     fn rest(line: &mut Line) -> Vec<Waiter> {
-        std::iter::from_fn(|| line.pop()).map(|(waiter, _)| waiter).collect()
+        let pop = || {
+            let waiter = line.heads().next()?.waiter;
+            line.serve(waiter).map(|_| waiter)
+        };
+        std::iter::from_fn(pop).collect()
+    }
+
+    /// Everything that the line remembers, of whatever kind.
+    fn remembered(line: &Line) -> usize {
+        let Line { weights: _, last: _, returned, lanes, turns, arrivals, present, bytes } = line;
+        let places: usize = lanes.values().map(|lane| lane.places.len()).sum();
+        returned.len() + lanes.len() + turns.len() + arrivals.len() + present.len() + places + bytes
     }
 
     #[test]
@@ -212,27 +236,40 @@ mod tests {
         }
         assert!(line.remove(waiter(1)));
         assert!(!line.remove(waiter(1)));
-        line.push_front(waiter(9));
-        assert_eq!((line.len(), line.len_of(&None)), (3, 3));
-        assert_eq!(rest(&mut line), [waiter(9), waiter(2), waiter(3)]);
-        assert!(line.is_empty() && line.turns.is_empty() && line.lanes.is_empty());
+        line.push_front(waiter(8), Asked::default());
+        line.push_front(waiter(9), of("a"));
+        assert_eq!((line.len(), line.len_of(&None), line.len_of(&of("a").tenant)), (4, 3, 1));
+        assert_eq!(rest(&mut line), [waiter(9), waiter(8), waiter(2), waiter(3)]);
+        assert_eq!(remembered(&line), 0, "{line:?}");
     }
 
     #[test]
     fn tenants_take_turns_by_their_weights() {
-        let (noisy, quiet, heavy) = (Tenant::from("noisy"), Tenant::from("quiet"), Tenant::from("heavy"));
-        let mut line = Line::new(BTreeMap::from([(heavy.clone(), 3)]));
+        let mut line = Line::new(BTreeMap::from([(Tenant::from("heavy"), 3)]));
         for number in 0..100 {
-            line.push_back(waiter(number), of(noisy.clone()), Instant::now());
+            line.push_back(waiter(number), of("noisy"), Instant::now());
         }
         for number in 100..106 {
-            line.push_back(waiter(number), of(heavy.clone()), Instant::now());
+            line.push_back(waiter(number), of("heavy"), Instant::now());
         }
-        line.push_back(waiter(200), of(quiet.clone()), Instant::now());
-        assert_eq!(line.len_of(&Some(noisy)), 100);
+        line.push_back(waiter(200), of("quiet"), Instant::now());
+        assert_eq!(line.len_of(&of("noisy").tenant), 100);
         let order: Vec<_> = rest(&mut line).into_iter().take(10).collect();
         let expected = [0, 100, 101, 102, 200, 1, 103, 104, 105, 2];
         assert_eq!(order, expected.map(waiter));
+    }
+
+    /// Whoever is served out of its turn has had it; those before it keep theirs.
+    #[test]
+    fn a_turn_that_is_taken_early_is_taken() {
+        let mut line = Line::default();
+        for (number, tenant) in [(1, "a"), (2, "b"), (3, "b"), (4, "c")] {
+            line.push_back(waiter(number), of(tenant), Instant::now());
+        }
+        let heads: Vec<_> = line.heads().map(|head| (head.waiter, head.waiting)).collect();
+        assert_eq!(heads, [(waiter(1), 1), (waiter(2), 2), (waiter(4), 1)]);
+        assert_eq!(line.serve(waiter(2)), Some(of("b")));
+        assert_eq!(rest(&mut line), [1, 4, 3].map(waiter));
     }
 
     #[test]
@@ -241,10 +278,10 @@ mod tests {
         let begun = Instant::now();
         for number in 0..4 {
             let now = begun + Duration::from_secs(number);
-            line.push_back(waiter(number), of(Tenant::from(number.to_string())), now);
+            line.push_back(waiter(number), of(&number.to_string()), now);
         }
         line.remove(waiter(0));
-        line.push_front(waiter(9));
+        line.push_front(waiter(9), Asked::default());
         let (limit, now) = (Duration::from_secs(10), begun + Duration::from_secs(12));
         let overdue: Vec<_> = std::iter::from_fn(|| line.overdue(limit, now)).collect();
         assert_eq!(overdue, [ExecutionId(1), ExecutionId(2)]);
@@ -252,32 +289,42 @@ mod tests {
         assert_eq!(rest(&mut line), [waiter(9), waiter(3)]);
     }
 
+    /// Of executions and of leases, of one tenant and of many, beside one who stays; of those who came back, too.
     #[test]
-    fn abandoned_places_do_not_pile_up() {
+    fn places_that_are_given_up_do_not_pile_up() {
         let mut line = Line::default();
-        for number in 0..10_000 {
-            line.push_back(waiter(number), Asked::default(), Instant::now());
-            line.remove(waiter(number));
+        line.push_back(waiter(0), of("stays"), Instant::now());
+        let stays = remembered(&line);
+        for number in 1..=100_000 {
+            let lease = Waiter::Lease(LeaseId(number));
+            line.push_back(lease, Asked::default(), Instant::now());
+            line.push_back(waiter(number), of(&number.to_string()), Instant::now());
+            line.push_front(waiter(1_000_000 + number), of("stays"));
+            for waiter in [lease, waiter(number), waiter(1_000_000 + number)] {
+                assert!(line.remove(waiter));
+            }
         }
-        let places = line.arrivals.len() + line.lanes.values().map(|lane| lane.places.len()).sum::<usize>();
-        assert!(places < 100, "{places} places for nobody");
+        assert_eq!(remembered(&line), stays, "places for nobody");
+        assert_eq!(rest(&mut line), [waiter(0)]);
     }
 
     /// P11: whoever leaves, in whatever way, takes its bytes along.
     #[test]
     fn what_waits_is_known_in_bytes() {
         let mut line = Line::default();
+        let asked = || Asked { bytes: 10, ..Asked::default() };
         for number in 0..4 {
-            line.push_back(waiter(number), Asked { bytes: 10, ..Asked::default() }, Instant::now());
+            line.push_back(waiter(number), asked(), Instant::now());
         }
         assert_eq!(line.bytes(), 40);
         line.remove(waiter(0));
         line.remove(waiter(0));
-        line.push_front(waiter(9));
-        assert_eq!(line.bytes(), 30);
-        assert_eq!(line.pop().map(|(waiter, asked)| (waiter, asked.bytes)), Some((waiter(9), 0)));
+        line.push_front(waiter(9), asked());
+        assert_eq!(line.bytes(), 30, "who comes back had its place");
+        assert_eq!(line.serve(waiter(9)), Some(asked()));
         let long = Instant::now() + Duration::from_secs(60);
         assert_eq!(line.overdue(Duration::from_secs(1), long), Some(ExecutionId(1)));
+        assert_eq!(line.bytes(), 20);
         rest(&mut line);
         assert_eq!(line.bytes(), 0);
     }

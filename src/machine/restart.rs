@@ -108,6 +108,12 @@ impl Throttle {
         !self.refused
     }
 
+    /// Until when none may be started, if that is so.
+    pub(crate) fn closed_until(&self, now: Instant) -> Option<Instant> {
+        let nth = self.starts.len().checked_sub(self.rate as usize)?;
+        self.starts.get(nth).map(|start| *start + Self::WINDOW).filter(|opens| *opens > now)
+    }
+
     /// When the next one may be started, if one was refused.
     pub(crate) fn opens(&self) -> Option<Instant> {
         self.starts.front().filter(|_| self.refused).map(|start| *start + Self::WINDOW)

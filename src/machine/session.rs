@@ -16,13 +16,14 @@ use crate::{
         ladder::Ladder,
     },
     outcome::{Activity, Death, DeathCause, Event, Rung},
-    protocol::{self, ExecutionId, Ping, ToWorker},
+    protocol::{self, ExecutionId, ToWorker},
     status::{SessionState, Vitals},
 };
 
 mod answer;
 mod end;
 mod io;
+mod probe;
 mod question;
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,7 @@ pub(crate) struct Session {
     field_errors: u32,
     unknown_told: u32,
     ended: VecDeque<ExecutionId>,
-    probes: u64,
+    probes: probe::Probes,
     health: Health,
     /// What the worker was doing before it was killed for not obeying.
     seen: Option<Box<Activity>>,
@@ -86,7 +87,7 @@ enum Told {
     /// That it runs.
     Running,
     /// How it ended: its worker answered wrongly, and must answer this probe before it is offered again.
-    Ended { probe: u64 },
+    Ended { proof: probe::Proof },
 }
 
 impl Run {
@@ -123,7 +124,7 @@ impl Session {
             field_errors: 0,
             unknown_told: 0,
             ended: VecDeque::new(),
-            probes: 0,
+            probes: probe::Probes::default(),
             health: Health::default(),
             seen: None,
             death: None,
@@ -338,10 +339,7 @@ impl Session {
             return self.die(cause, effects);
         }
         match self.health.look(vitals, free, self.limits.heartbeat_timeout) {
-            Sign::Quiet if asked => {
-                self.probes += 1;
-                effects.push(Effect::Write(ToWorker::Ping(Ping { seq: self.probes })));
-            }
+            Sign::Quiet if asked => effects.push(Effect::Write(self.probes.alive())),
             Sign::Well | Sign::Quiet => {}
             Sign::Stopped => self.die(DeathCause::Stopped, effects),
             Sign::Dead { after } => self.die(DeathCause::Unresponsive { after }, effects),

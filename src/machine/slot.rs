@@ -4,7 +4,11 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use crate::{outcome::Generation, protocol::ExecutionId, request::Affinity};
+use crate::{
+    outcome::Generation,
+    protocol::ExecutionId,
+    request::{Affinity, Tenant},
+};
 
 /// Names a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +45,27 @@ pub(crate) struct Record {
     pub(crate) left: bool,
     /// That of the execution that it served last.
     pub(crate) affinity: Option<Affinity>,
+    pub(crate) owner: Owner,
+}
+
+/// Whose code a worker has run: what that left behind is there for all that follows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Only the warmup has run in it.
+    #[default]
+    Nobody,
+    /// Of this tenant; `None`: of requests that name none.
+    Tenant(Option<Tenant>),
+}
+
+impl Owner {
+    /// Whether code of this tenant may run where this one's has run.
+    pub(crate) fn admits(&self, tenant: &Option<Tenant>) -> bool {
+        match self {
+            Self::Nobody => true,
+            Self::Tenant(own) => own == tenant,
+        }
+    }
 }
 
 /// Executions of one worker, when it was given each of them, and what that takes in memory.
@@ -99,6 +124,7 @@ impl Slot {
             heavy: false,
             left: false,
             affinity: None,
+            owner: Owner::Nobody,
         };
         Self { generation: Generation(0), place: Place::Empty, worker, last_death: None, heir: None }
     }
@@ -143,6 +169,21 @@ impl Slot {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.place, Place::Idle { .. })
+        self.idle_since().is_some()
+    }
+
+    /// Since when it has been free, if it is.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        match self.place {
+            Place::Idle { since } => Some(since),
+            Place::Empty
+            | Place::Starting
+            | Place::Branching { .. }
+            | Place::Busy { .. }
+            | Place::Leased { .. }
+            | Place::Retiring
+            | Place::Doomed { .. }
+            | Place::BackingOff { .. } => None,
+        }
     }
 }

@@ -7,7 +7,8 @@
 //!                      Idle ─> Retiring                           worn, or not needed
 //! ```
 //! A slot counts until its worker is reaped, so there are never more workers than `max_sessions`. No request waits
-//! while a session is idle: that is checked after each step in the tests.
+//! while a session is idle that may serve it, or that no other tenant waits for: that is checked after each step in the
+//! tests.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -37,10 +38,11 @@ mod restore;
 mod save;
 mod serve;
 mod stop;
+mod tenants;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use crate::machine::slot::LeaseId;
+pub(crate) use crate::machine::{line::Asked, slot::LeaseId};
 pub(crate) use io::{Chore, Effect, Input, Moment, Sort, Want, Wear};
 
 /// The machine. `step` is total.
@@ -200,12 +202,12 @@ impl Pool {
                 Some(lease) => self.submit_leased(execution, lease, &want, now, effects),
             },
             Input::Withdraw(execution) => self.withdraw(execution, effects),
-            Input::Requeue { execution, lease: None, .. } => self.requeue(execution, effects),
-            Input::Requeue { execution, lease: Some(lease), expects } => {
+            Input::Requeue { execution, lease: None, asked, .. } => self.requeue(execution, asked, effects),
+            Input::Requeue { execution, lease: Some(lease), expects, .. } => {
                 self.requeue_leased(execution, lease, expects, now, effects);
             }
             Input::Forget(execution) => self.forget(execution, effects),
-            Input::Lease(lease) => self.lease(lease, now, effects),
+            Input::Lease(lease, tenant) => self.lease(lease, tenant, now, effects),
             Input::Fork { of, lease } => self.fork(of, lease, effects),
             Input::Name(lease) => self.name(lease),
             Input::Release(lease) => self.release(lease, now, effects),

@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod queue;
+mod together;
 
 /// Settings of a pool. [`start`](Self::start) checks them.
 #[derive(Clone, Debug)]
@@ -300,7 +301,7 @@ impl RuntimeBuilder {
             max_sessions,
             spawner,
         };
-        let runtime = Runtime { shared: Arc::new(shared) };
+        let runtime = Runtime { shared: Arc::new(shared), tenant: None };
         let ended = || Err(StartError::Supervisor("it was stopped by its own supervisor".into()));
         match outcome.await.unwrap_or_else(|_gone| ended()) {
             Ok(()) => Ok(runtime),
@@ -308,30 +309,6 @@ impl RuntimeBuilder {
                 runtime.shutdown(Duration::ZERO).await;
                 Err(error)
             }
-        }
-    }
-
-    /// What only workers that run code can do.
-    fn validate_together(&self) -> Result<(), ConfigError> {
-        let refuse = |key, why: &str| Err(ConfigError { key, why: why.into() });
-        match (&self.spec.server, &self.config) {
-            (None, _) => Ok(()),
-            (Some(_), PoolConfig { warmup: Some(_), .. }) => {
-                refuse("warmup", "it is code, and a JSON-RPC server runs none; give its spec a `first_ask`")
-            }
-            (Some(_), PoolConfig { record: Some(_), .. }) => {
-                refuse("record", "what a JSON-RPC server says cannot be recorded; leave it out")
-            }
-            (Some(_), PoolConfig { state_dir: Some(_), .. }) => {
-                refuse("state_dir", "a JSON-RPC server has no state that can be saved; leave it out")
-            }
-            (Some(_), PoolConfig { on_death: OnDeath::Restore, .. }) => {
-                refuse("on_death", "a JSON-RPC server has no state that can be restored; leave it at `fail`")
-            }
-            (Some(_), PoolConfig { soft_memory: Some(_), .. }) => {
-                refuse("soft_memory", "requests share a JSON-RPC server; give it `hard_memory`")
-            }
-            (Some(_), _) => Ok(()),
         }
     }
 

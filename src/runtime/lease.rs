@@ -1,6 +1,6 @@
 //! How a session is leased, and who keeps its state.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -19,6 +19,7 @@ use crate::{
     error::SubmitError,
     machine::supervisor::LeaseId,
     session::Session,
+    status::PoolStatus,
 };
 
 impl Runtime {
@@ -36,7 +37,8 @@ impl Runtime {
         let (events, background) = feed(&self.shared.ledger);
         let (granted, answer) = oneshot::channel();
         let (tend, duties) = mailbox();
-        let request = Box::new(LeaseRequest { lease, events, duties: tend, granted });
+        let tenant = self.tenant.clone();
+        let request = Box::new(LeaseRequest { lease, tenant, events, duties: tend, granted });
         let shared = &self.shared;
         shared.supervisor.cast(SupervisorMsg::Lease(request)).map_err(|_gone| SubmitError::ShuttingDown)?;
         let waiting = Retract::new(&shared.supervisor, SupervisorMsg::Release(lease));
@@ -47,15 +49,24 @@ impl Runtime {
                 Ok(shared.tended(lease, answer?, background, kept, duties))
             }
             Ok(Err(_gone)) => Err(SubmitError::ShuttingDown),
-            Err(_elapsed) => {
-                let (sessions, limit) = (self.status().await.sessions.len(), shared.max_sessions);
-                Err(SubmitError::NoSession { after, sessions, limit })
-            }
+            Err(_elapsed) => Err(shared.no_session(after).await),
         }
     }
 }
 
 impl Shared {
+    /// What somebody is told who has waited for a session for so long.
+    pub(super) async fn no_session(&self, after: Duration) -> SubmitError {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.supervisor.cast(SupervisorMsg::Status(reply));
+        match answer.await {
+            Ok(PoolStatus { sessions, .. }) => {
+                SubmitError::NoSession { after, sessions: sessions.len(), limit: self.max_sessions }
+            }
+            Err(_gone) => SubmitError::ShuttingDown,
+        }
+    }
+
     /// The handle of a session, with whoever sees to its state.
     pub(super) fn tended(
         self: &Arc<Self>,

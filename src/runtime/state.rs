@@ -148,12 +148,15 @@ impl Shared {
         let (granted, answer) = oneshot::channel();
         let (told, order) = oneshot::channel();
         let (tend, duties) = mailbox();
-        let request = LeaseRequest { lease, events, duties: tend, granted };
+        // A copy gets the worker that its session forks.
+        let request = LeaseRequest { lease, tenant: None, events, duties: tend, granted };
         let fork = SupervisorMsg::Fork(Box::new(ForkRequest { of, request, order: told }));
         self.supervisor.cast(fork).map_err(|_gone| SubmitError::ShuttingDown)?;
         let waiting = Retract::new(&self.supervisor, SupervisorMsg::Release(lease));
         // Without an order the answer says why there is none.
-        if let Ok(order) = order.await {
+        let after = self.lease_timeout;
+        let Ok(order) = timeout(after, order).await else { return Err(self.no_session(after).await.into()) };
+        if let Ok(order) = order {
             let purpose = Purpose { asked: Asked::Fork, chore: false, expects: None };
             let frames = |codec: protocol::Codec, id| {
                 let folder = order.folder.to_string_lossy();

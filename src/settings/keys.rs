@@ -147,6 +147,12 @@ pub(super) static KEYS: &[Key] = &[
         "How often a tenant is served in its turn, where another one is served once."
     ),
     key!(
+        "pool.share_workers",
+        Switch,
+        pool.share_workers,
+        "Whether a worker that has run code of one tenant may run code of another."
+    ),
+    key!(
         "pool.queue_timeout",
         Time,
         pool.queue_timeout,

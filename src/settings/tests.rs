@@ -37,6 +37,7 @@ fn every_field_has_a_key_and_every_key_a_field() {
         queue_bytes,
         tenant_queue,
         tenant_weights,
+        share_workers,
         queue_timeout,
         line,
         deadline,
@@ -268,4 +269,49 @@ fn settings_that_do_not_work_together_are_said_with_their_place() {
 fn a_file_that_is_not_there_is_named() {
     let error = Settings::from_file("/no/such.toml").unwrap_err().to_string();
     assert_eq!(error, "cannot read settings file `/no/such.toml`");
+}
+
+/// Whatever a number, a time or a size may be written as, it has bounds: every such key is refused by its name, or its
+/// value cannot be said.
+#[test]
+fn no_number_is_without_bounds() {
+    let huge = [
+        ("a whole number", "4294967296"),
+        ("a whole number", "9223372036854775807"),
+        ("a time", "'4000000000s'"),
+        ("a time", "'500000000000y'"),
+        ("a size", "'1025TiB'"),
+        ("a size", "'16777215TiB'"),
+        ("a number", "nan"),
+        ("a number", "inf"),
+        ("a number", "-0.1"),
+        ("a number", "1.1"),
+        ("a table of whole numbers", "{ a = 4294967296 }"),
+    ];
+    let mut seen = 0;
+    // A deadline that no clock can count is none.
+    for key in KEYS.iter().filter(|key| key.path != "pool.deadline") {
+        for (_, value) in huge.iter().filter(|(kind, _)| (key.expected)().starts_with(kind)) {
+            let (section, name) = key.path.split_once('.').unwrap();
+            let text = format!("[{section}]\n{name} = {value}");
+            let told = match Settings::from_toml(&text) {
+                Ok(settings) => settings.check().expect_err(&text).to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert!(told.starts_with("line 2, column 1: ") && told.contains(name), "{text}: {told}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "{seen}");
+    let told = |text: &str| Settings::from_toml(text).unwrap().check().unwrap_err().to_string();
+    for (text, expected) in [
+        ("max_sessions = 4294967295", "`max_sessions`: it is 4294967295; give 1 to 65536"),
+        ("queue_timeout = '101y'", "`queue_timeout`: it is 3187317600s; give 0ns to 3153600000s"),
+        (
+            "hard_memory = '2048TiB'",
+            "`hard_memory`: it is 2251799813685248 bytes; give 1 bytes to 1125899906842624 bytes",
+        ),
+    ] {
+        assert_eq!(told(&format!("[pool]\n{text}")), format!("line 2, column 1: invalid setting {expected}"));
+    }
 }

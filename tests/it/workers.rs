@@ -46,7 +46,7 @@ pub(crate) async fn serve(mut stage: Stage) -> Exit {
     serve_on(stage).await
 }
 
-async fn serve_on(mut stage: Stage) -> Exit {
+pub(crate) async fn serve_on(mut stage: Stage) -> Exit {
     while let Some(execute) = stage.next_execute().await {
         stage.started(execute.id).await;
         if let Some(exit) = obey(&mut stage, execute.id, &execute.code).await {

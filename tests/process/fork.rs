@@ -175,14 +175,17 @@ async fn a_session_that_must_not_be_forked_says_why_and_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_counts_as_a_session_and_an_idle_worker_gives_way() {
     guarded(async {
-        let runtime = pool(WorkerSpec::python(), 2).start().await.unwrap();
+        let wait = Duration::from_millis(300);
+        let runtime = pool(WorkerSpec::python(), 2).lease_timeout(wait).start().await.unwrap();
         let session = runtime.session().await.unwrap();
         pool_is(&runtime, "the reserve is there", |it| it.idle == 1).await;
         let copy = session.fork().await.unwrap();
         let status = runtime.status().await;
         assert_eq!((status.leased, status.sessions.len()), (2, 2), "{status:#?}");
         match session.fork().await {
-            Err(StateError::Submit(SubmitError::NoSession { sessions: 2, limit: 2, .. })) => {}
+            Err(StateError::Submit(SubmitError::NoSession { sessions: 2, limit: 2, after })) => {
+                assert_eq!(after, wait, "it waited");
+            }
             other => panic!("not refused: {other:?}"),
         }
         drop(copy);
@@ -352,6 +355,22 @@ async fn c7_a_copy_that_cannot_save_says_why_and_one_that_cannot_be_made_is_done
             other => panic!("not damaged: {other:?}"),
         }
         assert_eq!(value(&session, "len(state)").await, "67108864", "the session has not noticed");
+    })
+    .await;
+}
+
+/// The time in which its session did other things is not taken off the `ready_timeout` of the copy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f113_a_copy_of_a_busy_session_has_all_of_its_time() {
+    guarded(async {
+        let ready = Duration::from_secs(4);
+        let runtime = pool(WorkerSpec::python(), 3).ready_timeout(ready).start().await.unwrap();
+        let session = runtime.session().await.unwrap();
+        completed(&session.run("x = 41").await.unwrap());
+        let running = session.execute("import time; time.sleep(5)").await.unwrap();
+        let copy = session.fork().await.unwrap();
+        assert_eq!(value(&copy, "x + 1").await, "42");
+        assert!(running.outcome().await.is_completed());
     })
     .await;
 }

@@ -14,6 +14,7 @@ mod python;
 mod rpc;
 mod scarce;
 mod serve;
+mod tenants;
 mod upkeep;
 
 #[path = "../support/mod.rs"]

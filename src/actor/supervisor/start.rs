@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorRef};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     actor::{
@@ -14,7 +14,7 @@ use crate::{
         supervisor::{Live, State},
         timers::Task,
     },
-    config::JsonRpc,
+    config::{JsonRpc, WorkerSpec},
     error::{ReloadError, SpawnError, StartError},
     log::{info, warn},
     machine::{
@@ -119,7 +119,11 @@ impl State {
         let is_copy =
             self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Branching { .. }));
         let gauge = Arc::new(Gauge::new(worker.pid));
-        let taken = Instant::now().into_std().saturating_duration_since(self.pool.started(slot));
+        // It was awaited for as long as its session had other things to do, and is forked only now.
+        let taken = match is_copy {
+            true => Duration::ZERO,
+            false => Instant::now().into_std().saturating_duration_since(self.pool.started(slot)),
+        };
         if let Some(server) = worker.server.clone() {
             return self.adopt_server(myself, slot, generation, worker, server).await;
         }
@@ -186,6 +190,19 @@ impl State {
         if let Some(started) = self.started.take() {
             let _ = started.send(answer);
         }
+    }
+
+    /// Here and nowhere else, so that of two specs the one is used whose caller is told of it. Whoever waits for an earlier
+    /// one learns that this one took its place.
+    pub(super) async fn reload(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        spec: WorkerSpec,
+        done: oneshot::Sender<Result<(), ReloadError>>,
+    ) {
+        self.spawner.reload(spec);
+        self.reload = Some(done);
+        self.step(myself, Input::Reload).await;
     }
 
     pub(super) fn reloaded(&mut self, fate: &Result<(), String>) {

@@ -7,13 +7,14 @@ use tokio::time::Instant;
 
 use crate::{
     actor::{
+        charge::Returning,
         execution,
         messages::{Accepted, ExecutionMsg, ForkRequest, Job, Submission, SupervisorMsg},
         question::Question,
         supervisor::{State, Ticket},
     },
     config::OnDeath,
-    machine::supervisor::{Effect, Input, Sort, Want},
+    machine::supervisor::{Asked, Effect, Input, Sort, Want},
     protocol::ExecutionId,
 };
 
@@ -75,6 +76,17 @@ impl State {
         self.leases.insert(lease, request);
         self.forks.insert(lease, order);
         self.step(myself, Input::Fork { of, lease }).await;
+    }
+
+    /// What its worker died before it started is of the same tenant wherever it goes.
+    pub(super) async fn requeue(&mut self, myself: &ActorRef<SupervisorMsg>, returning: Returning) {
+        let Some(ticket) = self.tickets.get_mut(&returning.id) else { return };
+        ticket.waits = true;
+        let Job { tenant, affinity, expects, .. } = &ticket.job;
+        let asked = Asked { tenant: tenant.clone(), affinity: affinity.clone(), bytes: 0 };
+        let (lease, expects) = (ticket.lease, *expects);
+        let execution = returning.take();
+        self.step(myself, Input::Requeue { execution, lease, asked, expects }).await;
     }
 
     pub(super) fn forget(&mut self, id: ExecutionId) {

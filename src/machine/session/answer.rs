@@ -6,7 +6,7 @@ use crate::{
     outcome::{Completion, DeathCause, Event, Failure, InputRequest, Rung, Usage},
     protocol::{
         self, Cancel, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker,
-        Heartbeat, Ping, Ready, ToWorker, excerpt,
+        Heartbeat, Ready, ToWorker, excerpt,
     },
 };
 
@@ -240,8 +240,8 @@ impl Session {
     fn heartbeat(&mut self, heartbeat: &Heartbeat, effects: &mut Vec<Effect>) {
         let Some(run) = self.run() else { return };
         let id = run.id;
-        let proves = match run.told {
-            Told::Ended { probe } => heartbeat.seq == Some(probe) && heartbeat.running != Some(id),
+        let proves = match &run.told {
+            Told::Ended { proof } => proof.is(heartbeat, id),
             Told::Running => false,
         };
         if proves {
@@ -272,7 +272,7 @@ impl Session {
     /// A message with a wrong field fails the execution that it is about. The worker must prove that it is idle.
     fn field_error(&mut self, id: Option<ExecutionId>, what: String, effects: &mut Vec<Effect>) {
         self.field_errors += 1;
-        let (probe, grace) = (self.probes, self.limits.grace);
+        let (grace, (proof, ping)) = (self.limits.grace, self.probes.idle());
         let errors = self.field_errors;
         let creating = matches!(self.phase, Phase::Creating);
         let concerns = |run: &&mut Run| id.is_none_or(|id| id == run.id) && run.told == Told::Running;
@@ -284,14 +284,13 @@ impl Session {
             }
             Some(run) if busy => {
                 let id = run.id;
-                run.told = Told::Ended { probe };
-                self.probes += 1;
+                run.told = Told::Ended { proof };
                 effects.extend([
                     Effect::Ended(id, Ending::Failed(Failure::Protocol { what })),
                     Effect::Shed,
                     Effect::Write(ToWorker::Cancel(Cancel { id, force: true, reason: None })),
                     Effect::Interrupt,
-                    Effect::Write(ToWorker::Ping(Ping { seq: probe })),
+                    Effect::Write(ping),
                     Effect::Arm(Timer::Proof, grace),
                 ]);
             }

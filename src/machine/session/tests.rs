@@ -7,7 +7,7 @@ use super::{Broken, Effect, Ending, Input, Limits, Noted, Session, Timer};
 use crate::{
     config::LEFT_MAX,
     machine::{budget::MemoryLimits, unstarted::ChannelEnd},
-    outcome::{DeathCause, Event, Exit, Failure, LostCause},
+    outcome::{Activity, DeathCause, Event, Exit, Failure, LostCause},
     protocol::{
         Codec, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker, Heartbeat,
         Init, Output, Ready, Started, Stream, ToWorker, VERSION,
@@ -287,7 +287,7 @@ fn a_wrong_field_fails_the_execution_and_the_worker_proves_itself() {
     let effects = bench.step(wrong_field(Some(id)));
     assert!(matches!(&effects[0], Effect::Ended(_, Ending::Failed(Failure::Protocol { .. }))), "{effects:?}");
     assert!(effects.contains(&Effect::Arm(Timer::Proof, GRACE)));
-    for no_proof in [heartbeat(7, None), heartbeat(0, Some(id)), output(id, 0), Input::Cancel(id), printed()]
+    for no_proof in [heartbeat(7, None), heartbeat(1, Some(id)), output(id, 0), Input::Cancel(id), printed()]
     {
         let told = format!("{no_proof:?}");
         bench.step(no_proof);
@@ -297,12 +297,67 @@ fn a_wrong_field_fails_the_execution_and_the_worker_proves_itself() {
             "{told}"
         );
     }
-    let effects = bench.step(heartbeat(0, None));
+    let effects = bench.step(heartbeat(1, None));
     assert!(effects.contains(&Effect::Idle(id)) && effects.contains(&Effect::Disarm(Timer::Proof)));
 
     let mut bench = Bench::in_state(SessionState::Busy, id);
     bench.step(wrong_field(None));
     assert!(bench.step(Input::Elapsed(Timer::Proof)).contains(&Effect::Kill), "no proof within the grace");
+}
+
+/// A worker was asked whether it is alive, while it ran something. Its answer comes late, when it is to prove that it is
+/// idle: it says nothing about that, whichever question came first.
+#[test]
+fn an_answer_to_another_question_proves_nothing() {
+    let id = ExecutionId(5);
+    let asked = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Write(ToWorker::Ping(ping)) => Some(ping.seq),
+            _other => None,
+        })
+    };
+    for alive_first in [true, false] {
+        let mut bench = Bench::in_state(SessionState::Busy, id);
+        let alive = |bench: &mut Bench| {
+            let mut looks = std::iter::repeat_with(|| asked(bench.step(Input::Look(None))));
+            looks.by_ref().take(100).find_map(|seq| seq).expect("a quiet worker is asked")
+        };
+        let proof = |bench: &mut Bench| asked(bench.step(wrong_field(Some(id)))).expect("it is to prove it");
+        let (alive, proof) = match alive_first {
+            true => (alive(&mut bench), proof(&mut bench)),
+            false => {
+                let proof = proof(&mut bench);
+                (alive(&mut bench), proof)
+            }
+        };
+        assert_ne!(alive, proof);
+        bench.step(heartbeat(alive, None));
+        assert_eq!(bench.session.state(), SessionState::Busy, "alive is not idle");
+        bench.step(heartbeat(proof, None));
+        assert_eq!(bench.session.state(), SessionState::Idle);
+    }
+}
+
+/// What was seen of an execution that is over is not told of the next one.
+#[test]
+fn a_late_examination_is_about_nothing_any_more() {
+    let (first, second) = (ExecutionId(5), ExecutionId(6));
+    let seen = |of| Input::Examined(Box::new(Activity { execution: Some(of), ..Activity::default() }));
+    for (late, told) in [(first, None), (second, Some(second))] {
+        let mut bench = Bench::in_state(SessionState::Busy, first);
+        bench.step(Input::Cancel(first));
+        assert!(bench.step(Input::Elapsed(Timer::Examine)).contains(&Effect::Examine));
+        bench.step(result(first));
+        bench.step(Input::Assign(second));
+        bench.step(Input::Cancel(second));
+        bench.step(seen(late));
+        assert!(bench.step(Input::Elapsed(Timer::Grace)).contains(&Effect::Kill));
+        let death = bench.step(exited()).iter().find_map(|effect| match effect {
+            Effect::Terminated(death) => Some(death.activity.as_ref().and_then(|seen| seen.execution)),
+            _other => None,
+        });
+        assert_eq!(death, Some(told));
+    }
 }
 
 /// Late frames: dropped and noted for one that ended here, and the end of the worker for any other.

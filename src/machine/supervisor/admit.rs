@@ -11,17 +11,19 @@ use crate::{
     },
     outcome::LostCause,
     protocol::ExecutionId,
+    request::Tenant,
 };
 
 impl Pool {
-    /// Why no request is taken, if none is: for one that comes, and for those that wait.
-    pub(super) fn closed(&self) -> Option<(SubmitError, LostCause)> {
+    /// Why no request of this tenant is taken, if none is: for one that comes, and for those that wait.
+    pub(super) fn closed(&self, tenant: &Option<Tenant>) -> Option<(SubmitError, LostCause)> {
         match &self.life {
             Life::Beginning | Life::Serving => None,
             Life::Failed { why, .. } | Life::HalfOpen { why } => {
-                let serves = |place: &Place| matches!(place, Place::Idle { .. } | Place::Busy { .. });
+                let lives = |slot: &Slot| matches!(slot.place, Place::Idle { .. } | Place::Busy { .. });
+                let served = self.slots.iter().any(|slot| lives(slot) && self.may_serve(slot, tenant));
                 let failed = (SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed);
-                (self.count(serves) == 0).then_some(failed)
+                (!served).then_some(failed)
             }
             Life::Stopping { .. } | Life::Stopped => {
                 Some((SubmitError::ShuttingDown, LostCause::ShuttingDown))
@@ -47,16 +49,16 @@ impl Pool {
     }
 
     fn refusal(&self, want: &Want, now: Instant) -> Option<SubmitError> {
-        if let Some((error, _)) = self.closed() {
+        if let Some((error, _)) = self.closed(&want.tenant) {
             return Some(error);
         }
-        if !self.has_room(now) {
+        if !self.has_room(&want.tenant, now) {
             return Some(self.queue_full());
         }
-        if self.vacant(now).is_some() {
+        if self.is_vacant_for(&want.tenant, now) {
             return None;
         }
-        if !self.comes_a_worker()
+        if !self.comes_a_worker(&want.tenant)
             && let Some(error) = self.too_much(want.bytes)
         {
             return Some(error);
@@ -109,16 +111,15 @@ impl Pool {
 
     /// Whether one more may wait. A queue of 0 still lets a request have an idle session, or wait for a worker that
     /// can be started for it.
-    pub(super) fn has_room(&self, now: Instant) -> bool {
-        self.vacant(now).is_some() || self.line.len() < self.config.queue || self.comes_a_worker()
+    pub(super) fn has_room(&self, tenant: &Option<Tenant>, now: Instant) -> bool {
+        self.is_vacant_for(tenant, now) || self.line.len() < self.config.queue || self.comes_a_worker(tenant)
     }
 
-    /// Whether there will be a worker for one more that waits, once it is started.
-    fn comes_a_worker(&self) -> bool {
-        let comes =
-            |slot: &&Slot| slot.heir.is_none() && matches!(slot.place, Place::Starting | Place::Empty);
-        let may_start = matches!(self.life, Life::Beginning | Life::Serving);
-        may_start && self.line.len() < self.slots.iter().filter(comes).count()
+    /// Whether there will be a worker for one more that waits, once it is started, or another one has made way.
+    fn comes_a_worker(&self, tenant: &Option<Tenant>) -> bool {
+        let waits = self.count(|place| matches!(place, Place::BackingOff { .. }));
+        let coming = self.on_way().saturating_sub(waits) + self.idle_for_others(tenant);
+        matches!(self.life, Life::Beginning | Life::Serving) && self.line.len() < coming
     }
 
     pub(super) fn withdraw(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
@@ -152,10 +153,10 @@ impl Pool {
         }
     }
 
-    pub(super) fn requeue(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
+    pub(super) fn requeue(&mut self, execution: ExecutionId, asked: Asked, effects: &mut Vec<Effect>) {
         self.placed.remove(&execution);
-        match self.closed() {
-            None => self.line.push_front(Waiter::Execution(execution)),
+        match self.closed(&asked.tenant) {
+            None => self.line.push_front(Waiter::Execution(execution), asked),
             Some((_, cause)) => effects.push(Effect::Lose(execution, cause)),
         }
     }

@@ -1,7 +1,7 @@
 //! Forks: the copy of a leased session gets a slot and a lease of its own. It counts as every session; where there is no
-//! room for it, one that is idle and nobody's gives way.
+//! room for it, one that is idle gives way, or it waits for one that ends.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{
     error::SubmitError,
@@ -47,29 +47,30 @@ impl Pool {
                 self.forks.pop_front();
                 let generation = self.occupy(slot, Place::Branching { lease, ran }, now, jitter);
                 effects.push(Effect::Branch { slot, generation, lease });
-            } else if !self.make_room(effects) {
-                self.forks.pop_front();
-                let limit = self.config.max_sessions;
-                let full = SubmitError::NoSession { after: Duration::ZERO, sessions: alive, limit };
-                effects.push(Effect::Deny(lease, full));
             } else {
-                return;
+                return self.make_room(effects);
             }
         }
     }
 
-    /// Sees to it that a slot will be free soon. False if that cannot be.
-    fn make_room(&mut self, effects: &mut Vec<Effect>) -> bool {
-        let leaving = self.count(|place| matches!(place, Place::Retiring | Place::Doomed { .. }));
-        if leaving >= self.forks.len() {
-            return true;
-        }
-        if let Some(slot) = self.slots.iter().position(|slot| slot.is_idle()) {
+    /// Has idle sessions give way to those that fork, the one first that was used least recently. Whoever that is not enough
+    /// for waits as others do in the line: for at most as long as its caller does, and no more of them than `queue`.
+    fn make_room(&mut self, effects: &mut Vec<Effect>) {
+        let ends = |place: &Place| matches!(place, Place::Retiring | Place::Doomed { .. });
+        while self.count(ends) < self.forks.len() {
+            let idle = self.slots.iter().enumerate();
+            let idle = idle.filter_map(|(index, slot)| Some((slot.idle_since()?, index))).min();
+            let Some((_, slot)) = idle else { break };
             self.retire(slot, effects);
-            return true;
         }
         // One that is coming will be idle.
-        leaving > 0 || self.count(|place| matches!(place, Place::Starting)) > 0
+        let soon = self.count(|place| ends(place) || matches!(place, Place::Starting));
+        while self.forks.len() > soon + self.config.queue
+            && let Some((lease, _)) = self.forks.pop_back()
+        {
+            let (len, limit) = (self.forks.len(), self.config.queue);
+            effects.push(Effect::Deny(lease, SubmitError::QueueFull { len, limit, retry_after: None }));
+        }
     }
 
     /// The one who wanted this copy does not want it any more. True if there was one.

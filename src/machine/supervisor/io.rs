@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     error::SubmitError,
-    machine::slot::LeaseId,
+    machine::{line::Asked, slot::LeaseId},
     outcome::{Death, DeathCause, Generation, LostCause},
     protocol::ExecutionId,
     request::{Affinity, Tenant},
@@ -65,11 +65,11 @@ pub(crate) enum Input {
     /// An execution wants to leave the waiting line.
     Withdraw(ExecutionId),
     /// An execution whose worker died before it started it: in that session, if it is for one.
-    Requeue { execution: ExecutionId, lease: Option<LeaseId>, expects: Option<Generation> },
+    Requeue { execution: ExecutionId, lease: Option<LeaseId>, asked: Asked, expects: Option<Generation> },
     /// An execution has its outcome, and is in no session.
     Forget(ExecutionId),
-    /// A caller wants a session of its own.
-    Lease(LeaseId),
+    /// A caller wants a session of its own, on behalf of this tenant.
+    Lease(LeaseId, Option<Tenant>),
     /// The holder of a lease wants a copy of its session, as another lease.
     Fork { of: LeaseId, lease: LeaseId },
     /// A lease is over, or the one who waited for it left.
@@ -215,4 +215,6 @@ pub(crate) enum Wear {
     Unused,
     /// An execution has ended and left something running in it.
     Left,
+    /// It is idle, and has run code of another tenant than the one who waits.
+    Tenant,
 }

@@ -15,19 +15,29 @@ use crate::{
     },
     outcome::{Generation, LostCause},
     protocol::ExecutionId,
+    request::Tenant,
 };
 
 /// Why a session ends whose holder has gone.
 pub(super) const RELEASED: &str = "it was released";
 
 impl Pool {
-    pub(super) fn lease(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
-        match self.closed() {
+    pub(super) fn lease(
+        &mut self,
+        lease: LeaseId,
+        tenant: Option<Tenant>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.closed(&tenant) {
             Some((error, _)) => effects.push(Effect::Deny(lease, error)),
-            None if !self.has_room(now) => {
+            None if !self.has_room(&tenant, now) => {
                 effects.push(Effect::Deny(lease, self.queue_full()));
             }
-            None => self.line.push_back(Waiter::Lease(lease), Asked::default(), now),
+            None => {
+                let asked = Asked { tenant, ..Asked::default() };
+                self.line.push_back(Waiter::Lease(lease), asked, now);
+            }
         }
     }
 

@@ -24,7 +24,7 @@ impl Pool {
             }
             match self.wear(&self.slots[slot], now) {
                 Some(wear @ Wear::Executions) => self.replace(slot, wear, effects),
-                Some(wear) if self.may_go(now, effects) => self.replace(slot, wear, effects),
+                Some(wear) if self.may_go(slot, now, effects) => self.replace(slot, wear, effects),
                 Some(_) => {}
                 None if self.is_unused(&self.slots[slot], now) => self.replace(slot, Wear::Unused, effects),
                 None => {}
@@ -33,9 +33,9 @@ impl Pool {
     }
 
     /// Whether an idle session may end before the next step; if a successor has to come first, it is started.
-    fn may_go(&mut self, now: Instant, effects: &mut Vec<Effect>) -> bool {
+    fn may_go(&mut self, slot: usize, now: Instant, effects: &mut Vec<Effect>) -> bool {
         let idle = self.count(|place| matches!(place, Place::Idle { .. }));
-        if idle > self.wanted(now) {
+        if idle > self.wanted(now) && self.is_spare(&self.slots[slot], now) {
             return true;
         }
         let unsettled = |place: &Place| {
@@ -108,22 +108,11 @@ impl Pool {
 
     /// When this session will have been free for too long.
     fn unused_at(&self, slot: &Slot) -> Option<Instant> {
-        match slot.place {
-            Place::Idle { since } => since.checked_add(self.config.idle_timeout?),
-            Place::Empty
-            | Place::Starting
-            | Place::Branching { .. }
-            | Place::Busy { .. }
-            | Place::Leased { .. }
-            | Place::Retiring
-            | Place::Doomed { .. }
-            | Place::BackingOff { .. } => None,
-        }
+        slot.idle_since()?.checked_add(self.config.idle_timeout?)
     }
 
     fn is_unused(&self, slot: &Slot, now: Instant) -> bool {
-        let idle = self.count(|place| matches!(place, Place::Idle { .. }));
-        idle > self.wanted(now) && self.unused_at(slot).is_some_and(|at| at <= now)
+        self.is_spare(slot, now) && self.unused_at(slot).is_some_and(|at| at <= now)
     }
 
     /// How much memory an idle worker holds.
@@ -201,7 +190,8 @@ impl Pool {
             Life::Beginning | Life::Serving | Life::HalfOpen { .. } => None,
         };
         let leases = self.leases.values().flat_map(|held| [held.restores_at(), self.saves_at(held)]);
-        let others = [probe, self.throttle.opens(), overdue];
+        let waits = self.throttle.closed_until(now).filter(|_| !self.line.is_empty());
+        let others = [probe, self.throttle.opens(), overdue, waits];
         let due = slots.chain(leases).chain(others).flatten().filter(|at| *at > now).min();
         let Some(due) = due.filter(|due| self.alarm.is_none_or(|alarm| *due < alarm)) else { return };
         self.alarm = Some(due);

@@ -6,53 +6,39 @@ use smallvec::smallvec;
 
 use crate::{
     config::IN_FLIGHT_BYTES,
-    error::SubmitError,
     machine::{
-        line::{Asked, Waiter},
-        slot::{Place, Record, Slot},
-        supervisor::{Effect, Life, Pool},
+        line::{Head, Waiter},
+        slot::{Owner, Place, Record, Slot},
+        supervisor::{Effect, Life, Pool, Wear, tenants::Next},
     },
-    outcome::{Generation, LostCause},
+    outcome::Generation,
     protocol::ExecutionId,
-    request::Affinity,
 };
 
 impl Pool {
-    /// Hands idle sessions to those who wait.
+    /// Hands idle sessions to those who wait. A lease may take the last one that a failed pool has: who waits on is told.
     pub(super) fn serve(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if let Some((error, cause)) = self.closed() {
-            return self.turn_away(&error, &cause, effects);
-        }
-        while !self.line.is_empty() {
-            let Some(slot) = self.vacant(now) else { return };
-            match self.line.pop() {
-                None => return,
-                Some((Waiter::Execution(execution), Asked { affinity, bytes, .. })) => {
-                    let slot = self.nearest(affinity.as_ref(), slot, now);
-                    self.slots[slot].worker.affinity = affinity;
-                    self.assign(slot, (execution, now, bytes), effects);
+        loop {
+            match self.next(now) {
+                Next::Nobody => return self.turn_away(effects),
+                Next::Replace(slot) => self.replace(slot, Wear::Tenant, effects),
+                Next::Serve(waiter, slot) => {
+                    let Some(asked) = self.line.serve(waiter) else { return };
+                    let worker = &mut self.slots[slot].worker;
+                    (worker.affinity, worker.owner) = (asked.affinity, Owner::Tenant(asked.tenant));
+                    match waiter {
+                        Waiter::Execution(execution) => {
+                            self.assign(slot, (execution, now, asked.bytes), effects);
+                        }
+                        Waiter::Lease(lease) => self.grant(slot, lease, now, effects),
+                    }
                 }
-                Some((Waiter::Lease(lease), _)) => match self.slots.iter().position(Slot::is_idle) {
-                    Some(idle) => self.grant(self.freshest(idle), lease, now, effects),
-                    // It takes a whole worker. Nobody goes ahead of it, so that one becomes idle.
-                    None => return self.line.push_front(Waiter::Lease(lease)),
-                },
             }
         }
     }
 
-    /// The session that the next execution goes to: an idle one, or else that with the fewest of those with room.
-    pub(super) fn vacant(&self, now: Instant) -> Option<usize> {
-        let idle = self.slots.iter().position(Slot::is_idle);
-        let shared = || {
-            let roomy = self.slots.iter().enumerate().filter(|(_, slot)| self.offers_room(slot, now));
-            roomy.min_by_key(|(_, slot)| slot.runs().len()).map(|(index, _)| index)
-        };
-        idle.or_else(shared)
-    }
-
     /// Whether a worker that has something to do takes more. One that is worn takes no more, so that it becomes idle.
-    fn offers_room(&self, slot: &Slot, now: Instant) -> bool {
+    pub(super) fn offers_room(&self, slot: &Slot, now: Instant) -> bool {
         let runs = slot.runs();
         let has_room = |runs: &[(ExecutionId, Instant, usize)]| {
             runs.iter().map(|(.., bytes)| bytes).sum::<usize>() < IN_FLIGHT_BYTES
@@ -71,28 +57,20 @@ impl Pool {
         effects.push(Effect::Assign { slot, execution });
     }
 
-    /// An execution gets the worker that served its affinity last, if that is free; or one that is nobody's.
-    fn nearest(&self, affinity: Option<&Affinity>, fallback: usize, now: Instant) -> usize {
-        let of = |slot: &Slot, wanted: Option<&Affinity>| slot.worker.affinity.as_ref() == wanted;
-        let free = |wanted| self.slots.iter().position(|slot| slot.is_idle() && of(slot, wanted));
-        let shared = || {
-            affinity?;
-            self.slots.iter().position(|slot| of(slot, affinity) && self.offers_room(slot, now))
+    /// Tells those whom no worker serves, now or later.
+    fn turn_away(&mut self, effects: &mut Vec<Effect>) {
+        let hopeless = |pool: &Self| {
+            let closed = |head: Head<'_>| Some((head.waiter, pool.closed(&head.asked.tenant)?));
+            pool.line.heads().find_map(closed)
         };
-        free(affinity).or_else(shared).or_else(|| free(None)).unwrap_or(fallback)
-    }
-
-    /// A lease gets a worker that has served nobody, if there is one.
-    fn freshest(&self, fallback: usize) -> usize {
-        let fresh = |slot: &Slot| slot.is_idle() && slot.worker.served == 0;
-        self.slots.iter().position(fresh).unwrap_or(fallback)
-    }
-
-    fn turn_away(&mut self, error: &SubmitError, cause: &LostCause, effects: &mut Vec<Effect>) {
-        while let Some((waiter, _)) = self.line.pop() {
+        if matches!(self.life, Life::Beginning | Life::Serving) {
+            return;
+        }
+        while let Some((waiter, (error, cause))) = hopeless(self) {
+            self.line.remove(waiter);
             effects.push(match waiter {
-                Waiter::Execution(execution) => Effect::Lose(execution, cause.clone()),
-                Waiter::Lease(lease) => Effect::Deny(lease, error.clone()),
+                Waiter::Execution(execution) => Effect::Lose(execution, cause),
+                Waiter::Lease(lease) => Effect::Deny(lease, error),
             });
         }
     }
@@ -100,15 +78,11 @@ impl Pool {
     /// Starts workers until those who wait and the reserve are provided for.
     pub(super) fn replenish(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
         let starting = self.count(|place| matches!(place, Place::Starting));
-        let taken = |slot: &&Slot| matches!(slot.place, Place::Starting) && slot.heir.is_some();
-        let taken = self.slots.iter().filter(taken).count();
-        let coming = starting - taken + self.count(|place| matches!(place, Place::Idle { .. }));
-        let wanted = self.wanted(now);
-        let wanted = match self.life {
-            Life::Beginning => self.config.min_idle,
-            Life::Serving => wanted,
+        let missing = match self.life {
+            Life::Beginning => self.config.min_idle.saturating_sub(self.unclaimed()),
+            Life::Serving => self.missing(now),
             // One, to see whether it lives.
-            Life::HalfOpen { .. } => coming + usize::from(starting == 0),
+            Life::HalfOpen { .. } => usize::from(starting == 0),
             Life::Failed { .. } | Life::Stopping { .. } | Life::Stopped => 0,
         };
         // Whatever keeps one worker from starting keeps the others from it too: the whole pool waits.
@@ -117,18 +91,11 @@ impl Pool {
         }
         let mut room = self.config.max_starting.saturating_sub(starting);
         self.start_heirs(&mut room, now, jitter, effects);
-        for _ in 0..wanted.saturating_sub(coming).min(room) {
+        for _ in 0..missing.min(room) {
             if !self.start(now, jitter, effects) {
                 return;
             }
         }
-    }
-
-    /// How many sessions should be free or on their way. A new spec is tried, also where nobody waits.
-    pub(super) fn wanted(&self, now: Instant) -> usize {
-        let roomy = self.slots.iter().filter(|slot| self.offers_room(slot, now)).count();
-        let reserve = self.config.min_idle.saturating_sub(roomy).max(usize::from(self.untried));
-        reserve + self.line.len().div_ceil(self.in_flight)
     }
 
     /// Starts one worker, if there may be one more: beyond `max_sessions` only while others are leaving.
@@ -168,6 +135,7 @@ impl Pool {
             heavy: false,
             left: false,
             affinity: None,
+            owner: Owner::Nobody,
         };
         let (last_death, heir) = (self.slots[slot].last_death.take(), self.slots[slot].heir);
         self.slots[slot] = Slot { generation, place, worker, last_death, heir };

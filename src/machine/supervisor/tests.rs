@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Effect, Input, LeaseId, Pool, Want};
+use super::{Asked, Effect, Input, LeaseId, Pool, Want, Wear};
 use crate::{
     config::PoolConfig,
     error::SubmitError,
@@ -16,6 +16,7 @@ mod renew;
 mod restore;
 mod shared;
 mod story;
+mod tenants;
 mod wear;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -107,7 +108,7 @@ fn who_lost_its_worker_is_served_before_those_that_wait() {
     bench.step(Input::Submit(id(2), Want::default()));
     let start = Effect::Start { slot: 0, generation: Generation(2) };
     assert_eq!(bench.step(dead(0, 1)), [start]);
-    bench.step(Input::Requeue { execution: id(1), lease: None, expects: None });
+    bench.step(Input::Requeue { execution: id(1), lease: None, asked: Asked::default(), expects: None });
     let first = bench.step(Input::Ready { slot: 0, generation: Generation(2) });
     assert_eq!(first, [Effect::Assign { slot: 0, execution: id(1) }]);
 }
@@ -117,7 +118,7 @@ fn who_lost_its_worker_is_served_before_those_that_wait() {
 fn the_end_of_the_first_worker_does_not_erase_the_place_in_the_second() {
     let mut bench = Bench::idle(2);
     bench.step(Input::Submit(id(1), Want::default()));
-    bench.step(Input::Requeue { execution: id(1), lease: None, expects: None });
+    bench.step(Input::Requeue { execution: id(1), lease: None, asked: Asked::default(), expects: None });
     assert_eq!(bench.pool.slot_of(id(1)), Some(1), "handed on");
     bench.step(dead(0, 1));
     let there = Effect::AlreadyAssigned { slot: 1, execution: id(1) };
@@ -152,7 +153,10 @@ fn an_abandoned_worker_counts_until_it_is_reaped() {
     let abandoned = Input::Abandoned { slot: 0, generation: Generation(1), why: "its actor died".into() };
     assert_eq!(bench.step(abandoned), []);
     assert_eq!(bench.pool.slot_of(id(1)), None);
-    assert_eq!(bench.step(Input::Requeue { execution: id(1), lease: None, expects: None }), []);
+    assert_eq!(
+        bench.step(Input::Requeue { execution: id(1), lease: None, asked: Asked::default(), expects: None }),
+        []
+    );
     assert_eq!(bench.step(dead(0, 1)), [Effect::Start { slot: 0, generation: Generation(2) }]);
 }
 
@@ -161,7 +165,7 @@ fn an_abandoned_worker_counts_until_it_is_reaped() {
 fn a_lease_has_its_session_for_itself_and_gives_it_back_to_nobody() {
     let mut bench = Bench::idle(1);
     let lease = LeaseId(1);
-    assert_eq!(bench.step(Input::Lease(lease)), [Effect::Grant { lease, slot: 0 }]);
+    assert_eq!(bench.step(Input::Lease(lease, None)), [Effect::Grant { lease, slot: 0 }]);
     assert_eq!(
         bench.step(Input::Submit(id(1), Want::default())),
         [Effect::Accept(id(1))],
@@ -192,7 +196,7 @@ fn a_worker_of_another_version_fails_the_pool_at_once() {
     let cause = DeathCause::Version { expected: 1, got: 2 };
     let death = Box::new(Death::new(cause, Exit::Signal(9)));
     bench.step(dead(0, 1));
-    bench.step(Input::Requeue { execution: id(1), lease: None, expects: None });
+    bench.step(Input::Requeue { execution: id(1), lease: None, asked: Asked::default(), expects: None });
     let effects = bench.step(Input::Terminated { slot: 0, generation: Generation(2), death });
     assert!(
         matches!(effects, [Effect::Failed(_), Effect::Lose(_, LostCause::PoolFailed), ..]),

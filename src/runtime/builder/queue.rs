@@ -29,6 +29,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// See [`PoolConfig::share_workers`].
+    pub fn share_workers(mut self, yes: bool) -> Self {
+        self.config.share_workers = yes;
+        self
+    }
+
     /// See [`PoolConfig::queue_timeout`].
     pub fn queue_timeout(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.config.queue_timeout = after.into();

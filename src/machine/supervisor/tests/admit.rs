@@ -56,7 +56,7 @@ fn a_request_that_would_wait_beyond_its_deadline_is_refused_at_once() {
 
 #[test]
 fn a_tenant_cannot_take_the_whole_queue_and_waits_for_its_turn() {
-    let mut bench = busy(PoolConfig { tenant_queue: 5, ..PoolConfig::default() });
+    let mut bench = busy(PoolConfig { tenant_queue: 5, share_workers: true, ..PoolConfig::default() });
     let of = |tenant: &str| Want { tenant: Some(Tenant::from(tenant)), ..Want::default() };
     for number in 20..25 {
         assert_eq!(bench.asks(number, of("noisy")), None);

@@ -81,7 +81,7 @@ fn a_worker_in_which_code_has_left_something_serves_nobody_any_more() {
 #[test]
 fn a_leased_session_goes_on_with_what_its_code_has_left() {
     let mut bench = idle(config(1));
-    bench.step(Input::Lease(LeaseId(1)));
+    bench.step(Input::Lease(LeaseId(1), None));
     bench.step(Input::Submit(id(1), Want { lease: Some(LeaseId(1)), ..Want::default() }));
     bench.step(Input::Left { slot: 0, generation: Generation(1) });
     bench.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(1) });
@@ -205,7 +205,7 @@ fn no_more_workers_start_at_once_than_may() {
 #[test]
 fn a_reload_replaces_every_worker_but_leased_ones_and_says_when_the_first_is_ready() {
     let mut bench = idle(config(2));
-    bench.step(Input::Lease(LeaseId(1)));
+    bench.step(Input::Lease(LeaseId(1), None));
     bench.step(Input::Reload);
     assert_eq!(bench.moves(), ["Spec", "stop 1"]);
     bench.step(dead(1, 1));

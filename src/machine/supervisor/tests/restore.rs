@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bench, Effect, Generation, Input, LeaseId, PoolConfig, Want, dead, id};
+use super::{Asked, Bench, Effect, Generation, Input, LeaseId, PoolConfig, Want, dead, id};
 use crate::{
     config::OnDeath,
     machine::supervisor::{Chore, Sort},
@@ -18,7 +18,7 @@ fn leased() -> Bench {
     let mut bench = Bench::new(config);
     bench.step(Input::Begin);
     bench.ready(0, 1);
-    assert_eq!(bench.step(Input::Lease(LEASE)), [Effect::Grant { lease: LEASE, slot: 0 }]);
+    assert_eq!(bench.step(Input::Lease(LEASE, None)), [Effect::Grant { lease: LEASE, slot: 0 }]);
     bench
 }
 
@@ -97,7 +97,8 @@ fn f12_code_that_a_worker_did_not_start_waits_for_the_next_one() {
     }
     bench.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(1) });
     bench.step(dead(0, 1));
-    let back = |execution| Input::Requeue { execution, lease: Some(LEASE), expects: None };
+    let back =
+        |execution| Input::Requeue { execution, lease: Some(LEASE), asked: Asked::default(), expects: None };
     assert_eq!(bench.step(back(id(2))), []);
     bench.ready(0, 2);
     let restored = Input::Restored { lease: LEASE, generation: Generation(2), fate: Ok(0) };
@@ -120,6 +121,7 @@ fn f12_code_that_comes_back_late_runs_at_once() {
     bench.step(dead(0, 1));
     bench.ready(0, 2);
     bench.step(Input::Restored { lease: LEASE, generation: Generation(2), fate: Ok(0) });
-    let late = Input::Requeue { execution: id(1), lease: Some(LEASE), expects: None };
+    let late =
+        Input::Requeue { execution: id(1), lease: Some(LEASE), asked: Asked::default(), expects: None };
     assert_eq!(bench.step(late), [Effect::DisarmLease(LEASE), Effect::Assign { slot: 0, execution: id(1) }]);
 }

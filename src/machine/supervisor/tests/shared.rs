@@ -8,7 +8,7 @@ use proptest::{
 };
 
 use super::{
-    Bench, Effect, ExecutionId, Generation, Input, LeaseId, Pool, PoolConfig, SECOND, Want, dead, id,
+    Asked, Bench, Effect, ExecutionId, Generation, Input, LeaseId, Pool, PoolConfig, SECOND, Want, dead, id,
 };
 
 impl Bench {
@@ -70,7 +70,7 @@ fn a_lease_waits_for_a_whole_worker_and_is_not_overtaken() {
     let mut bench = Bench::shared(config(1, 1, 4));
     bench.ready(0, 1);
     bench.step(Input::Submit(id(1), Want::default()));
-    bench.step(Input::Lease(LeaseId(7)));
+    bench.step(Input::Lease(LeaseId(7), None));
     bench.step(Input::Submit(id(2), Want::default()));
     assert_eq!(bench.assigned(), [], "there is room, but it is not its turn");
     let granted = Effect::Grant { lease: LeaseId(7), slot: 0 };
@@ -164,7 +164,7 @@ impl World {
             Beat::Lease => {
                 self.last += 1;
                 self.leasing.push(LeaseId(self.last));
-                Some(Input::Lease(LeaseId(self.last)))
+                Some(Input::Lease(LeaseId(self.last), None))
             }
             Beat::Release(number) => {
                 let all = [self.leasing.clone(), self.leased.clone()].concat();
@@ -217,7 +217,7 @@ impl World {
         let runs = if let Does::Serves(runs) = does { runs } else { BTreeSet::new() };
         for execution in runs {
             self.waiting.push(execution);
-            self.play(Input::Requeue { execution, lease: None, expects: None })?;
+            self.play(Input::Requeue { execution, lease: None, asked: Asked::default(), expects: None })?;
         }
         Ok(())
     }

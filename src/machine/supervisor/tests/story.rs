@@ -3,6 +3,7 @@
 mod beat;
 mod forks;
 mod promises;
+mod tenants;
 mod tending;
 mod workers;
 
@@ -18,9 +19,10 @@ use proptest::{
 
 use self::{
     beat::{Beat, beat},
+    tenants::Tenants,
     tending::Tending,
 };
-use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, Want, dead};
+use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, Want, Wear, dead};
 use crate::config::OnDeath;
 
 /// What the story knows of a worker.
@@ -62,6 +64,7 @@ struct Story {
     fates: BTreeMap<ExecutionId, Fate>,
     leases: BTreeMap<LeaseId, Holds>,
     tending: Tending,
+    tenants: Tenants,
     last: u64,
     tick: Option<Instant>,
     end: Option<Instant>,
@@ -83,6 +86,7 @@ impl Story {
             fates: BTreeMap::new(),
             leases: BTreeMap::new(),
             tending: Tending::default(),
+            tenants: Tenants::default(),
             last: 0,
             tick: None,
             end: None,
@@ -108,7 +112,7 @@ impl Story {
         match beat {
             // The supervisor has ended: nobody listens.
             _ if self.stopped > 0 => Ok(()),
-            Beat::Submit => self.submit(None),
+            Beat::Submit(number) => self.submit(number),
             Beat::SubmitLeased(number, expects) => match pick(number, self.leases.keys().copied()) {
                 Some(lease) => self.submit_leased(lease, expects),
                 None => Ok(()),
@@ -118,11 +122,7 @@ impl Story {
                 None => Ok(()),
             },
             Beat::Forget(number) => self.forget(number),
-            Beat::Lease => {
-                let lease = LeaseId(self.next_id());
-                self.leases.insert(lease, Holds::Waits);
-                self.play(Input::Lease(lease))
-            }
+            Beat::Lease(number) => self.lease(number),
             Beat::Fork(number) => self.fork(number),
             Beat::Release(number) => match pick(number, self.leases.keys().copied()) {
                 Some(lease) => {
@@ -151,12 +151,6 @@ impl Story {
             Beat::Shutdown => self.play(Input::Shutdown { grace: SECOND }),
             of_a_worker => self.worker_beat(of_a_worker),
         }
-    }
-
-    fn submit(&mut self, lease: Option<LeaseId>) -> TestCaseResult {
-        let id = ExecutionId(self.next_id());
-        self.fates.insert(id, Fate::Waits(lease));
-        self.play(Input::Submit(id, Want { lease, ..Want::default() }))
     }
 
     /// The actor of an execution is gone: it waits no more, or its worker is told to stop.
@@ -207,9 +201,13 @@ impl Story {
                 prop_assert!(starting < self.config.max_starting, "{} start at once", starting + 1);
                 let before = self.workers.insert(*slot, (*generation, Does::Starts));
                 prop_assert_eq!(before, None, "a slot has one worker");
+                self.tenants.begins(*slot);
             }
             Effect::Branch { slot, generation, lease } => self.branches(*slot, *generation, *lease)?,
-            Effect::Assign { slot, execution } => self.assigned(*slot, *execution)?,
+            Effect::Assign { slot, execution } => {
+                self.assigned(*slot, *execution)?;
+                self.meets(*slot, *execution)?;
+            }
             Effect::Withdrawn(id) | Effect::Lose(id, _) => {
                 let before = self.fates.insert(*id, Fate::Over);
                 prop_assert!(matches!(before, Some(Fate::Waits(_))), "{before:?}");
@@ -224,6 +222,7 @@ impl Story {
                 *does.expect("seen above") = Does::IsLeased(*lease, None);
                 prop_assert_eq!(self.leases.insert(*lease, Holds::Slot(*slot)), Some(Holds::Waits));
                 self.tending.granted(*lease, self.workers[slot].0);
+                self.moves_in(*slot, *lease)?;
             }
             Effect::Deny(lease, _) => prop_assert_eq!(self.leases.remove(lease), Some(Holds::Waits)),
             Effect::LeaseEnded(lease, _) => match self.leases.remove(lease) {
@@ -259,8 +258,8 @@ impl Story {
             | Effect::DisarmLease(_)
             | Effect::Failed(_)
             | Effect::Recovered
-            | Effect::Renewed { .. }
             | Effect::Reloaded(_) => {}
+            Effect::Renewed { slot, wear } => self.makes_way(*slot, *wear)?,
             Effect::Started => self.started = true,
         }
         Ok(())
@@ -303,6 +302,7 @@ proptest! {
         (max_sessions, min_idle, queue, line) in (1_usize..5, 0_usize..5, 0_usize..6, 0_usize..3),
         (surge, max_starting, max_executions) in (0_usize..3, 1_usize..4, prop::option::of(1_u32..4)),
         (forgiving, restores) in any::<(bool, bool)>(),
+        share_workers in prop::bool::weighted(0.2),
         (save_every, save_interval) in (prop::option::of(1_u32..4), prop::option::of(1_u32..6)),
         beats in prop::collection::vec(beat(), 1..120),
         shutdown in prop::option::of(0_usize..120),
@@ -310,6 +310,7 @@ proptest! {
         let mut config = PoolConfig::default();
         (config.max_sessions, config.min_idle) = (max_sessions, min_idle.min(max_sessions));
         (config.queue, config.line) = (queue, line);
+        config.share_workers = share_workers;
         config.session_timeout = Some(SECOND);
         (config.surge, config.max_starting, config.start_rate) = (surge, max_starting, 1_000);
         config.recycle.max_executions = max_executions;

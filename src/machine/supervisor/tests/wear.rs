@@ -164,8 +164,8 @@ fn whoever_waits_to_lease_is_turned_away_with_the_reason() {
         let mut config = config(1);
         config.restart.intensity = 0;
         let mut bench = idle(config);
-        bench.step(Input::Lease(LeaseId(1)));
-        bench.step(Input::Lease(LeaseId(2)));
+        bench.step(Input::Lease(LeaseId(1), None));
+        bench.step(Input::Lease(LeaseId(2), None));
         let told = match ends {
             true => bench.step(Input::Shutdown { grace: SECOND }),
             false => bench.step(dead(0, 1)),
@@ -193,7 +193,7 @@ fn leased_sessions_do_not_count_where_waiting_is_predicted() {
         bench.now += SECOND;
         bench.step(Input::Idle { slot: 0, generation: Generation(1), execution: id(number) });
     }
-    bench.step(Input::Lease(LeaseId(1)));
+    bench.step(Input::Lease(LeaseId(1), None));
     for number in 11..=14 {
         bench.step(Input::Submit(id(number), Want::default()));
     }

@@ -5,12 +5,13 @@ use proptest::prelude::*;
 /// What happens next. The number picks one of those that it can happen to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Beat {
-    Submit,
+    /// On behalf of a tenant, or of none.
+    Submit(u8),
     /// `Some`: only in the generation of the session, or in the one before it.
     SubmitLeased(u8, Option<bool>),
     Withdraw(u8),
     Forget(u8),
-    Lease,
+    Lease(u8),
     Fork(u8),
     Release(u8),
     Expire(u8),
@@ -36,12 +37,12 @@ pub(super) enum Beat {
 pub(super) fn beat() -> impl Strategy<Value = Beat> {
     let any = any::<u8>;
     prop_oneof![
-        10 => Just(Beat::Submit),
+        10 => any().prop_map(Beat::Submit),
         5 => (any(), prop::option::weighted(0.3, prop::bool::ANY))
             .prop_map(|(pick, expects)| Beat::SubmitLeased(pick, expects)),
         3 => any().prop_map(Beat::Withdraw),
         1 => any().prop_map(Beat::Forget),
-        3 => Just(Beat::Lease),
+        3 => any().prop_map(Beat::Lease),
         2 => any().prop_map(Beat::Fork),
         3 => any().prop_map(Beat::Release),
         1 => any().prop_map(Beat::Expire),

@@ -20,10 +20,7 @@ impl Story {
         if self.stopped == 0 {
             prop_assert!(status.queued <= waiting + in_leases, "{} queued, {} wait", status.queued, waiting);
         }
-        prop_assert!(
-            idle == 0 || status.queued <= in_leases,
-            "one waits while a session is idle: {status:?}"
-        );
+        self.nobody_waits_beside_what_is_idle(&status)?;
         let waits = |lease: LeaseId| self.fates.values().any(|fate| *fate == Fate::Waits(Some(lease)));
         let free = |does: &Does| matches!(does, Does::IsLeased(lease, None) if waits(*lease) && !self.tending.saves(*lease));
         prop_assert!(
@@ -38,8 +35,8 @@ impl Story {
         let orphans = inherited.iter().filter(waits).count();
         let for_heirs = |slot: &&usize| matches!(self.workers.get(*slot), Some((_, Does::Starts)));
         let for_heirs = inherited.iter().filter(for_heirs).count();
-        let provided =
-            idle + starting - for_heirs >= self.config.min_idle + status.queued.saturating_sub(in_leases);
+        let spare = self.config.min_idle.saturating_sub(self.idle_for_anybody());
+        let provided = starting - for_heirs >= spare + status.queued.saturating_sub(in_leases);
         let can_start = status.backing_off == 0
             && self.workers.len() + orphans < self.config.max_sessions
             && starting < self.config.max_starting;

@@ -107,7 +107,8 @@ impl Story {
     pub(super) fn requeue(&mut self, execution: ExecutionId) -> TestCaseResult {
         let Some(Fate::Returns(lease)) = self.fates.get(&execution).copied() else { return Ok(()) };
         self.fates.insert(execution, Fate::Waits(lease));
-        self.play(Input::Requeue { execution, lease, expects: self.tending.expects(execution) })
+        let asked = self.tenants.asked(execution);
+        self.play(Input::Requeue { execution, lease, asked, expects: self.tending.expects(execution) })
     }
 
     /// An execution ends well.
