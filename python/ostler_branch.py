@@ -27,6 +27,23 @@ TAG = b"OSTLER_TAG"
 PATH_MAX = 1024
 WORTH_A_FORK = 32 << 20  # bytes of memory of a worker; to save less in the worker itself is as quick
 GPUS = "/dev/nvidia", "/dev/kfd"
+PATIENCE = 1.0  # seconds for a thread that is told to end
+GATE = 2.0  # seconds for a thread without work to come to a gate
+LOOKS = 40  # at a thread that may be about to have no work any more
+TRIES = 200  # looks at a thread that runs, within a second
+STACK = 8192  # bytes of a thread's stack that are looked at
+SYSTEM = "libc.", "libc-", "ld-", "libpthread", "libstdc++", "libgcc", "libm.", "libm-"
+# What makes do in a copy without its threads: they stop for a fork, their pool begins anew behind it, jemalloc has handlers
+# for it, polars has one that clears old files. Tried with forks that go on allocating and computing.
+FORK_WELL = "openblas", "libarrow"
+FORK_WELL_BY_NAME = "jemalloc_bg_thd", "polars-ooc-clea"
+CURES = {
+    "polars": "fork before its first query",
+    "duckdb": "`SET threads = 1; SET async_threads = 0` ends them, and so does closing its connections",
+    "gomp": "start the session with OMP_NUM_THREADS=1, or fork before it computes",
+    "omp": "start the session with OMP_NUM_THREADS=1, or fork before it computes",
+    "tbb": "fork before it computes",
+}
 FILES = frozenset((io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper))
 
 os, state = worker.os, worker.state
@@ -43,28 +60,202 @@ class ForkRefused(Exception):
 
 def why_not():
     """Why this process must not be forked. Threads are not copied, and may hold locks; children are not the copy's."""
-    if len(sys._current_frames()) > 1:
-        threading = sys.modules.get("threading")
-        names = [repr(thread.name) for thread in threading.enumerate()[1:]] if threading else []
-        return f"threads run in it ({', '.join(names) or 'unnamed'}); join them first"
-    threads, known = os.stat("/proc/self/task").st_nlink - 2, known_threads()
-    if threads > known:
-        return f"{threads} threads of libraries run in it, {known} are known to stop for a fork"
+    problem = python_threads() or native_threads()
+    if problem is not None:
+        return problem
     if state.loop is not None and worker.has_background_work(state.loop):
         return "asyncio tasks run in it; await or cancel them first"
-    if has_children():
-        return "it has child processes, which would not be those of the copy; wait for them first"
+    children = children_of_the_code()
+    if children:
+        return f"it has child processes ({', '.join(children)}), which would not be those of the copy; wait for them first"
     interpreters = sys.modules.get("_interpreters") or sys.modules.get("_xxsubinterpreters")
     if interpreters is not None and len(interpreters.list_all()) > 1:
         return "it has subinterpreters, which a fork does not copy; close them first"
+    shared = shared_memory()
+    if shared:
+        return f"it has shared memory open ({', '.join(shared)}), which would not be the copy's own; close it first"
     gpu = next((name for name in open_files().values() if name.startswith(GPUS)), None)
     if gpu is not None:
         return f"it uses {gpu}, which a copy could not"
     return None
 
 
+def python_threads():
+    """Which threads that run Python would be missed in the copy, and what to do about them."""
+    if len(sys._current_frames()) == 1:
+        return None
+    threading = sys.modules.get("threading")
+    others = set(threading.enumerate()[1:]) if threading else set()
+    idle = {thread for executor in executors_of(others) if is_idle(executor) for thread in executor._threads}
+    missed = others - idle - tqdm_monitors()
+    told = sorted(f"{thread.name!r}, which runs `{code_of(thread)}`" for thread in missed if thread.is_alive())
+    if not told and len(sys._current_frames()) > 1 + len(others | idle):
+        told = ["one that `_thread` started"]
+    return f"threads run in it: {'; '.join(told)}; join them, or shut down what has started them, first" if told else None
+
+
+def code_of(thread):
+    """What a thread runs, by its name in its module."""
+    runs = getattr(thread, "_target", None) or type(thread)
+    name = getattr(runs, "__qualname__", None) or type(runs).__qualname__
+    module = getattr(runs, "__module__", None) or getattr(type(getattr(runs, "__self__", None)), "__module__", None)
+    return name if module in (None, "__main__") else f"{module}.{name}"
+
+
+def executors_of(threads):
+    """The pools of concurrent.futures, asyncio.to_thread's among them, that these threads work for."""
+    pools = sys.modules.get("concurrent.futures.thread")
+    own = set() if pools is None else threads & set(pools._threads_queues)
+    return {thread._args[0]() for thread in own if getattr(thread, "_args", None)} - {None}
+
+
+def is_idle(executor):
+    """Whether nothing runs in it, and nothing waits: then all its threads come to one gate. They hold nothing of the code's
+    but what is one queue's only: the copy gets another, and new threads when it has work for them. This process keeps its own."""
+    pools, threading = sys.modules["concurrent.futures.thread"], sys.modules["threading"]
+    waits = pools._worker.__code__
+    for _ in range(LOOKS):
+        frames = sys._current_frames()
+        if all(getattr(frames.get(thread.ident), "f_code", None) is waits for thread in executor._threads):
+            break
+        worker.time.sleep(GATE / LOOKS / 10)  # it may have told its last result a moment ago
+    else:
+        return False
+    gate = threading.Barrier(len(executor._threads))
+    arriving = []
+    try:
+        for _ in range(gate.parties):
+            arriving.append(pools.ThreadPoolExecutor.submit(executor, gate.wait))
+        for one in arriving:
+            one.result(GATE)
+        return True
+    except Exception:  # something runs, or it is being shut down
+        for one in arriving:
+            one.cancel()
+        gate.abort()
+        return False
+
+
+def tqdm_monitors():
+    """The threads with which tqdm refreshes bars that are slow. They are ended for a fork, and begin again behind it."""
+    threading = sys.modules.get("threading") if "tqdm" in sys.modules else None
+    return {one for one in (threading.enumerate() if threading else ()) if type(one).__module__ == "tqdm._monitor"}
+
+
+def settle():
+    """What ends for a fork. Returns what makes it begin again, in the process that it is called in."""
+    threading, monitors = sys.modules.get("threading"), tqdm_monitors()
+    executors = executors_of(set(threading.enumerate())) if threading else ()
+    for monitor in monitors:
+        monitor.was_killed.set()
+        monitor.join(PATIENCE)
+        if monitor.is_alive():
+            raise ForkRefused(f"the thread {monitor.name!r} of `tqdm` does not end")
+        monitor.tqdm_cls.monitor = None
+
+    def resume(copied):
+        for monitor in monitors:
+            bars = monitor.tqdm_cls
+            if bars.monitor is None and bars._instances:  # the next bar would begin it anyway
+                bars.monitor = type(monitor)(bars, bars.monitor_interval)
+        if copied:
+            forget_threads(executors)
+
+    return resume
+
+
+def forget_threads(executors):
+    """In the copy: it has none of the threads that waited for work, and its resource tracker is another process's child."""
+    threading, queues = sys.modules.get("threading"), sys.modules.get("_queue")
+    for executor in executors:
+        executor._threads.clear()
+        executor._work_queue = queues.SimpleQueue()
+        executor._idle_semaphore = threading.Semaphore(0)
+        executor._shutdown_lock = threading.Lock()
+    tracker = resource_tracker()
+    if tracker is not None and tracker._fd is not None:
+        os.close(tracker._fd)
+        tracker._fd = tracker._pid = None
+
+
+def native_threads():
+    """Which threads of libraries would be missed in the copy, and what to do about them."""
+    threading = sys.modules.get("threading")
+    ours = {thread.native_id for thread in threading.enumerate()} if threading else set()
+    ours.add(worker.PID)
+    tasks = [int(task) for task in os.listdir("/proc/self/task") if int(task) not in ours]
+    if not tasks:
+        return None
+    libraries, told = mapped_libraries(), {}
+    for task in tasks:
+        name, home = name_of(task), home_of_task(task, libraries)
+        known = home if home is not None else "openblas" if len(tasks) < known_threads() else ""
+        if name not in FORK_WELL_BY_NAME and not any(part in known for part in FORK_WELL):
+            told.setdefault((home or "a library that is not known", name), []).append(task)
+    if not told:
+        return None
+    (home, name), these = next(iter(told.items()))
+    cure = next((cure for part, cure in CURES.items() if part in home), "fork before it is used")
+    if home.startswith(("libpython", "python")):  # `_thread` started it, with a function that is not Python's
+        cure = "wait for its end first"
+    many = f"{len(these)} threads of {home} run" if len(these) > 1 else f"a thread of {home} runs"
+    return f"{many} in it (`{name}`), and a copy would not have what it waits for; {cure}"
+
+
+def name_of(task):
+    try:
+        with open(f"/proc/self/task/{task}/comm") as file:
+            return file.read().strip()
+    except OSError:  # it has just ended
+        return FORK_WELL_BY_NAME[0]
+
+
+def mapped_libraries():
+    """Where in memory which library has its code."""
+    found = []
+    with open("/proc/self/maps") as file:
+        for line in file:
+            place, rights, _, _, _, *path = line.split(None, 5)
+            if "x" in rights and path and path[0].startswith("/"):
+                begin, end = (int(number, 16) for number in place.split("-"))
+                found.append((begin, end, path[0].strip().rpartition("/")[2]))
+    return found
+
+
+def home_of_task(task, libraries):
+    """The library that a thread waits in, by the return addresses on its stack. None if that is not seen."""
+    for _ in range(TRIES):
+        try:
+            with open(f"/proc/self/task/{task}/syscall") as file:
+                fields = file.read().split()
+        except OSError:
+            return None
+        if len(fields) > 2:
+            break
+        worker.time.sleep(PATIENCE / TRIES)  # it runs: pools do, for a while, after they had work
+    else:
+        return None
+    memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        stack, data = int(fields[-2], 16), b""
+        for size in STACK, 4096 - stack % 4096:
+            try:
+                data = os.pread(memory, size, stack)
+                break
+            except OSError:
+                pass
+    finally:
+        os.close(memory)
+    for at in range(0, len(data) - 7, 8):
+        address = int.from_bytes(data[at : at + 8], sys.byteorder)
+        for begin, end, name in libraries:
+            if begin <= address < end and not name.startswith(SYSTEM):
+                return name
+    return None
+
+
 def known_threads():
-    """How many threads there may be. Those of OpenBLAS stop for a fork; others are not known to."""
+    """How many threads there may be where nobody tells whose they are. Those of OpenBLAS stop for a fork."""
     with open("/proc/self/maps", "rb") as file:
         libraries = {line.split(None, 5)[5] for line in file if b"openblas" in line and b"/" in line}
     if not libraries:
@@ -76,12 +267,40 @@ def known_threads():
     return 1 + len(libraries) * ((pool or len(os.sched_getaffinity(0))) - 1)
 
 
-def has_children():
+def children_of_the_code():
+    """What they are called, but for the tracker of shared memory: nobody can wait for that, and a copy begins its own."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return True
     except ChildProcessError:
-        return False
+        return []
+    tracker, found = getattr(resource_tracker(), "_pid", None), []
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/children") as file:
+                found += [int(pid) for pid in file.read().split()]
+        except OSError:
+            pass
+    names = []
+    for pid in found:
+        if pid != tracker:
+            try:
+                with open(f"/proc/{pid}/comm") as file:
+                    names.append(f"`{file.read().strip()}`, {pid}")
+            except OSError:
+                names.append(str(pid))
+    return names if found else ["which are not seen"]
+
+
+def resource_tracker():
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    return getattr(module, "_resource_tracker", None)
+
+
+def shared_memory():
+    """What is open of it. Semaphores are not: locks of several processes are meant to be shared."""
+    with open("/proc/self/maps") as file:
+        paths = {line.split(None, 5)[5].strip() for line in file if " /dev/shm/" in line}
+    return sorted(path for path in paths if not path.startswith("/dev/shm/sem."))
 
 
 def open_files():
@@ -128,12 +347,19 @@ def fork(message):
     if problem is not None:
         raise ForkRefused(problem)
     flush_files()
+    resume = settle()
     random = sys.modules.get("random")
     dice = random._inst.getstate() if random else None  # a fork gives the child other numbers: here it continues these
-    descriptors = fork_off(address, tag.encode())
+    try:
+        descriptors = fork_off(address, tag.encode())
+    except ForkRefused:
+        resume(False)
+        raise
     if descriptors is None:
+        resume(False)
         return {"type": "forked", "id": message["id"]}
     try:
+        resume(True)
         if dice is not None:
             random._inst.setstate(dice)
         return take_over(descriptors, tag, folder)
@@ -155,8 +381,14 @@ def save_behind(message, gather):
         worker.log("info", f"the state is saved in the session itself, which waits for that: {problem}")
         state.user = user
         return None
+    try:
+        resume = settle()
+    except ForkRefused:
+        state.user = user
+        return None
     pid = os.fork()
     if pid:
+        resume(False)
         _, status = os.waitpid(pid, 0)
         state.user = user
         return None if status else {"type": "forked", "id": message["id"]}

@@ -19,7 +19,7 @@ EXIT_PROBE_FINE, EXIT_PROBE_UNMARKED = 77, 78
 children = set()  # forked and not collected yet
 worker_variables = {}  # what a worker's `start` looks for
 spare = None  # the worker that was forked ahead, and waits: its id, and the socket to it
-expected_threads = 1
+culprit = None  # the module whose import started threads that no fork could do without
 mask = os.umask(0o077)
 os.umask(mask)
 control = _socket.socket(fileno=worker.private(0))
@@ -78,6 +78,7 @@ def kill(pid):
 
 def preload(names):
     """Imports what every worker shall have. BLAS pools stay small: a thread in the zygote is one thread too many."""
+    global culprit
     ours = [name for name in POOLS if name not in os.environ]
     os.environ.update(dict.fromkeys(ours, "1"))
     user_site = os.environ.get("OSTLER_USER_SITE") == "1"
@@ -97,6 +98,8 @@ def preload(names):
         except BaseException as error:
             tell("failed", f"{name}\0{type(error).__name__}: {error}{place_of(error, name)}")
             os._exit(1)
+        if culprit is None and native_threads():
+            culprit = name
     for stream in sys.stdout, sys.stderr:
         try:
             stream.flush()
@@ -116,26 +119,18 @@ def place_of(error, name):
     return f" ({traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno})"
 
 
-def thread_count():
-    return os.stat("/proc/self/task").st_nlink - 2
-
-
 def why_not():
     """Why this process must not be forked. Another thread may hold a lock, which would be held for ever in the child."""
     if len(sys._current_frames()) > 1:
         threading = sys.modules.get("threading")
         names = [repr(thread.name) for thread in threading.enumerate()[1:]] if threading else []
         return f"Python threads run in it: {', '.join(names) or 'unnamed'}"
-    threads = thread_count()
-    if threads > expected_threads:
-        return f"{threads} threads run in it, {expected_threads} expected"
-    return None
+    return native_threads()
 
 
 def native_threads():
-    """How many threads a library may have: those of OpenBLAS stop for a fork, others are not known to."""
-    with open("/proc/self/maps", "rb") as file:
-        return thread_count() if b"openblas" in file.read() else 1
+    problem = worker.load_part("branch").native_threads()
+    return problem and (f"`{culprit}` was loaded, and {problem}" if culprit else problem)
 
 
 def find_mark():
@@ -287,11 +282,10 @@ def end(pid):
 
 def serve():
     """Takes orders; returns in a worker."""
-    global expected_threads, mark_place
+    global mark_place
     mark_place = find_mark()
     order, _ = receive()
     preload([name.decode() for name in order.split(b"\0")[1:]])
-    expected_threads = native_threads()
     problem = why_not()
     if problem is not None:
         tell("unfit", problem)

@@ -10,6 +10,12 @@ import unittest
 from harness import Host, codec, eventually
 
 TAG = b"1-a.0.1"
+# Whoever has the last result may be quicker than the thread that told it.
+NO_WORK = """
+import sys, time
+while any(sys._current_frames()[thread.ident].f_code.co_name != '_worker' for thread in threading.enumerate()[1:]):
+    time.sleep(0.001)
+"""
 ENV = {"OSTLER_TAG": TAG.decode(), "OSTLER_TAG_ROOM": "-" * 32}
 
 
@@ -133,6 +139,100 @@ class Forked(unittest.TestCase):
             copy = Copy(host)
             self.assertEqual(copy.value("1 + 1"), 2)
             copy.close()
+
+    def refusal(self, host):
+        answer = Copy(host).answer
+        self.assertEqual(answer.get("exception", {}).get("type"), "ForkRefused", answer)
+        return answer["exception"]["message"]
+
+    def test_idle_pools_of_threads_are_forked_and_work_on_both_sides(self):
+        with Host(init={}, env=ENV) as host:
+            host.run("import asyncio, threading, concurrent.futures as cf\nawait asyncio.to_thread(int)")
+            host.run("pool = cf.ThreadPoolExecutor(3)\nthread_of = threading.local()\nlist(pool.map(abs, range(9)))")
+            host.run("before = set(pool._threads)" + NO_WORK)
+            copy = Copy(host)
+            used = "list(pool.map(abs, range(-3, 0))) + [await asyncio.to_thread(int, 7)]"
+            self.assertEqual((copy.value(used), host.value(used)), ([3, 2, 1, 7], [3, 2, 1, 7]))
+            self.assertEqual(host.value("before <= set(pool._threads)"), True)  # the worker keeps its own
+            self.assertEqual(copy.value("pool.shutdown()\nlen(threading.enumerate())"), 2)  # asyncio's
+            copy.close()
+            host.run("gate = threading.Event()\nwaits = pool.submit(gate.wait)")
+            self.assertRegex(self.refusal(host), "'ThreadPoolExecutor-0_[0-9]', which runs `concurrent.futures.thread._worker`")
+            host.run("gate.set(); waits.result()" + NO_WORK)
+            copy = Copy(host)
+            self.assertEqual(copy.value("waits.result()"), True)
+            copy.close()
+
+    def test_the_tracker_of_shared_memory_is_no_child_of_the_code(self):
+        with Host(init={}, env=ENV) as host:
+            host.run("from multiprocessing.shared_memory import SharedMemory\nm = SharedMemory(create=True, size=8)")
+            self.assertIn(f"shared memory open (/dev/shm/{host.value('m.name')})", self.refusal(host))
+            host.run("m.close(); m.unlink()")
+            copy = Copy(host)
+            used = "m = SharedMemory(create=True, size=8); m.buf[0] = 3; n = m.buf[0]; m.close(); m.unlink(); n"
+            self.assertEqual((copy.value(used), host.value(used)), (3, 3))
+            copy.close()
+            host.run("import subprocess\nchild = subprocess.Popen(['sleep', '60'])")
+            told = f"child processes (`sleep`, {host.value('child.pid')})"
+            eventually(lambda: told in self.refusal(host))  # its name comes a moment after it has begun
+            host.run("child.kill(); child.wait()")
+
+    def test_a_monitor_of_tqdm_ends_for_a_fork_and_begins_again_for_open_bars(self):
+        # What tqdm has, as far as this needs it: no package is installed for the tests.
+        monitor = """
+import threading
+class TMonitor(threading.Thread):
+    def __init__(self, tqdm_cls, sleep_interval):
+        super().__init__(name='tqdm_monitor', daemon=True)
+        self.was_killed, self.tqdm_cls = threading.Event(), tqdm_cls
+        self.start()
+    def run(self): self.was_killed.wait()
+"""
+        package = """
+import weakref
+from ._monitor import TMonitor
+class tqdm:
+    monitor, monitor_interval, _instances = None, 10, weakref.WeakSet()
+    def __init__(self):
+        self._instances.add(self)
+        tqdm.monitor = tqdm.monitor or TMonitor(tqdm, 10)
+"""
+        with Host(init={}, env=ENV) as host, tempfile.TemporaryDirectory() as folder:
+            os.mkdir(folder + "/tqdm")
+            for name, text in ("_monitor", monitor), ("__init__", package):
+                with open(f"{folder}/tqdm/{name}.py", "w") as file:
+                    file.write(text)
+            host.run(f"import sys, threading; sys.path.append({folder!r})\nfrom tqdm import tqdm\nbar = tqdm()")
+            seen = "[type(thread).__name__ for thread in threading.enumerate()]"
+            copy = Copy(host)
+            both = ["_MainThread", "TMonitor"]
+            self.assertEqual((copy.value(seen), host.value(seen)), (both, both))
+            copy.close()
+            host.run("del bar; import gc; gc.collect()")
+            copy = Copy(host, "second")
+            self.assertEqual((copy.value(seen), host.value(seen)), (both[:1], both[:1]))
+            copy.close()
+
+    def test_a_thread_of_a_library_is_known_by_its_name_or_refused_with_it(self):
+        code = """
+import ctypes, time
+c = ctypes.CDLL(None)
+thread = ctypes.c_ulong()
+c.pthread_create(ctypes.byref(thread), None, c.pause, None)
+def call_it(name):
+    c.pthread_setname_np(thread, name)
+    time.sleep(0.05)
+call_it(b'strange')
+"""
+        with Host(init={}, env=ENV) as host:
+            host.run(code)
+            self.assertIn("a thread of a library that is not known runs in it (`strange`)", self.refusal(host))
+            host.run("call_it(b'jemalloc_bg_thd')")
+            copy = Copy(host)
+            self.assertEqual(copy.value("1 + 1"), 2)
+            copy.close()
+            host.run("import _thread; _thread.start_new_thread(time.sleep, (60,))")
+            eventually(lambda: "wait for its end first" in self.refusal(host))
 
     def test_what_a_file_keeps_for_later_is_written_once(self):
         with Host(init={}, env=ENV) as host, tempfile.TemporaryDirectory() as folder:

@@ -222,7 +222,8 @@ impl WorkerSpec {
     /// - The first start waits for the imports, within `ready_timeout`. A module that cannot be imported fails it with
     ///   [`SpawnError::Preload`](crate::SpawnError::Preload).
     /// - Modules that start threads, open connections or use a GPU when they are imported must not be preloaded. The
-    ///   zygote refuses to be forked while other threads run in it (those of OpenBLAS excepted, which stop for a fork);
+    ///   zygote refuses to be forked while other threads run in it (those of OpenBLAS, Arrow and jemalloc excepted, which
+    ///   are made for a fork), and names the module;
     ///   then, and while a zygote that died is being started again, workers are started in the plain way, and a warning
     ///   is logged.
     /// - Modules are imported with `OPENBLAS_NUM_THREADS`, `OMP_NUM_THREADS` and `MKL_NUM_THREADS` at 1, unless

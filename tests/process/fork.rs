@@ -143,7 +143,7 @@ async fn a_session_that_must_not_be_forked_says_why_and_goes_on() {
         for (make, told, mend) in [
             (
                 "import threading\nend = threading.Event()\nt = threading.Thread(target=end.wait, name='pump')\nt.start()",
-                "threads run in it ('pump'); join them first",
+                "threads run in it: 'pump', which runs `threading.Event.wait`; join them, or shut down",
                 "end.set(); t.join()",
             ),
             (
