@@ -161,11 +161,11 @@ impl Pool {
             None => self.not_saved += 1,
         }
         held.saves.under_way = UnderWay::No;
-        held.saves.in_vain = covers.is_none() && held.saves.ending.is_some();
         let ending = held.saves.ending.take();
         match (ending, &held.place) {
             (Some(why), Held::Slot(slot)) if held.running.is_none() && held.line.is_empty() => {
                 let slot = *slot;
+                held.saves.in_vain = covers.is_none();
                 self.conclude_lease(lease, slot, &why, now, effects);
             }
             _ => self.lease_next(lease, now, effects),

@@ -14,6 +14,7 @@ use crate::{
 mod admit;
 mod renew;
 mod restore;
+mod save;
 mod shared;
 mod story;
 mod tenants;

@@ -201,3 +201,24 @@ fn leased_sessions_do_not_count_where_waiting_is_predicted() {
     let late = SubmitError::TooLate { predicted: 3 * SECOND, deadline: 2 * SECOND, len: 3 };
     assert_eq!(bench.step(Input::Submit(id(15), within)), [Effect::Refuse(id(15), late)]);
 }
+
+/// A place that waits out its back-off is none that a successor may be started beside: what keeps one worker from living
+/// keeps the next one from it, too.
+#[test]
+fn a_worn_worker_stays_while_another_place_waits_to_be_tried_again() {
+    let mut config = config(3);
+    (config.min_idle, config.recycle.jitter, config.recycle.max_age) = (2, 0.0, Some(10 * SECOND));
+    config.restart.min_backoff = 5 * SECOND;
+    let mut bench = Bench::new(config);
+    bench.step(Input::Begin);
+    for slot in 0..2 {
+        bench.ready(slot, 1);
+    }
+    bench.now += 8 * SECOND;
+    bench.step(dead(1, 1));
+    bench.step(dead(1, 2));
+    assert_eq!(bench.pool.status().backing_off, 1);
+    assert_eq!(bench.passes(3 * SECOND), [""; 0], "the other one is too old by now, and serves on");
+    assert_eq!((bench.pool.status().idle, bench.pool.status().backing_off), (1, 1));
+    assert_eq!(bench.passes(3 * SECOND), ["start 1.3"]);
+}
