@@ -11,6 +11,8 @@ use crate::{
 
 const LEASE: LeaseId = LeaseId(1);
 
+type Change<T> = fn(&mut T);
+
 /// A pool of one session, which is leased.
 fn leased() -> Bench {
     let mut config = PoolConfig::default();
@@ -190,7 +192,7 @@ fn workers_of_a_session_that_die_in_a_row_are_waited_for_longer_and_longer() {
         |generation| Input::Restored { lease: LEASE, generation: Generation(generation), fate: Ok(0) };
     let long = Duration::from_secs(3_600);
     // What happens between the first death and the second, and whether the second is one in a row.
-    let between: [(fn(&mut Bench), bool); 4] = [
+    let between: [(Change<Bench>, bool); 4] = [
         (|_| {}, true),
         (
             |bench| {
@@ -230,7 +232,7 @@ fn workers_of_a_session_that_die_in_a_row_are_waited_for_longer_and_longer() {
 
 #[test]
 fn restores_start_no_more_workers_at_once_than_others_do() {
-    let limits: [(fn(&mut PoolConfig), bool); 3] =
+    let limits: [(Change<PoolConfig>, bool); 3] =
         [(|config| config.max_starting = 1, true), (|config| config.start_rate = 1, true), (|_| {}, false)];
     for (number, (limit, limited)) in limits.into_iter().enumerate() {
         let mut config = PoolConfig::default();
