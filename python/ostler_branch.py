@@ -202,6 +202,14 @@ def native_threads():
     return f"{many} in it (`{name}`), and a copy would not have what it waits for; {cure}"
 
 
+def has_threads_of(part):
+    """Whether a library with this in its name runs threads."""
+    libraries = mapped_libraries()
+    if not any(part in name for _, _, name in libraries):
+        return False
+    return any(part in (home_of_task(task, libraries) or "") for task in os.listdir("/proc/self/task"))
+
+
 def name_of(task):
     try:
         with open(f"/proc/self/task/{task}/comm") as file:

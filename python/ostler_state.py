@@ -58,6 +58,12 @@ TIED_TO_THE_PROCESS = {
     ("tempfile", "TemporaryDirectory"): "its folder ends with the worker",
     ("numpy", "memmap"): "it is a view of a file",
 }
+TABLES_IN_MEMORY = """
+select name from (
+  select database_name, table_name as name from duckdb_tables() where not internal
+  union select database_name, view_name from duckdb_views() where not internal
+) join duckdb_databases() using (database_name) where path is null order by name
+"""
 
 
 class CheckpointTooLarge(Exception):
@@ -637,6 +643,7 @@ def gather(message):
     for name in include or ():
         if name not in worker.state.namespace:
             skipped.append({"name": name, "type": "", "reason": "the session has no such name"})
+    skipped += kept_by_libraries()
     chunks, names, saver = save(namespace, message.get("max_bytes"), skipped)
     head = {
         "python": "%d.%d.%d" % sys.version_info[:3],
@@ -655,6 +662,23 @@ def gather(message):
     saver.modules -= {"builtins", "__main__", __name__}
     last["imports"] = sorted(module for module in saver.modules if type(module) is str)
     return last, chunks.list
+
+
+def kept_by_libraries():
+    """What no name of the session holds, and is lost all the same: the tables of DuckDB's default database."""
+    duckdb = sys.modules.get("duckdb")
+    # To ask for the default connection makes one; it has threads.
+    if duckdb is None or not worker.load_part("branch").has_threads_of("duckdb"):
+        return []
+    try:
+        default = duckdb.default_connection
+        asked = (default() if callable(default) else default).cursor()  # its own result stays as it is
+        tables = [name for (name,) in asked.execute(TABLES_IN_MEMORY).fetchall()]
+    except Exception as error:
+        worker.log("info", f"DuckDB's default database was not looked at: {reason(error)}")
+        return []
+    what = f"it is in memory, with {', '.join(map(repr, tables))}"
+    return [{"name": "duckdb.default_connection()", "type": "DuckDBPyConnection", "reason": what[:REASON]}] if tables else []
 
 
 def send_parts(id, chunks):

@@ -127,6 +127,27 @@ holder = Holder(o)
             self.assertEqual(restore(host, parts)["failed"], [])
             self.assertEqual(host.value("type(o).__name__, fine[0] is o, 'proxy' in globals()"), ["O", True, False])
 
+    def test_tables_of_duckdbs_default_database_are_told_as_lost(self):
+        code = """
+import sys, types
+duckdb = types.ModuleType('duckdb')
+class Connection:
+    def cursor(self): return Connection()
+    def execute(self, query): return self
+    def fetchall(self): return tables
+tables = []
+duckdb.default_connection = Connection
+sys.modules['duckdb'] = duckdb
+"""
+        with Host(init={}) as host:
+            self.holds(host, code)
+            self.holds(host, "tables = [('t',)]")
+            self.assertEqual(save(host, "unused")[1]["skipped"], [])  # no such library runs a thread
+            self.holds(host, "sys.modules['_ostler_worker'].load_part('branch').has_threads_of = 'duckdb'.__eq__")
+            self.assertIn("with 't'", reasons(save(host, "used")[1]["skipped"])["duckdb.default_connection()"][1])
+            self.holds(host, "tables = []")
+            self.assertEqual(save(host, "empty")[1]["skipped"], [])
+
     def test_a_collection_that_refuses_its_items_costs_only_itself(self):
         code = """
 import collections
