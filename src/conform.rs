@@ -21,6 +21,7 @@
 
 mod asking;
 mod damage;
+mod effects;
 mod ending;
 mod fault;
 mod input;
@@ -95,9 +96,10 @@ macro_rules! items {
 use items;
 
 /// Every check, in its order.
-const LISTS: [&[Item]; 7] = [
+const LISTS: [&[Item]; 8] = [
     starting::ITEMS,
     running::ITEMS,
+    effects::ITEMS,
     stopping::ITEMS,
     input::ITEMS,
     asking::ITEMS,

@@ -263,6 +263,15 @@ pub(crate) struct ConformArgs {
     /// Code that cannot be compiled
     #[arg(long, value_name = "CODE", help_heading = PROBES)]
     pub(crate) syntax: Option<String>,
+    /// Code that appends a byte to the file `{file}`, which is put in its place
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) mark: Option<String>,
+    /// Code that appends a byte to the file `{file}`, and ends its process at once
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) die: Option<String>,
+    /// Code that leaves a thread which shows something large again and again
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) noise: Option<String>,
 }
 
 /// What the options of `ostler conform` for its code are called.

@@ -77,5 +77,8 @@ fn probes(args: &ConformArgs) -> Probes {
     let probes = with(probes, &args.warn, Probes::warn);
     let probes = with(probes, &args.arg, Probes::arg);
     let probes = with(probes, &args.exit, Probes::exit);
-    with(probes, &args.syntax, Probes::syntax)
+    let probes = with(probes, &args.syntax, Probes::syntax);
+    let probes = with(probes, &args.mark, Probes::mark);
+    let probes = with(probes, &args.die, Probes::die);
+    with(probes, &args.noise, Probes::noise)
 }

@@ -17,8 +17,18 @@ pub struct Probes {
     arg: Option<String>,
     exit: Option<String>,
     syntax: Option<String>,
+    mark: Option<String>,
+    die: Option<String>,
+    noise: Option<String>,
 }
 
+/// A thread of Python that sends for as long as its worker lives.
+const NOISE: &str = "import threading
+class Shown:
+    def _repr_html_(self): return 'x' * (4 << 20)
+def show():
+    while True: display(Shown())
+threading.Thread(target=show, daemon=True).start()";
 /// How many lines the probe `flood` prints.
 pub(super) const FLOOD_LINES: usize = 20_000;
 
@@ -73,6 +83,9 @@ probes! {
     arg: "Code that prints the argument `conform` in a line.";
     exit: "Code that asks to exit with 3.";
     syntax: "Code that cannot be compiled.";
+    mark: "Code that appends a byte to the file `{file}`, which is put in its place.";
+    die: "Code that appends a byte to the file `{file}`, and ends its process at once.";
+    noise: "Code that leaves a thread which shows something large again and again.";
 }
 
 impl Probes {
@@ -98,7 +111,10 @@ impl Probes {
                 .warn("import sys; print('conform', file=sys.stderr)")
                 .arg("print(conform)")
                 .exit("raise SystemExit(3)")
-                .syntax("1 +"),
+                .syntax("1 +")
+                .mark("with open('{file}', 'a') as file: file.write('x')")
+                .die("import os\nwith open('{file}', 'a') as file: file.write('x')\nos._exit(3)")
+                .noise(NOISE),
             "javascript" => Self::new()
                 .say("console.log('conform')")
                 .value("6 * 7")
@@ -111,7 +127,9 @@ impl Probes {
                 .warn("console.error('conform')")
                 .arg("console.log(conform)")
                 .exit("process.exit(3)")
-                .syntax("let 1"),
+                .syntax("let 1")
+                .mark("require('fs').appendFileSync('{file}', 'x')")
+                .die("require('fs').appendFileSync('{file}', 'x'); process.kill(process.pid, 'SIGKILL')"),
             _ => Self::new(),
         }
     }

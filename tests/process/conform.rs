@@ -72,7 +72,9 @@ async fn a_worker_in_rust_conforms() {
         .warn("warn conform")
         .arg("tell conform")
         .exit("exit 3")
-        .syntax("no such word");
+        .syntax("no such word")
+        .mark("mark {file}")
+        .die("die {file}");
     guarded(async {
         for spec in ways(&WorkerSpec::command(example_worker())) {
             passes_all(
@@ -157,6 +159,42 @@ async fn broken_workers_fail_for_the_right_reason() {
     guarded(async {
         for (from, to, name, words) in cases {
             fails(from, to, name, words).await;
+        }
+    })
+    .await;
+}
+
+/// Effects, not words: the code of each liar leaves a byte in a file before the worker has written `started`.
+#[tokio::test]
+async fn workers_that_run_code_before_they_say_so_are_found_out() {
+    const STARTS: &str = "    send(\"started\", id=id)\n";
+    const RUNS: &str = "    exec(code)\n";
+    let early = format!("{RUNS}    time.sleep(0.1)\n{STARTS}");
+    let queued = format!(
+        "    import threading\n    threading.Timer(0.1, lambda: send('started', id=id)).start()\n{RUNS}"
+    );
+    let honest = format!("{STARTS}{RUNS}");
+    let probes = || {
+        let byte = "open('{file}', 'a').write('x')";
+        Probes::new().mark(byte).die(format!("{byte}.real and os._exit(3)"))
+    };
+    guarded(async {
+        for (name, does, conforms) in [
+            ("says `started` before the code runs", &honest, true),
+            ("has written `started` when the code ends it", &honest, true),
+            ("says `started` before the code runs", &early, false),
+            ("says `started` before the code runs", &queued, false),
+            ("has written `started` when the code ends it", &early, false),
+            ("has written `started` when the code ends it", &queued, false),
+        ] {
+            let code = smallest(STARTS, does);
+            let spec = WorkerSpec::command("python3").arg("-c").arg(code).codec(Codec::Json);
+            let report = judge(spec).probes(probes()).only(name).run().await;
+            assert_eq!(report.conforms(), conforms, "{name}: {report}");
+            assert!(
+                report.checks.iter().all(|check| !matches!(check.verdict, Verdict::Skipped { .. })),
+                "{report}"
+            );
         }
     })
     .await;
