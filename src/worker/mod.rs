@@ -75,6 +75,11 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
         drop(spec);
     }
 
+    /// How often the process that clears up behind a killed host died itself, while it was needed.
+    fn undertakers_lost(&self) -> u64 {
+        0
+    }
+
     /// Resolves when nothing is left of the workers that have ended: no child of theirs, no scratch folder.
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(std::future::ready(()))

@@ -108,6 +108,10 @@ impl Spawner for Recorder {
         self.inner.reload(spec);
     }
 
+    fn undertakers_lost(&self) -> u64 {
+        self.inner.undertakers_lost()
+    }
+
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.inner.settled()
     }

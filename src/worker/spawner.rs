@@ -34,7 +34,6 @@ use super::{
 use crate::{
     config::{Program, Transport, WorkerSpec},
     error::SpawnError,
-    log,
     outcome::Exit,
     status::Vitals,
 };
@@ -57,11 +56,9 @@ struct Shared {
 }
 
 impl Shared {
-    /// Starts the undertaker, if there is none yet. Called on the thread that starts processes.
+    /// Starts the undertaker, if there is none. Called on the thread that starts processes.
     fn have_undertaker(&self, pool: &str) {
-        if let Err(error) = self.unsettled.have_undertaker(pool) {
-            log::warn!(%error, "workers may outlive this host if it is killed");
-        }
+        self.unsettled.have_undertaker(pool);
     }
 }
 
@@ -98,6 +95,10 @@ impl Spawner for ProcessSpawner {
 
     fn reload(&self, spec: WorkerSpec) {
         *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(spec);
+    }
+
+    fn undertakers_lost(&self) -> u64 {
+        self.shared.unsettled.undertakers_lost()
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -290,7 +291,7 @@ pub(super) struct Power {
 }
 
 impl Power {
-    fn over(process: Arc<Process>) -> Self {
+    pub(super) fn over(process: Arc<Process>) -> Self {
         Self { process, naming: Mutex::default() }
     }
 

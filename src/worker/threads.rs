@@ -68,6 +68,12 @@ impl Threads {
         &self.watch
     }
 
+    /// Performs `task` on the thread that starts processes, some time.
+    pub(super) fn later(&self, task: impl FnOnce() + Send + 'static) {
+        // It never ends.
+        let _ = self.spawn.send(Box::new(task));
+    }
+
     /// Performs `task` on the thread that starts processes. If the caller stops waiting, what `task` returns is
     /// dropped there.
     pub(super) async fn on_spawn_thread<T: Send + 'static>(

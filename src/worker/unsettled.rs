@@ -1,12 +1,15 @@
 //! Counts what is still to be cleared away behind the workers of one spawner, and keeps who clears it if this process ends
 //! before.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 
-use super::undertaker::Undertaker;
-use crate::error::SpawnError;
+use super::{
+    threads::Threads,
+    undertaker::{Office, Undertaker},
+};
+use crate::log;
 
 /// The count of one spawner.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +20,7 @@ struct Shared {
     count: watch::Sender<usize>,
     /// Started with the first worker. It goes with the last that is counted, and not with the spawner: a host may exit
     /// right after it has dropped that, before all is cleared.
-    undertaker: Mutex<Option<Undertaker>>,
+    undertaker: Mutex<Office>,
 }
 
 /// One worker that is being started or is dying, or what it left behind.
@@ -26,13 +29,26 @@ struct Shared {
 pub(super) struct Pending(Unsettled);
 
 impl Unsettled {
-    /// Starts the undertaker of this pool, if there is none yet. Called on the thread that starts processes.
-    pub(super) fn have_undertaker(&self, pool: &str) -> Result<(), SpawnError> {
-        let mut undertaker = self.0.undertaker.lock().unwrap_or_else(PoisonError::into_inner);
-        if undertaker.is_none() {
-            *undertaker = Some(Undertaker::start(pool)?);
+    /// Starts the undertaker of this pool, if there is none. Called on the thread that starts processes.
+    pub(super) fn have_undertaker(&self, pool: &str) {
+        let mut office = self.office();
+        if !office.is_vacant() {
+            return;
         }
-        Ok(())
+        let (shared, of) = (Arc::downgrade(&self.0), pool.to_owned());
+        match Undertaker::start(pool, move |pid| died(&shared, of, pid)) {
+            Ok(undertaker) => office.take(undertaker),
+            Err(error) => log::warn!(%error, "workers may outlive this host if it is killed"),
+        }
+    }
+
+    /// How often the undertaker died while it was needed.
+    pub(super) fn undertakers_lost(&self) -> u64 {
+        self.office().lost()
+    }
+
+    fn office(&self) -> MutexGuard<'_, Office> {
+        self.0.undertaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one more, until it is dropped.
@@ -45,6 +61,27 @@ impl Unsettled {
     pub(super) async fn settled(self) {
         // An error would mean that the sender is gone: it is here.
         let _ = self.0.count.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+/// An undertaker is dead: because its pool is gone, or before that. Called on the thread that sees deaths, which waits for
+/// nobody.
+fn died(shared: &Weak<Shared>, pool: String, pid: u32) {
+    let Some(unsettled) = shared.upgrade().map(Unsettled) else { return };
+    let replace = move || {
+        // In a statement of its own: what is started next takes the lock, too.
+        let lost = unsettled.office().has_lost(pid);
+        if lost {
+            log::warn!(
+                pid,
+                "the process that clears up behind a killed host died; it is replaced, within limits"
+            );
+            unsettled.have_undertaker(&pool);
+        }
+    };
+    // They run: this is one of them.
+    if let Ok(threads) = Threads::get() {
+        threads.later(replace);
     }
 }
 

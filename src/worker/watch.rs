@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io,
+    fmt, io,
     os::fd::{AsRawFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
@@ -21,7 +21,6 @@ const DEATHS_PER_TURN: usize = 64;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The living workers of this process, and the thread that waits for their ends.
-#[derive(Debug)]
 pub(super) struct Watch {
     epoll: OwnedFd,
     /// By the number of the pidfd: it is open, so unique, as long as its entry is here.
@@ -29,11 +28,19 @@ pub(super) struct Watch {
     sweep: mpsc::Sender<(Estate, Pending)>,
 }
 
-#[derive(Debug)]
+/// What is done with the exit. It waits for nobody.
+type Notice = Box<dyn FnOnce(Exit) + Send>;
+
 struct Living {
     process: Arc<Process>,
-    exit: oneshot::Sender<Exit>,
+    notice: Notice,
     estate: Option<Estate>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
 }
 
 impl Watch {
@@ -50,18 +57,29 @@ impl Watch {
         process: Arc<Process>,
         estate: impl Into<Option<Estate>>,
     ) -> io::Result<oneshot::Receiver<Exit>> {
-        let estate = estate.into();
         let (exit, receiver) = oneshot::channel();
+        self.add_and(process, estate, move |told| _ = exit.send(told))?;
+        Ok(receiver)
+    }
+
+    /// The same, with what is done when it is collected, on this thread.
+    pub(super) fn add_and(
+        &self,
+        process: Arc<Process>,
+        estate: impl Into<Option<Estate>>,
+        notice: impl FnOnce(Exit) + Send + 'static,
+    ) -> io::Result<()> {
+        let (estate, notice) = (estate.into(), Box::new(notice));
         let key = key(&process);
         let pidfd = Arc::clone(&process);
-        self.living().insert(key, Living { process, exit, estate });
+        self.living().insert(key, Living { process, notice, estate });
         let added =
             epoll::add(&self.epoll, pidfd.pidfd(), epoll::EventData::new_u64(key), epoll::EventFlags::IN);
         if let Err(error) = added {
             self.living().remove(&key);
             return Err(error.into());
         }
-        Ok(receiver)
+        Ok(())
     }
 
     /// Runs for ever.
@@ -86,10 +104,10 @@ impl Watch {
         // Others may hold the pidfd open; it would be reported again and again.
         let _ = epoll::delete(&self.epoll, process.pidfd());
         let Some(living) = self.living().remove(&key) else { return };
-        let Living { process: watched, exit: notice, estate } = living;
+        let Living { process: watched, notice, estate } = living;
         // Whoever hears of the end, or of the clearing, may count descriptors.
         drop((process, watched));
-        let _ = notice.send(exit);
+        notice(exit);
         if let Some(estate) = estate {
             let _ = self.sweep.send((estate, pending));
         }

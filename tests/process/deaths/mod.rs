@@ -12,6 +12,7 @@ mod restores;
 mod starts;
 pub(crate) mod subhost;
 mod unstarted;
+mod undertakers;
 mod zygotes;
 
 use std::{

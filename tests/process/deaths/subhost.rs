@@ -10,7 +10,10 @@ use std::{
 use ostler::{Execution, Runtime, WorkerSpec};
 
 use super::{line, lost};
-use crate::{python::completed, support::wait::guarded};
+use crate::{
+    python::completed,
+    support::wait::{guarded, pool_is},
+};
 
 const ROLE: &str = "OSTLER_TEST_ROLE";
 const CODE: &str = "OSTLER_TEST_CODE";
@@ -29,7 +32,7 @@ impl Host {
         let mut command = Command::new("sh");
         command
             .arg("-c")
-            .arg(format!("{prepare}exec \"$0\" --exact deaths::subhost::a_host --nocapture"))
+            .arg(format!("{prepare}exec $wrap \"$0\" --exact deaths::subhost::a_host --nocapture"))
             .arg(test);
         command.env(ROLE, role).env(CODE, code).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -47,6 +50,11 @@ impl Host {
             line.clear();
         }
         panic!("the host ended before it said {word}: {:?}", self.process.wait());
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Kills it, at once and for good.
@@ -120,6 +128,16 @@ fn a_host() {
                 say("worker", session.pid().unwrap());
                 say("line", report.stdout_text().trim_end());
                 std::future::pending::<()>().await;
+            }
+            "is bereaved" => {
+                let session = runtime.session().await.unwrap();
+                let report = session.run(code).await.unwrap();
+                say("worker", session.pid().unwrap());
+                say("line", report.stdout_text().trim_end());
+                for lost in 1.. {
+                    pool_is(&runtime, "one more is lost", |pool| pool.undertakers_lost == lost).await;
+                    say("lost", lost);
+                }
             }
             "cancels" => {
                 let mut execution = runtime.execute(code).await.unwrap();
