@@ -243,7 +243,8 @@ impl Request {
         self
     }
 
-    /// Runs the code in this working folder. Default: the worker's own.
+    /// Runs the code in this working folder. Default: the worker's own. A name that is no UTF-8 is refused, for workers are told
+    /// it as text; [`WorkerSpec::cwd`](crate::WorkerSpec::cwd) takes any.
     #[must_use]
     pub fn cwd(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cwd = Some(folder.into());

@@ -205,10 +205,14 @@ impl Settings {
             let Some(path) = SECTIONS.iter().find_map(|(section, _)| named(section)) else { continue };
             let place = Place { source: Source::Variable(name.to_owned()), position: None };
             let key = known(&path, &place)?;
-            let text = value.to_string_lossy();
-            let as_text = Given::Text(text.clone().into_owned());
+            // Another text is another path.
+            let Some(text) = value.to_str() else {
+                let (key, expected, got) = (key.path, (key.expected)(), "a value that is no UTF-8".into());
+                return Err(SettingsError::Wrong { place, key, expected, got });
+            };
+            let as_text = Given::Text(text.to_owned());
             if !(key.read)(self, &as_text) {
-                let as_toml = Given::parse(&text).unwrap_or(as_text);
+                let as_toml = Given::parse(text).unwrap_or(as_text);
                 self.read(key, &as_toml, &place)?;
             }
             self.places.insert(key.path, place);

@@ -52,6 +52,10 @@ fn main() -> ExitCode {
 
 async fn command(cli: Cli) -> Exit {
     let verbose = cli.verbose > 0;
+    if let Err(error) = signals::survive_large_files() {
+        report(&anyhow::Error::new(error).context("cannot listen to signals"));
+        return Exit::NotStarted;
+    }
     let done = match Console::start().context("cannot start threads").map_err(Fatal::not_started) {
         Err(fatal) => Err(fatal),
         Ok(console) => match cli.command {

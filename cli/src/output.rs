@@ -212,7 +212,11 @@ impl Writer {
             // Whoever closed stderr does not want to hear about it.
             Stream::Stderr => return write_all(io::stderr(), data).unwrap_or_default(),
         };
-        if written.is_err() {
+        if let Err(error) = written {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                let said = format!("ostler: cannot write to standard output: {error}\n");
+                write_all(io::stderr(), said.as_bytes()).unwrap_or_default();
+            }
             // Whatever the error is, nobody gets what is printed from here on.
             self.gone.send_replace(true);
         }

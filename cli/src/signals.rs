@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::process::Signal as Sig;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -40,6 +41,12 @@ const INT: u8 = 2;
 const TERM: u8 = 15;
 /// The number of SIGHUP on every system.
 const HUP: u8 = 1;
+
+/// Has a write beyond `ulimit -f` fail, where the signal would end the program at once. Its workers have what they would have
+/// without: a handler, which is what this is, is not inherited.
+pub(crate) fn survive_large_files() -> io::Result<()> {
+    signal(SignalKind::from_raw(Sig::XFSZ.as_raw())).map(drop)
+}
 
 /// The signals that the program listens to.
 #[derive(Debug)]

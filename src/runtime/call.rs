@@ -1,5 +1,7 @@
 //! Requests to JSON-RPC servers, and how requests are written for workers of either kind.
 
+use std::path::Path;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{Runtime, Shared};
@@ -113,7 +115,7 @@ impl Shared {
             return Err(SubmitError::Unfit { why });
         }
         let mut frame = BytesMut::new();
-        let message = ToWorker::Execute(execute_message(id, request, fresh));
+        let message = ToWorker::Execute(execute_message(id, request, fresh)?);
         self.codec.encode(&message, &mut frame).map_err(|error| match error {
             EncodeError::TooLong { len, limit } => SubmitError::TooLarge { len, limit },
             EncodeError::TooDeep => SubmitError::TooLarge { len: request.code.len(), limit: FRAME_LEN_MAX },
@@ -122,16 +124,25 @@ impl Shared {
     }
 }
 
-fn execute_message(id: ExecutionId, request: &Request, fresh: bool) -> Execute {
+fn execute_message(id: ExecutionId, request: &Request, fresh: bool) -> Result<Execute, SubmitError> {
     let mut execute = Execute::new(id, request.code.clone());
     execute.fresh = fresh;
     execute.filename = request.filename.clone();
     execute.silent = request.silent;
     execute.allow_stdin = request.allow_input;
     execute.mime = request.mime;
-    execute.cwd = request.cwd.as_ref().map(|folder| folder.to_string_lossy().into_owned());
+    execute.cwd = request.cwd.as_deref().map(told).transpose()?;
     execute.args = request.args.clone();
     execute.argv = request.argv.clone();
     execute.sys_path = request.sys_path.clone();
-    execute
+    Ok(execute)
+}
+
+/// A folder as a worker is told it: as text, exactly or not at all.
+fn told(folder: &Path) -> Result<String, SubmitError> {
+    folder.to_str().map(str::to_owned).ok_or_else(|| SubmitError::Unfit {
+        why: format!(
+            "the name of its working folder, {folder:?}, is no UTF-8; start them there by `WorkerSpec::cwd`"
+        ),
+    })
 }

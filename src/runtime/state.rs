@@ -157,9 +157,14 @@ impl Shared {
         let after = self.lease_timeout;
         let Ok(order) = timeout(after, order).await else { return Err(self.no_session(after).await.into()) };
         if let Ok(order) = order {
+        if let Ok(order) = order.await {
+            let Some(folder) = order.folder.to_str().map(str::to_owned) else {
+                let why =
+                    format!("the name of its copy's folder, {:?}, is no UTF-8; set `TMPDIR`", order.folder);
+                return Err(StateError::NotForked { why });
+            };
             let purpose = Purpose { asked: Asked::Fork, chore: false, expects: None };
             let frames = |codec: protocol::Codec, id| {
-                let folder = order.folder.to_string_lossy();
                 let mut frame = BytesMut::new();
                 let message = ToWorker::Fork(protocol::Fork::new(id, order.address, order.tag, folder));
                 codec.encode(&message, &mut frame).map(|()| frame.freeze())

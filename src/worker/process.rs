@@ -28,7 +28,7 @@ use rustix::{
 use super::{
     branch::Keeper,
     children::{self, naming::Naming},
-    oom, shortage,
+    oom, shortage, sweep,
     unsettled::{Pending, Unsettled},
     vitals, zygote,
 };
@@ -126,6 +126,8 @@ pub(super) fn descriptors(socket: bool) -> io::Result<(Ends, [OwnedFd; 3])> {
 pub(super) struct Process {
     pid: Pid,
     pidfd: OwnedFd,
+    /// When it was started, see `sweep::born`.
+    born: u64,
     /// What forked it, unless it is a child of ours.
     parent: Option<Parent>,
     /// Locked while its group is signalled, so that nobody collects it meanwhile.
@@ -178,12 +180,21 @@ impl Process {
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         // Refused only if it is dead already.
         let _ = prlimit(Some(pid), Resource::Core, none);
-        Ok(Self { pid, pidfd, parent, life: Mutex::new(Life::Alive), unsettled })
+        let process =
+            Self { pid, pidfd, born: sweep::born(id), parent, life: Mutex::new(Life::Alive), unsettled };
+        // Somebody else may have collected it, and what was read is a stranger's.
+        let born = if process.is_dead() { 0 } else { process.born };
+        Ok(Self { born, ..process })
     }
 
     /// Its process id.
     pub(super) fn id(&self) -> u32 {
         self.pid.as_raw_pid().unsigned_abs()
+    }
+
+    /// When it was started, see `sweep::born`.
+    pub(super) fn born(&self) -> u64 {
+        self.born
     }
 
     /// Readable once it is dead.
@@ -339,6 +350,12 @@ impl Stray {
     /// Ends it.
     pub(super) fn kill(&self) {
         let _ = pidfd_send_signal(&self.0, Signal::KILL);
+    }
+
+    /// Collects it, if it is dead and has become a child of ours. False if it is a child of ours that is not dead.
+    pub(super) fn collect(&self) -> bool {
+        let dead = waitid(WaitId::PidFd(self.0.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        !matches!(dead, Ok(None))
     }
 
     /// Readable once it is dead.

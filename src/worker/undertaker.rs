@@ -13,8 +13,10 @@ use std::{
     ffi::OsString,
     process,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use super::{
     process::{Launch, Stdin},

@@ -12,7 +12,10 @@ use std::{
 use rustix::{buffer::spare_capacity, event::epoll};
 use tokio::sync::oneshot;
 
-use super::{process::Process, sweep::Estate, unsettled::Pending};
+use super::{
+    process::Process,
+    sweep::{Estate, Remains},
+};
 use crate::outcome::Exit;
 
 /// Deaths that are taken up in one turn.
@@ -25,7 +28,7 @@ pub(super) struct Watch {
     epoll: OwnedFd,
     /// By the number of the pidfd: it is open, so unique, as long as its entry is here.
     living: Mutex<HashMap<u64, Living>>,
-    sweep: mpsc::Sender<(Estate, Pending)>,
+    sweep: mpsc::Sender<Remains>,
 }
 
 /// What is done with the exit. It waits for nobody.
@@ -45,7 +48,7 @@ impl fmt::Debug for Watch {
 
 impl Watch {
     /// Watches nothing yet. What dead workers leave behind is sent to `sweep`.
-    pub(super) fn new(sweep: mpsc::Sender<(Estate, Pending)>) -> io::Result<Self> {
+    pub(super) fn new(sweep: mpsc::Sender<Remains>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Self { epoll, living: Mutex::default(), sweep })
     }
@@ -106,10 +109,11 @@ impl Watch {
         let Some(living) = self.living().remove(&key) else { return };
         let Living { process: watched, notice, estate } = living;
         // Whoever hears of the end, or of the clearing, may count descriptors.
+        let (group, born) = (process.id(), process.born());
         drop((process, watched));
         notice(exit);
         if let Some(estate) = estate {
-            let _ = self.sweep.send((estate, pending));
+            let _ = self.sweep.send(Remains { estate, group, born, pending });
         }
     }
 

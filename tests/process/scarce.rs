@@ -1,6 +1,10 @@
 //! What there is too little of: descriptors of the host, memory of a worker (fault rows 2 and 18).
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{
+    io::{BufRead, BufReader},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    time::Duration,
+};
 
 use ostler::{Failure, Outcome, Request, RestartPolicy, Runtime, Value, WorkerSpec};
 use rustix::process::{
@@ -10,7 +14,7 @@ use rustix::process::{
 use crate::{
     deaths::subhost::{Host, say},
     python::completed,
-    support::wait::{guarded, pool_is},
+    support::wait::{SOON, guarded, pool_is},
 };
 
 /// Fault 2: a host that has no descriptor left loses no request. It keeps the workers that it has, says what is wrong,
@@ -59,6 +63,49 @@ pub(crate) async fn runs_short_of_descriptors() {
     assert_eq!((status.trouble, status.totals.lost), (None, 0));
     say("idle", status.idle);
     runtime.shutdown(Duration::from_secs(1)).await;
+}
+
+/// Fault 97: a client of the monitor waits while there are no descriptors; nobody spins meanwhile, and it is served after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f97_a_client_of_the_monitor_waits_quietly_for_a_descriptor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pool.sock");
+    let mut host = Host::start("is watched", path.to_str().unwrap(), "");
+    host.says("short");
+    let client = UnixStream::connect(&path).unwrap();
+    client.set_read_timeout(Some(SOON)).unwrap();
+    let ticks: u64 = host.says("ticks").parse().unwrap();
+    assert!(ticks < 50, "{ticks} hundredths of a second of processor time within two seconds");
+    let mut line = String::new();
+    BufReader::new(client).read_line(&mut line).unwrap();
+    assert!(line.starts_with('{'), "{line}");
+}
+
+/// The role of that host.
+pub(crate) async fn is_watched_while_short(path: &str) {
+    let runtime = Runtime::builder(WorkerSpec::python()).max_sessions(1).start().await.unwrap();
+    let _monitor = ostler::monitor::serve(&runtime, path).unwrap();
+    runtime.run("1").await.unwrap();
+    let used = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<u64> = stat
+            .rsplit_once(") ")
+            .unwrap()
+            .1
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|it| it.parse().unwrap())
+            .collect();
+        fields.iter().sum::<u64>()
+    };
+    let (before, plenty) = (used(), getrlimit(Resource::Nofile));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: plenty.maximum }).unwrap();
+    say("short", "");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    setrlimit(Resource::Nofile, plenty).unwrap();
+    say("ticks", used() - before);
+    std::future::pending::<()>().await;
 }
 
 /// Fault 18: memory runs out under the code: that is an error of the code, and its worker goes on.

@@ -68,12 +68,12 @@ impl Source {
                 let code = decode(bytes).with_context(|| format!("cannot run `{}`", file.display()))?;
                 // As Python does: the name in `sys.argv` is the one that was typed, `__file__` is absolute, and modules
                 // are found next to the file that a link leads to.
-                let named = file.to_string_lossy().into_owned();
+                let named = text(file)?;
                 let absolute = cwd.join(file);
                 let real = fs::canonicalize(file).unwrap_or_else(|_| absolute.clone());
-                let folder = real.parent().unwrap_or(cwd).to_string_lossy().into_owned();
+                let folder = text(real.parent().unwrap_or(cwd))?;
                 Request::script(named, code, args.iter().cloned())
-                    .filename(absolute.to_string_lossy())
+                    .filename(text(&absolute)?)
                     .sys_path([folder])
             }
             Self::Code(code) => {
@@ -88,6 +88,12 @@ impl Source {
         };
         Ok(request.cwd(cwd).label(self.label()))
     }
+}
+
+/// A path as code is told it.
+fn text(path: &Path) -> anyhow::Result<String> {
+    let told = path.to_str().map(str::to_owned);
+    told.with_context(|| format!("cannot run `{}`: its path is no UTF-8; rename it", path.display()))
 }
 
 /// Whether the files are JavaScript, by their names. All are, or none.

@@ -240,6 +240,18 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     }
 }
 
+/// Fault 99: a limit on the size of files is an error of the write, not the end of the program by a signal.
+#[test]
+fn f99_output_beyond_the_limit_of_files_is_an_error() {
+    let scratch = Scratch::new();
+    let script = format!(
+        "ulimit -f 8; exec {} run -c 'while True: print(\"y\" * 1000)' > printed",
+        env!("CARGO_BIN_EXE_ostler")
+    );
+    let ended = Program::new("sh", &["-c", &script], scratch.path()).start().end().expect(141);
+    assert_eq!(ended.err(), "ostler: cannot write to standard output: File too large (os error 27)\n");
+}
+
 #[test]
 fn a_reader_that_does_not_read_does_not_hold_a_ctrl_c() {
     let scratch = Scratch::new();

@@ -72,6 +72,39 @@ print(*sorted(filter(is_open, os.listdir('/proc/self/fd'))))
     assert_eq!(line(&mut worker).await, expected.join(" "));
 }
 
+/// f95: the first process of a container, and others that inherit orphans, keep no zombies of those that they ended, and
+/// leave their own children to those who started them.
+#[tokio::test]
+async fn f95_a_host_that_inherits_orphans_collects_those_that_it_ended_and_no_other() {
+    if !is_alone("leaks::f95_a_host_that_inherits_orphans_collects_those_that_it_ended_and_no_other", &[])
+        .await
+    {
+        return;
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a child of the host that is no worker")]
+    let mut own = std::process::Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+    let spawner = ProcessSpawner::new(sh(
+        "for i in 0 1 2 3 4 5 6 7 8 9; do setsid sleep 1000 & sleep 1000 & done; echo up; read go; exit 3",
+    ));
+    for cycle in 0..10 {
+        let mut worker = soon("spawn", spawner.spawn(&tag())).await.unwrap();
+        assert_eq!(line(&mut worker).await, "up");
+        match cycle % 2 {
+            0 => worker.control.kill(),
+            _ => hang_up(&mut worker),
+        }
+        soon("exit", &mut worker.exit).await;
+        soon("cleared", spawner.cleared()).await;
+    }
+    drop(spawner);
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    eventually("its own child is dead", || matches!(waitid(WaitId::All, look), Ok(Some(_)))).await;
+    assert_eq!(own.wait().unwrap().code(), Some(7));
+    let no_child = || waitid(WaitId::All, look).is_err_and(|error| error == Errno::CHILD);
+    eventually("no child, and no undertaker", no_child).await;
+}
+
 /// f74: a host that collects every child, as some do that are the first process of a container.
 #[tokio::test]
 async fn f74_a_host_that_reaps_all_children_hides_the_status_and_nothing_else() {

@@ -132,6 +132,21 @@ async fn a_worker_starts_in_a_private_folder_unless_it_is_given_one() {
     assert!(files.0.path().join("kept").exists());
 }
 
+/// Two folders whose names differ in a byte that is no UTF-8.
+#[tokio::test]
+async fn a_folder_whose_name_is_no_text_is_passed_exactly() {
+    use std::os::unix::ffi::OsStrExt;
+    let files = Files::new();
+    let meant = files.0.path().join(std::ffi::OsStr::from_bytes(b"data-\xff"));
+    let other = files.0.path().join("data-\u{fffd}");
+    for folder in [&meant, &other] {
+        fs::create_dir(folder).unwrap();
+    }
+    let worker = start(sh("echo kept > kept").cwd(&meant)).await;
+    soon("exit", worker.exit).await;
+    assert!(meant.join("kept").exists() && !other.join("kept").exists());
+}
+
 #[tokio::test]
 async fn two_spawners_of_one_process_do_not_know_each_other() {
     let (first, second) =

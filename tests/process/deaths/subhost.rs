@@ -104,6 +104,9 @@ fn a_host() {
         if role == "crowded" {
             return super::crowded::crowded(code.as_ref()).await;
         }
+        if role == "is watched" {
+            return crate::scarce::is_watched_while_short(&code).await;
+        }
         if role == "saves" {
             return super::named::saves(code.as_ref()).await;
         }

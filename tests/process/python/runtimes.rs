@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ostler::{Outcome, SubmitError};
+use ostler::{Outcome, Request, Runtime, SubmitError, WorkerSpec};
 
 use super::{completed, one};
 use crate::support::{
@@ -100,7 +100,7 @@ async fn shutdown_ends_within_its_grace_and_a_second() {
 async fn f57_a_start_that_is_given_up_leaves_nothing() {
     guarded(async {
         let mark = format!("mark-{}-given-up", std::process::id());
-        let spec = ostler::WorkerSpec::python().env("MARK", &mark);
+        let spec = WorkerSpec::python().env("MARK", &mark);
         let workers = || {
             let processes = std::fs::read_dir("/proc").unwrap().flatten();
             processes
@@ -113,11 +113,38 @@ async fn f57_a_start_that_is_given_up_leaves_nothing() {
                 .count()
         };
         for wait in [0, 1, 5, 10, 20, 50] {
-            let builder = ostler::Runtime::builder(spec.clone()).warmup("import time; time.sleep(60)");
+            let builder = Runtime::builder(spec.clone()).warmup("import time; time.sleep(60)");
             let given_up = tokio::time::timeout(Duration::from_millis(wait), builder.start()).await;
             assert!(given_up.is_err());
         }
         eventually("the workers are gone", SOON, || workers() == 0).await;
     })
     .await;
+}
+
+/// Fault 96: two folders whose names differ in a byte that is no UTF-8. Code is told names as text, so the one is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f96_a_working_folder_whose_name_is_no_text_is_refused_and_never_another() {
+    use std::os::unix::ffi::OsStrExt;
+    let root = tempfile::tempdir().unwrap();
+    let meant = root.path().join(std::ffi::OsStr::from_bytes(b"data-\xff"));
+    let other = root.path().join("data-\u{fffd}");
+    for folder in [&meant, &other] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let runtime = Runtime::builder(WorkerSpec::python()).max_sessions(1).start().await.unwrap();
+    let request = |folder| Request::python("open('written', 'w').close()").cwd(folder);
+    let refused = runtime.run(request(&meant)).await.unwrap_err();
+    assert!(matches!(&refused, SubmitError::Unfit { why } if why.contains("data-\\xFF")), "{refused}");
+    assert!(!other.join("written").exists());
+    // Nothing is lost by it.
+    completed(&runtime.run(request(&other)).await.unwrap());
+    assert!(other.join("written").exists());
+    runtime.shutdown(Duration::ZERO).await;
+    // The folder of the workers is passed as it is.
+    let spec = WorkerSpec::python().cwd(&meant);
+    let runtime = Runtime::builder(spec).max_sessions(1).start().await.unwrap();
+    completed(&runtime.run("open('written', 'w').close()").await.unwrap());
+    assert!(meant.join("written").exists());
+    runtime.shutdown(Duration::ZERO).await;
 }
