@@ -101,7 +101,7 @@ pub(crate) async fn is_watched_while_short(path: &str) {
     };
     let (before, plenty) = (used(), getrlimit(Resource::Nofile));
     setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: plenty.maximum }).unwrap();
-    say("short", "");
+    say("short", "of descriptors");
     tokio::time::sleep(Duration::from_secs(2)).await;
     setrlimit(Resource::Nofile, plenty).unwrap();
     say("ticks", used() - before);
