@@ -157,7 +157,6 @@ impl Shared {
         let after = self.lease_timeout;
         let Ok(order) = timeout(after, order).await else { return Err(self.no_session(after).await.into()) };
         if let Ok(order) = order {
-        if let Ok(order) = order.await {
             let Some(folder) = order.folder.to_str().map(str::to_owned) else {
                 let why =
                     format!("the name of its copy's folder, {:?}, is no UTF-8; set `TMPDIR`", order.folder);

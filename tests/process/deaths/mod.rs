@@ -11,8 +11,8 @@ mod named;
 mod restores;
 mod starts;
 pub(crate) mod subhost;
-mod unstarted;
 mod undertakers;
+mod unstarted;
 mod zygotes;
 
 use std::{
