@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{
     io::AsyncWriteExt as _,
     net::{UnixListener, UnixStream},
@@ -122,7 +121,7 @@ impl Clients {
             return;
         }
         // One that does not read is to be seen soon. Refused, it is seen later.
-        let _ = set_socket_send_buffer_size(&client, UNREAD_MAX);
+        let _ = listener::keep_little_unread(&client, UNREAD_MAX);
         let waits = Waits::default();
         let task = tokio::spawn(tell(client, latest.clone(), Arc::clone(&waits))).abort_handle();
         self.0.push(Client { task, waits });

@@ -2,14 +2,20 @@
 
 use std::{
     fs, io,
-    os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
 };
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+    sockopt::set_socket_send_buffer_size,
+};
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 16;
@@ -49,6 +55,11 @@ pub(crate) fn private(path: &Path) -> io::Result<(UnixListener, Name)> {
         let _ = fs::remove_file(&beside);
     }
     Ok((UnixListener::from(socket), named?))
+}
+
+/// Has a write to this socket wait when so many bytes, as the kernel counts them, were not read.
+pub(crate) fn keep_little_unread(socket: impl AsFd, bytes: usize) -> io::Result<()> {
+    Ok(set_socket_send_buffer_size(socket, bytes)?)
 }
 
 fn refuse_what_is_alive(path: &Path) -> io::Result<()> {
