@@ -143,7 +143,12 @@ fn f12_code_that_comes_back_late_takes_nothing_from_what_was_told() {
     bench.step(dead(0, 1));
     bench.ready(0, 2);
     assert_eq!(bench.step(restored(2))[0], Effect::Announce { lease: LEASE, unsaved: 2 });
-    bench.step(Input::Requeue { execution: id(2), lease: Some(LEASE), expects: None });
+    bench.step(Input::Requeue {
+        execution: id(2),
+        lease: Some(LEASE),
+        asked: crate::machine::line::Asked::default(),
+        expects: None,
+    });
     bench.step(Input::Idle { slot: 0, generation: Generation(2), execution: id(2) });
     bench.step(dead(0, 2));
     bench.ready(0, 3);
@@ -174,7 +179,7 @@ fn a_session_is_not_promised_a_restore_by_a_pool_that_has_failed() {
     bench.step(Input::Begin);
     bench.ready(0, 1);
     bench.ready(1, 1);
-    bench.step(Input::Lease(LEASE));
+    bench.step(Input::Lease(LEASE, None));
     let cause = crate::outcome::DeathCause::Version { expected: 1, got: 2 };
     let death = Box::new(crate::outcome::Death::new(cause, crate::outcome::Exit::Code(64)));
     bench.step(Input::Terminated { slot: 1, generation: Generation(1), death });
@@ -249,7 +254,7 @@ fn restores_start_no_more_workers_at_once_than_others_do() {
         bench.ready(1, 1);
         bench.now += Duration::from_secs(1);
         for number in 1..=2 {
-            let effects = bench.step(Input::Lease(LeaseId(number)));
+            let effects = bench.step(Input::Lease(LeaseId(number), None));
             assert!(matches!(effects, [Effect::Grant { .. }]), "{effects:?}");
         }
         let starts = |effects: &[Effect]| {

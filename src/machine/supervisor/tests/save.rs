@@ -18,7 +18,7 @@ fn named(change: impl FnOnce(&mut PoolConfig)) -> Bench {
     let mut bench = Bench::new(config);
     bench.step(Input::Begin);
     bench.ready(0, 1);
-    bench.step(Input::Lease(LEASE));
+    bench.step(Input::Lease(LEASE, None));
     bench.step(Input::Name(LEASE));
     bench
 }
@@ -196,7 +196,7 @@ fn what_nobody_could_bring_back_is_not_saved() {
         let mut bench = Bench::new(config);
         bench.step(Input::Begin);
         bench.ready(0, 1);
-        bench.step(Input::Lease(LEASE));
+        bench.step(Input::Lease(LEASE, None));
         assert_eq!(bench.runs(1).len(), expected, "{on_death:?}");
         if expected == 1 {
             bench.is_asked(10);
@@ -229,7 +229,13 @@ fn a_session_with_work_in_its_line_does_not_end_behind_its_last_save() {
     bench.runs(2);
     assert_eq!(bench.releases(), [&SAVE]);
     assert!(
-        told(bench.step(Input::Requeue { execution: id(1), lease: Some(LEASE), expects: None })).is_empty()
+        told(bench.step(Input::Requeue {
+            execution: id(1),
+            lease: Some(LEASE),
+            asked: crate::machine::line::Asked::default(),
+            expects: None
+        }))
+        .is_empty()
     );
     assert_eq!(bench.saved(None), [&assign(1)]);
     assert_eq!(bench.finishes(1), [&SAVE], "it is saved behind what ran last");
