@@ -6,6 +6,7 @@ src/worker/zygote.rs is the other side, and says what is told on that socket.
 """
 
 import _socket
+import builtins
 import gc
 import os
 import select
@@ -281,7 +282,7 @@ def end(pid):
 
 
 def serve():
-    """Takes orders; returns in a worker."""
+    """Takes orders; returns in a worker, and in a script, with its order and its descriptors."""
     global mark_place
     mark_place = find_mark()
     order, _ = receive()
@@ -295,11 +296,14 @@ def serve():
     quiet.register(control.fileno(), select.POLLIN)
     while True:
         if spare is None and not quiet.poll(PATIENCE) and fork() is None:
-            return
+            return None
         order, fds = receive()
         kind = order.partition(b"\0")[0]
         if kind == b"end":
             end(int(order.partition(b"\0")[2]))
+        elif kind == b"script":
+            if fork_script():
+                return order, fds
         elif not (spare and give(order, fds)):
             problem = fork()
             if problem is None:
@@ -310,11 +314,142 @@ def serve():
             os.close(fd)
     for fd in fds:  # the child will get the order, and these, once more
         os.close(fd)
+    return None
 
 
+def fork_script():
+    """Forks a script from this process itself, which has nothing of a worker. True in the script."""
+    global spare
+    problem = why_not()
+    try:
+        pid = None if problem else os.fork()
+    except OSError as error:
+        problem = f"fork: {error}"
+    if problem:
+        tell("refused", problem)
+        return False
+    if pid == 0:
+        os.setpgid(0, 0)
+        children.clear()
+        control.close()
+        if spare is not None:
+            spare[1].close()
+        return True
+    try:
+        os.setpgid(pid, pid)
+    except OSError:
+        pass
+    children.add(pid)
+    tell("forked", pid)
+    return False
+
+
+def become_script(order, fds):
+    """Makes this process what the interpreter is before it runs a file; returns what it is to run."""
+    _script, count, *fields = order.split(b"\0")
+    args = [os.fsdecode(field) for field in fields[: int(count)]]
+    folder, *variables = fields[int(count) :]
+    gc.enable()
+    reseed()
+    set_variables(dict(variable.split(b"=", 1) for variable in variables))
+    mark(os.environb[TAG[:-1]])
+    os.chdir(folder)
+    os.umask(mask)
+    for target, fd in enumerate(fds):
+        os.dup2(fd, target)
+        os.close(fd)
+    for name, fd in ("stdin", 0), ("stdout", 1), ("stderr", 2):
+        stream = open_stream(getattr(sys, f"__{name}__"), fd)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    worker.stacks = worker.open_stacks()
+    worker.faulthandler.enable(2)
+    worker.faulthandler.register(worker._signal.SIGUSR2, 2 if worker.stacks is None else worker.stacks)
+    del sys.modules["_ostler_worker"]
+    worker.main = lambda: None  # what the bootstrap calls next
+    return args
+
+
+def open_stream(before, fd):
+    """A standard stream as the interpreter opens it."""
+    import io
+
+    text = io.TextIOWrapper(
+        open(fd, "rb" if fd == 0 else "wb", closefd=False),
+        before.encoding,
+        before.errors,
+        None if fd == 0 else "\n",
+        line_buffering=fd == 2 or os.isatty(fd),
+        write_through=fd > 0 and bool(os.environ.get("PYTHONUNBUFFERED")),
+    )
+    text.mode = "r" if fd == 0 else "w"
+    return text
+
+
+def run_script(args):
+    """What `python ARGS` does."""
+    # Not the one that the zygote was started with: that is frozen, and what hangs on it would never be collected.
+    main = sys.modules["__main__"] = type(sys)("__main__")
+    names = main.__dict__
+    names["__builtins__"] = builtins
+    what = args[0]
+    if what == "-m":
+        sys.argv, sys.path[:0] = args[1:], [os.getcwd()]
+        __import__("runpy")._run_module_as_main(args[1])
+    elif what == "-c":
+        sys.argv, sys.path[:0] = ["-c", *args[2:]], [""]
+        exec(compile(args[1], "<string>", "exec", dont_inherit=True), names)
+    elif what == "-":
+        sys.argv, sys.path[:0] = args, [""]
+        exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True), names)
+    elif os.path.isdir(what) or __import__("zipfile").is_zipfile(what):
+        sys.argv, sys.path[:0] = args, [what]
+        __import__("runpy")._run_module_as_main("__main__", False)
+    else:
+        sys.argv, sys.path[:0] = args, [os.path.dirname(os.path.realpath(what))]
+        path = os.path.join(os.getcwd(), what)
+        try:
+            with open(what, "rb") as file:
+                source = file.read()
+        except OSError as error:
+            print(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
+            sys.exit(2)
+        loader = sys.modules["_frozen_importlib_external"].SourceFileLoader("__main__", path)
+        names.update(__file__=path, __cached__=None, __loader__=loader)
+        exec(compile(source, path, "exec", dont_inherit=True), names)
+
+
+def report(error):
+    """Has an exception shown as the interpreter does it, without our frames."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == run_script.__code__.co_filename:
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback  # what the interpreter's own hook shows
+    try:
+        sys.excepthook(type(error), error, traceback)
+    except BaseException as second:
+        print("Error in sys.excepthook:", file=sys.stderr)
+        sys.__excepthook__(type(second), second, second.__traceback__)
+        print("\nOriginal exception was:", file=sys.stderr)
+        sys.__excepthook__(type(error), error, traceback)
+
+
+script = None
 try:
-    serve()
-    become_worker()
+    script = serve()
+    if script is None:
+        become_worker()
+    else:
+        script = become_script(*script)
 except BaseException as error:
     worker.report_internal_error(error)
     os._exit(worker.EXIT_INTERNAL)
+if script is not None:
+    try:
+        run_script(script)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        report(error)
+        sys.excepthook = lambda *_: None  # the interpreter ends itself by this exception, and has shown it
+        raise

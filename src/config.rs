@@ -100,8 +100,17 @@ pub struct WorkerSpec {
     pub(crate) transport: Transport,
     pub(crate) codec: Codec,
     pub(crate) preload: Option<Vec<String>>,
+    /// That of the scripts that its interpreter runs.
+    pub(crate) language: Option<Language>,
     /// It is a JSON-RPC server, and speaks no other protocol.
     pub(crate) server: Option<Arc<JsonRpc>>,
+}
+
+/// A language whose interpreter also runs scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Language {
+    Python,
+    Node,
 }
 
 /// Which program speaks the protocol.
@@ -132,7 +141,8 @@ impl WorkerSpec {
     /// The shipped Python worker, run by this interpreter: a path, or a name that is looked up in `PATH`.
     #[must_use]
     pub fn python_at(interpreter: impl Into<PathBuf>) -> Self {
-        Self::new(Program::Python { interpreter: interpreter.into() }, Transport::Socket)
+        let program = Program::Python { interpreter: interpreter.into() };
+        Self { language: Some(Language::Python), ..Self::new(program, Transport::Socket) }
     }
 
     /// The JavaScript worker that comes with Ostler, run by `node` as found in `PATH`: version 18 or newer.
@@ -151,7 +161,8 @@ impl WorkerSpec {
         // Else a timer that is cut short by a cancel ends the process: by the first where nothing tells what belongs to
         // which execution, by the second where something does.
         let spec = Self::command(interpreter).arg("--no-force-async-hooks-checks").arg("--expose-internals");
-        spec.arg("-e").arg(include_str!("../node/ostler_worker.js"))
+        let spec = spec.arg("-e").arg(include_str!("../node/ostler_worker.js"));
+        Self { language: Some(Language::Node), ..spec }
     }
 
     /// Any program that speaks the worker protocol, on stdin and stdout.
@@ -169,6 +180,7 @@ impl WorkerSpec {
             transport,
             codec: Codec::MessagePack,
             preload: None,
+            language: None,
             server: None,
         }
     }

@@ -1,5 +1,7 @@
 //! The caller's handle of one execution.
 
+mod input;
+
 use std::fmt;
 
 use tokio::sync::oneshot;
@@ -16,6 +18,8 @@ use crate::{
     request::Label,
 };
 
+pub use input::ScriptInput;
+
 /// An accepted request: a stream of [`Event`]s, and then exactly one [`Outcome`].
 ///
 /// A worker that prints faster than the events are taken is made to wait once a megabyte is in flight. Dropping the
@@ -30,6 +34,7 @@ pub struct Execution {
     max_report_bytes: usize,
     /// Bytes of output that a report may put on disk.
     spill: u64,
+    stdin: Option<ScriptInput>,
     control: Control,
     _keep: Keep,
 }
@@ -70,22 +75,43 @@ pub(crate) struct Parts {
     pub(crate) events: Mailbox<Delivery>,
     pub(crate) outcome: oneshot::Receiver<Outcome>,
     pub(crate) accepted: Accepted,
-    pub(crate) detached: bool,
+    pub(crate) handling: Handling,
     pub(crate) max_report_bytes: usize,
-    pub(crate) spill: u64,
     pub(crate) keep: Keep,
+}
+
+/// What a handle is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Handling {
+    pub(crate) detached: bool,
+    /// Bytes of output that a report may put on disk.
+    pub(crate) spill: u64,
+    /// Where the input of a script is written to.
+    pub(crate) stdin: Option<ScriptInput>,
 }
 
 impl Execution {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { id, label, events, outcome, accepted, detached, max_report_bytes, spill, keep } = parts;
+        let Parts { id, label, events, outcome, accepted, handling, max_report_bytes, keep } = parts;
+        let Handling { detached, spill, stdin } = handling;
         let control = Control {
             execution: accepted.execution,
             #[cfg(feature = "testing")]
             task: accepted.task,
             cancel_on_drop: !detached,
         };
-        Self { id, label, events, outcome, started: false, max_report_bytes, spill, control, _keep: keep }
+        Self {
+            id,
+            label,
+            events,
+            outcome,
+            started: false,
+            max_report_bytes,
+            spill,
+            stdin,
+            control,
+            _keep: keep,
+        }
     }
 
     /// Names it among all executions of this process.
@@ -159,6 +185,19 @@ impl Execution {
         self.control.tell(ExecutionMsg::Interrupt);
     }
 
+    /// Sends SIGTERM to a [script](crate::Script), and returns at once. It may handle it and go on; nothing follows. Code in
+    /// a worker does not hear of it.
+    pub fn terminate(&self) {
+        self.control.tell(ExecutionMsg::Terminate);
+    }
+
+    /// The standard input of a script whose `stdin` is [piped](crate::Stdio::Piped), as a stream of bytes; `None` for any
+    /// other execution, and the second time. What is written waits in a pipe until the script reads it, also before it has
+    /// started. Dropping it is the end of the input.
+    pub fn stdin(&mut self) -> Option<ScriptInput> {
+        self.stdin.take()
+    }
+
     /// Answers an [`Event::Input`]. An answer to a request that is not open is ignored.
     pub fn input(&self, request: u64, line: impl Into<String>) {
         self.control.tell(ExecutionMsg::Input { request, value: Some(line.into()) });
@@ -222,6 +261,11 @@ impl Canceller {
     /// As [`Execution::interrupt`].
     pub fn interrupt(&self) {
         let _ = self.execution.cast(ExecutionMsg::Interrupt);
+    }
+
+    /// As [`Execution::terminate`].
+    pub fn terminate(&self) {
+        let _ = self.execution.cast(ExecutionMsg::Terminate);
     }
 
     /// As [`Execution::input`], or with `None` as [`Execution::end_of_input`].

@@ -119,7 +119,7 @@ pub use crate::{
         CallError, CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError,
         StoreError, SubmitError,
     },
-    execution::{Canceller, Execution},
+    execution::{Canceller, Execution, ScriptInput},
     outcome::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
         Generation, InputRequest, Load, Lost, LostCause, LostName, Outcome, Phase, Question, Rung,
@@ -128,7 +128,7 @@ pub use crate::{
     protocol::{Codec, Exception, ExecutionId, NameFailure, RpcError, SkippedName, Stream, Value, Variable},
     recording::{Entry, Passed, Recording, RecordingError},
     report::Report,
-    request::{Affinity, Label, Request, Tenant},
+    request::{Affinity, Label, Request, Script, Stdio, Tenant},
     runtime::{Runtime, RuntimeBuilder},
     session::{Session, SessionEvent, Variables},
     status::{ExecutionStatus, Latency, PoolStatus, SessionState, SessionStatus, Totals, Vitals},

@@ -1,11 +1,15 @@
 //! What a caller asks for.
 
+pub(crate) mod script;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     outcome::Generation,
     protocol::{Execute, Value},
 };
+
+pub use script::{Script, Stdio};
 
 /// A name that a caller gives to a request: it reaches spans, lists and reports.
 pub type Label = Arc<str>;
@@ -30,11 +34,13 @@ pub type Affinity = Arc<str>;
 ///     .label("nightly-sum")
 ///     .deadline(Duration::from_secs(5));
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Request {
     pub(crate) code: String,
     /// It is a call of a JSON-RPC server, and no code.
     pub(crate) rpc: Option<Box<Rpc>>,
+    /// It is a script, for a process of its own, and no code for a worker.
+    pub(crate) script: Option<Box<Script>>,
     pub(crate) label: Option<Label>,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) args: Vec<(String, Value)>,
@@ -91,6 +97,7 @@ impl Request {
         Self {
             code: code.into(),
             rpc: None,
+            script: None,
             label: None,
             deadline: None,
             args: Vec::new(),
@@ -113,7 +120,8 @@ impl Request {
     /// A request to run `code` as `python FILE ARGS` would: `__name__` is `"__main__"`, `__file__` and
     /// `sys.argv[0]` are `file`, `sys.path[0]` is its folder, and the last expression is not a value.
     ///
-    /// `file` need not exist; the code is what is given here.
+    /// `file` need not exist; the code is what is given here. It runs in a worker that served others before and will serve
+    /// others; for a process of its own, which is what `python FILE` is, see [`Script`].
     pub fn script<A: Into<String>>(
         file: impl Into<String>,
         code: impl Into<String>,

@@ -5,6 +5,7 @@ mod call;
 pub(crate) mod keeper;
 mod lease;
 pub(crate) mod named;
+mod script;
 mod state;
 mod tenant;
 
@@ -17,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use ractor::ActorRef;
 use tokio::{
     sync::{RwLock, oneshot},
@@ -31,9 +33,9 @@ use crate::{
         obligation::{Ledger, Obligation, Reply},
         sink::{Host, Sink},
     },
-    config::{JsonRpc, WorkerSpec},
+    config::{JsonRpc, Language, WorkerSpec},
     error::{ConfigError, NotFound, ReloadError, SubmitError},
-    execution::{Canceller, Execution, Parts},
+    execution::{Canceller, Execution, Handling, Parts, ScriptInput},
     machine::{rpc::Terms, supervisor::LeaseId},
     protocol::{Codec, ExecutionId},
     report::Report,
@@ -63,6 +65,8 @@ pub(crate) struct Shared {
     codec: Codec,
     /// Its workers are JSON-RPC servers.
     server: Option<Arc<JsonRpc>>,
+    /// That of the scripts that its workers' interpreter runs.
+    language: Option<Language>,
     deadline: Option<Duration>,
     lease_timeout: Duration,
     reload_timeout: Duration,
@@ -162,7 +166,7 @@ impl Runtime {
     ) -> Result<Canceller, SubmitError> {
         let request = self.of_tenant(request.into());
         let shared = &self.shared;
-        let job = shared.job(&request, true)?;
+        let (job, _stdin) = shared.job(&request, true)?;
         let obligation = Obligation::new(job.id, Reply::Host(host.clone()), Arc::clone(&shared.ledger));
         let id = job.id;
         let accepted = shared.offer(job, None, obligation, Sink::Host(host)).await?;
@@ -326,16 +330,15 @@ impl Shared {
         request: Request,
         lease: Option<LeaseId>,
     ) -> Result<Execution, SubmitError> {
-        let job = self.job(&request, lease.is_none())?;
-        self.dispatch(job, lease, request.detached, request.spill).await
+        let (job, stdin) = self.job(&request, lease.is_none())?;
+        self.dispatch(job, lease, Handling { detached: request.detached, spill: request.spill, stdin }).await
     }
 
     async fn dispatch(
         self: Arc<Self>,
         job: Job,
         lease: Option<LeaseId>,
-        detached: bool,
-        spill: u64,
+        handling: Handling,
     ) -> Result<Execution, SubmitError> {
         let (id, label) = (job.id, job.label.clone());
         let (events, stream) = mailbox();
@@ -349,18 +352,19 @@ impl Shared {
             events: stream,
             outcome,
             accepted,
-            detached,
+            handling,
             max_report_bytes,
-            spill,
             keep: self,
         }))
     }
 
     /// Encodes a request, once, on the caller's time.
-    fn job(&self, request: &Request, fresh: bool) -> Result<Job, SubmitError> {
+    fn job(&self, request: &Request, fresh: bool) -> Result<(Job, Option<ScriptInput>), SubmitError> {
+        let (script, stdin) = self.script(request, fresh)?;
         let id = ExecutionId(next_id());
         let (frame, terms) = match &self.server {
             Some(server) => Self::message(server, id, request)?,
+            None if script.is_some() => (Bytes::new(), Terms::default()),
             None => (self.execute_frame(id, request, fresh)?, Terms::default()),
         };
         let deadline = match request.deadline {
@@ -368,7 +372,7 @@ impl Shared {
             Some(Deadline::Never) => None,
             Some(Deadline::After(after)) => Some(after),
         };
-        Ok(Job {
+        let job = Job {
             id,
             label: request.label.clone(),
             tenant: request.tenant.clone(),
@@ -380,7 +384,9 @@ impl Shared {
             chore: false,
             expects: request.expects,
             terms,
-        })
+            script,
+        };
+        Ok((job, stdin))
     }
 
     async fn offer(

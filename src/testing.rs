@@ -49,7 +49,9 @@ use ractor::ActorCell;
 
 use crate::{execution::Execution, runtime::Runtime};
 
-pub use crate::worker::{Branch, Control, Delivery, Order, Outbox, Pipe, Sighting, Spawner, Worker};
+pub use crate::worker::{
+    Branch, Control, Delivery, Launched, Order, Outbox, Pipe, Sighting, Spawner, Unlaunched, Worker,
+};
 pub use spawner::{Entry, Fact, ScriptedSpawner};
 pub use stage::Stage;
 

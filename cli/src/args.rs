@@ -59,10 +59,10 @@ pub(crate) struct RunArgs {
     pub(crate) files: Vec<PathBuf>,
     /// Run this code instead of files
     #[arg(short, long, value_name = "CODE")]
-    pub(crate) code: Option<String>,
+    pub(crate) code: Option<OsString>,
     /// What the code finds in `sys.argv[1:]`
     #[arg(last = true, value_name = "ARGS")]
-    pub(crate) args: Vec<String>,
+    pub(crate) args: Vec<OsString>,
     /// Most workers at once [default: one per file, at most one per processor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) workers: Option<u16>,

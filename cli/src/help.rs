@@ -11,12 +11,20 @@ Examples:
   ostler config --print-default         every setting, as a file for --config";
 
 pub(crate) const RUN_HELP: &str = "\
-The code finds what `python FILE ARGS` would give it: __file__, __name__, sys.argv, sys.path, your working folder,
-your environment, and standard input through input() and sys.stdin. Output goes to stdout and stderr as it comes. With
-several files each line carries the name of its file, and a summary follows.
+Each file is `python FILE ARGS`, or `node FILE ARGS`: a process of its own, in your working folder and your environment,
+which ends as the interpreter ends it. A folder or zip file with a __main__ is run by that. What it leaves running in its
+process group is killed when it ends.
 
-Ctrl-C raises KeyboardInterrupt in what runs; a TERM signal lets it run. Either way no other file is begun, and what has
-not ended after --grace, or at a second of these signals, is killed. Nothing stays behind.
+A single file has your standard streams themselves: what it reads and writes is between it and your terminal or pipe.
+With several files or --json the output is taken piece by piece; each line carries the name of its file, and a summary
+follows. Standard input is then theirs one after the other with --workers 1, and else nobody's.
+
+Ctrl-C at a terminal reaches the code itself, as without Ostler. An INT signal from elsewhere is passed on, and a TERM
+signal to code that handles it; other code may run on. No other file is begun then, and what has not ended after --grace,
+or at a second of these signals, is killed. Nothing stays behind.
+
+With --preload each file is forked from a process that has imported these modules, within a few milliseconds. Variables
+that steer the interpreter (PYTHONHASHSEED, PYTHONWARNINGS, ...) and its options are those of that process.
 
 Exit codes:
   0    all completed
@@ -32,11 +40,9 @@ When several hold, the first of: a stop, 3, 4, 1.
 JSON events (--json), one object a line; `event`, `id` and `label` are in each:
   started  pid, generation
   output   stream, and text (or base64, when it is not UTF-8)
-  display  mime, the value by type
-  input    prompt, password
   dropped  bytes, output that was discarded after a stop
   outcome  outcome (completed, failed, cancelled, timed_out, lost), duration in seconds, message, and as it applies
-           exit_code, exception {type, message}, traceback, rung (queued, interrupt, force, kill), phase, started,
+           exit_code, rung (queued, interrupt, force, kill), phase, started,
            activity {running_for, silent_for, processors, memory, stacks, children}, what the worker was doing
 Two have no id: refused (label, message), a file that was never accepted, and the last one, summary (a count for each
 outcome, refused, not_run, duration, exit_code).

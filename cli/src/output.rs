@@ -45,8 +45,6 @@ enum Piece {
         steps: u64,
         message: String,
     },
-    /// A question is on the terminal, or was answered: the bar makes room for it.
-    Asking(bool),
     /// The bar goes.
     BarDone,
     Flush(oneshot::Sender<()>),
@@ -57,7 +55,7 @@ impl Console {
     pub(crate) fn start() -> io::Result<Self> {
         let (queue, pieces) = mpsc::channel(QUEUE);
         let (gone, closed) = watch::channel(false);
-        let writer = Writer { pieces, gone, bar: None, questions: 0, unfinished: false };
+        let writer = Writer { pieces, gone, bar: None };
         thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
         Ok(Self { queue, closed })
     }
@@ -85,11 +83,6 @@ impl Console {
     /// Takes the progress bar away.
     pub(crate) async fn bar_done(&self) {
         self.tell(Piece::BarDone).await;
-    }
-
-    /// Says that a question is open on the terminal, or no longer.
-    pub(crate) async fn asking(&self, open: bool) {
-        self.tell(Piece::Asking(open)).await;
     }
 
     /// Waits until everything said before is written.
@@ -133,14 +126,16 @@ pub(crate) fn is_terminal(stream: Stream) -> bool {
     }
 }
 
+/// Whether what inherits standard input shares the terminal of this program, and its keys.
+pub(crate) fn is_terminal_shared() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// The writing thread.
 struct Writer {
     pieces: mpsc::Receiver<Piece>,
     gone: watch::Sender<bool>,
     bar: Option<Bar>,
-    questions: usize,
-    /// The last line that was written has no end.
-    unfinished: bool,
 }
 
 impl Writer {
@@ -166,7 +161,7 @@ impl Writer {
             return;
         }
         let bar = self.bar.take();
-        let mut write = || writes.drain(..).for_each(|(to, data)| self.write(to, &data, bar.is_some()));
+        let mut write = || writes.drain(..).for_each(|(to, data)| self.write(to, &data));
         match &bar {
             Some(bar) => bar.aside(write),
             None => write(),
@@ -176,14 +171,13 @@ impl Writer {
 
     fn take(&mut self, piece: Piece) {
         match piece {
-            Piece::Write { to, data } => self.write(to, &data, self.bar.is_some()),
+            Piece::Write { to, data } => self.write(to, &data),
             Piece::Bar { steps } => self.bar = Some(Bar::new(steps)),
             Piece::Step { steps, message } => {
                 if let Some(bar) = &mut self.bar {
                     bar.step(steps, message);
                 }
             }
-            Piece::Asking(open) => self.ask(open),
             Piece::BarDone => {
                 if let Some(mut bar) = self.bar.take() {
                     bar.hide();
@@ -196,16 +190,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, to: Stream, data: &[u8], several: bool) {
-        if several && self.questions > 0 && self.unfinished {
-            // A question stands in this line, and what comes now is another file's.
-            self.write_bytes(to, b"\n");
-        }
-        self.write_bytes(to, data);
-        self.unfinished = !data.ends_with(b"\n");
-    }
-
-    fn write_bytes(&self, to: Stream, data: &[u8]) {
+    fn write(&self, to: Stream, data: &[u8]) {
         let written = match to {
             Stream::Stdout if *self.gone.borrow() => return,
             Stream::Stdout => write_all(io::stdout(), data),
@@ -219,15 +204,6 @@ impl Writer {
             }
             // Whatever the error is, nobody gets what is printed from here on.
             self.gone.send_replace(true);
-        }
-    }
-
-    fn ask(&mut self, open: bool) {
-        self.questions = if open { self.questions + 1 } else { self.questions.saturating_sub(1) };
-        match (&mut self.bar, self.questions) {
-            (Some(bar), 0) => bar.show(),
-            (Some(bar), _) => bar.hide(),
-            (None, _) => {}
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What the operating system tells the program to do.
 
-use std::io;
+use std::{io, time::Duration};
 
 use rustix::process::Signal as Sig;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    time::Instant,
 };
 
 use crate::exit::Exit;
@@ -35,6 +36,9 @@ impl Stop {
     }
 }
 
+/// `timeout` and others signal a process and then its group: what comes twice within this time was sent once.
+const ONE_SIGNAL: Duration = Duration::from_millis(1);
+
 /// The number of SIGINT on every system.
 const INT: u8 = 2;
 /// The number of SIGTERM on every system.
@@ -60,6 +64,9 @@ pub(crate) struct Signals {
 impl Signals {
     /// What Ctrl-C sends.
     pub(crate) const INTERRUPT: u8 = INT;
+
+    /// What asks a process to end.
+    pub(crate) const TERMINATE: u8 = TERM;
 
     /// Listens from now on.
     pub(crate) fn listen() -> io::Result<Self> {
@@ -88,14 +95,25 @@ impl Signals {
         }
     }
 
+    /// Leaves Ctrl-C to what shares the terminal: it is typed for that, and heard there.
+    pub(crate) fn leave_interrupts(&mut self) {
+        // The handler stays, so that this program does not end of it.
+        self.interrupt = None;
+    }
+
     /// Turns signals into how urgently to stop.
     pub(crate) fn watch(mut self) -> Stopping {
         let stopping = Stopping { told: watch::Sender::new(Stop::No) };
         let told = stopping.clone();
         tokio::spawn(async move {
+            let mut last = None;
             loop {
                 let signal = self.next().await;
-                told.change(|stop| after(stop, signal));
+                let now = Instant::now();
+                let again = |(same, at): (u8, Instant)| same == signal && now.duration_since(at) < ONE_SIGNAL;
+                if !last.replace((signal, now)).is_some_and(again) {
+                    told.change(|stop| after(stop, signal));
+                }
             }
         });
         stopping
@@ -156,8 +174,18 @@ async fn heard(signal: &mut Option<Signal>) {
 /// The signals that were ignored when the program was started, as bits. `nohup` and background jobs ask so for them to
 /// stay ignored. Where the system does not tell, none.
 fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    disposed("self", "SigIgn:")
+}
+
+/// Whether a process handles this signal. Where the system does not tell, it does not.
+pub(crate) fn is_handled(pid: u32, signal: u8) -> bool {
+    disposed(&pid.to_string(), "SigCgt:") & (1 << (signal - 1)) != 0
+}
+
+/// The signals of a process that are disposed of so, as bits.
+fn disposed(pid: &str, how: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(how));
     line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 

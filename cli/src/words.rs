@@ -12,6 +12,7 @@ pub(crate) fn line(outcome: &Outcome) -> String {
         Outcome::Failed(Failure::Exception(exception)) => {
             format!("{}: {}", exception.type_name, exception.message)
         }
+        Outcome::Failed(Failure::Exit { message: Some(message), .. }) => message.clone(),
         Outcome::Lost(lost) => self::lost(lost),
         // Not always at the end of the grace: a person may have been impatient.
         Outcome::Cancelled(Cancelled { rung: Rung::Kill, .. }) => {
@@ -39,6 +40,9 @@ pub(crate) fn indented(activity: &Activity) -> String {
 
 /// How it was lost. What a worker wrote to stderr before its death was shown when it came, if code ran.
 pub(crate) fn lost(lost: &Lost) -> String {
+    if let LostCause::NotLaunched { why } = &lost.cause {
+        return why.clone();
+    }
     let Lost { started: true, cause: LostCause::Died(death) } = lost else { return lost.to_string() };
     let death = Death { stderr: String::new(), ..death.clone() };
     Lost { started: true, cause: LostCause::Died(death) }.to_string()

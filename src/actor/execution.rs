@@ -170,6 +170,7 @@ impl State {
             }
             ExecutionMsg::Cancel { reason } => self.step(myself, Input::Cancel { reason }),
             ExecutionMsg::Interrupt => self.to_session(SessionMsg::Interrupt),
+            ExecutionMsg::Terminate => self.to_session(SessionMsg::Terminate),
             ExecutionMsg::Input { request, value } => {
                 let eof = value.is_none();
                 let answer = InputResponse { id: self.id, request, value, eof };

@@ -38,7 +38,7 @@ use crate::{
     protocol::{DecodeError, ExecutionId, FromWorker, RpcError, ToWorker, Value, rpc::Said},
     request::{Affinity, Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
-    worker::{Order, Sighting, Worker},
+    worker::{Launched, Order, Sighting, Worker},
 };
 
 /// Told to the supervisor.
@@ -70,6 +70,8 @@ pub(crate) enum SupervisorMsg {
     Forget(ExecutionId),
     /// Helper task: the worker of this slot was started, or could not be.
     Spawned { slot: usize, generation: Generation, result: Box<Result<Worker, SpawnError>> },
+    /// Helper task: the process of a script was started, for its execution.
+    Launched { slot: usize, generation: Generation, worker: Box<Worker>, charge: Box<Charge> },
     /// Session: see [`SessionNotice`].
     FromSession { slot: usize, generation: Generation, notice: SessionNotice },
     /// Itself, when it is told that a session actor has ended: behind whatever that session had still to say.
@@ -151,6 +153,8 @@ pub(crate) struct Job {
     pub(crate) expects: Option<Generation>,
     /// It is for a JSON-RPC server: how it is made.
     pub(crate) terms: rpc::Terms,
+    /// It is a script, and no code for a worker.
+    pub(crate) script: Option<Arc<Launched>>,
 }
 
 /// A caller that waits for a session of its own.
@@ -201,6 +205,8 @@ pub(crate) enum SessionMsg {
     Cancel(ExecutionId),
     /// Execution: raise `KeyboardInterrupt` in it.
     Interrupt(ExecutionId),
+    /// Execution: send SIGTERM to its script.
+    Terminate(ExecutionId),
     /// Execution: pass this on to its code.
     Send(ExecutionId, Box<ToWorker>),
     /// Session handle, execution: what is the worker doing?
@@ -273,6 +279,8 @@ pub(crate) enum ExecutionMsg {
     Cancel { reason: Option<String> },
     /// Handle: raise `KeyboardInterrupt`.
     Interrupt,
+    /// Handle: send SIGTERM to it, if it is a script.
+    Terminate,
     /// Handle: the answer to an input request; `None` is the end of the input.
     Input { request: u64, value: Option<String> },
     /// Handle: the answer to a question of a JSON-RPC server.

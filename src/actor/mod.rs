@@ -33,6 +33,7 @@ pub(crate) mod obligation;
 pub(crate) mod question;
 pub(crate) mod reader;
 pub(crate) mod rpc;
+pub(crate) mod script;
 pub(crate) mod session;
 pub(crate) mod sink;
 pub(crate) mod supervisor;

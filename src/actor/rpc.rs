@@ -139,6 +139,7 @@ impl Actor for Rpc {
             // Of workers that speak in frames, and of their code.
             SessionMsg::Read(_)
             | SessionMsg::Interrupt(_)
+            | SessionMsg::Terminate(_)
             | SessionMsg::Send(..)
             | SessionMsg::Sighted(_)
             | SessionMsg::Elapsed(_) => {}

@@ -126,8 +126,12 @@ impl Actor for Session {
             SessionMsg::Sighted(sighting) => state.sighted(&myself, *sighting),
             SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::none()),
             SessionMsg::Look => state.look(&myself),
-            // Of JSON-RPC servers.
-            SessionMsg::Heard(_) | SessionMsg::Written | SessionMsg::Due(_) | SessionMsg::Reply { .. } => {}
+            // Of JSON-RPC servers, and of scripts.
+            SessionMsg::Terminate(_)
+            | SessionMsg::Heard(_)
+            | SessionMsg::Written
+            | SessionMsg::Due(_)
+            | SessionMsg::Reply { .. } => {}
             SessionMsg::Buried => myself.stop(None),
             SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::none()),
             SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::none()),

@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod hand;
+mod launch;
 mod look;
 mod start;
 mod submit;
@@ -201,6 +202,9 @@ impl Actor for Supervisor {
             SupervisorMsg::Spawned { slot, generation, result } => {
                 state.spawned(&myself, slot, generation, *result).await;
             }
+            SupervisorMsg::Launched { slot, generation, worker, charge } => {
+                state.launched(&myself, slot, generation, *worker, *charge).await;
+            }
             SupervisorMsg::FromSession { slot, generation, notice } => {
                 state.notice(&myself, slot, generation, notice).await;
             }
@@ -307,6 +311,9 @@ impl State {
     fn perform(&mut self, myself: &ActorRef<SupervisorMsg>, effect: Effect) {
         match effect {
             Effect::Start { slot, generation } => self.start(myself, slot, generation),
+            Effect::Launch { slot, generation, execution } => {
+                self.launch(myself, slot, generation, execution);
+            }
             Effect::Branch { slot, generation, lease } => self.branch(myself, slot, generation, lease),
             Effect::Assign { slot, execution } => self.assign(slot, execution),
             Effect::Withdrawn(id) => self.dismiss(id, ExecutionMsg::Withdrawn),

@@ -30,6 +30,8 @@ pub(crate) struct Asked {
     pub(crate) affinity: Option<Affinity>,
     /// What it takes in memory.
     pub(crate) bytes: usize,
+    /// It is a script, for a process of its own.
+    pub(crate) script: bool,
 }
 
 /// The line. Places and turns are numbered in the order in which they were taken.

@@ -11,6 +11,7 @@ pub(crate) mod line;
 pub(crate) mod pace;
 pub(crate) mod restart;
 pub(crate) mod rpc;
+pub(crate) mod script;
 pub(crate) mod session;
 pub(crate) mod slot;
 pub(crate) mod supervisor;

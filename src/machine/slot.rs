@@ -90,6 +90,11 @@ pub(crate) enum Place {
     Busy {
         runs: Runs,
     },
+    /// A script: its process is the worker, and serves nobody else.
+    Script {
+        execution: ExecutionId,
+        since: Instant,
+    },
     Leased {
         lease: LeaseId,
     },
@@ -136,6 +141,7 @@ impl Slot {
             | Place::Branching { .. }
             | Place::Idle { .. }
             | Place::Busy { .. }
+            | Place::Script { .. }
             | Place::Leased { .. }
             | Place::Retiring
             | Place::Doomed { .. } => true,
@@ -156,6 +162,7 @@ impl Slot {
             | Place::Starting
             | Place::Branching { .. }
             | Place::Idle { .. }
+            | Place::Script { .. }
             | Place::Leased { .. }
             | Place::Retiring
             | Place::Doomed { .. }
@@ -180,6 +187,7 @@ impl Slot {
             | Place::Starting
             | Place::Branching { .. }
             | Place::Busy { .. }
+            | Place::Script { .. }
             | Place::Leased { .. }
             | Place::Retiring
             | Place::Doomed { .. }

@@ -36,6 +36,7 @@ mod look;
 mod renew;
 mod restore;
 mod save;
+mod script;
 mod serve;
 mod stop;
 mod tenants;
@@ -53,6 +54,8 @@ pub(crate) struct Pool {
     in_flight: usize,
     slots: Vec<Slot>,
     line: Line,
+    /// Scripts that wait for a place of their own.
+    scripts: Line,
     leases: HashMap<LeaseId, Lease>,
     /// Copies of sessions that have no slot yet.
     forks: VecDeque<(LeaseId, u64)>,
@@ -157,11 +160,13 @@ impl Pool {
         let restarts = Restarts::new(config.restart.clone());
         let throttle = Throttle::new(config.start_rate);
         let line = Line::new(config.tenant_weights.clone());
+        let scripts = Line::new(config.tenant_weights.clone());
         Self {
             config,
             in_flight: 1,
             slots,
             line,
+            scripts,
             leases: HashMap::new(),
             forks: VecDeque::new(),
             placed: HashMap::new(),
@@ -198,6 +203,7 @@ impl Pool {
                 }
             }
             Input::Submit(execution, want) => match want.lease {
+                None if want.script => self.submit_script(execution, want, now, effects),
                 None => self.submit(execution, want, now, effects),
                 Some(lease) => self.submit_leased(execution, lease, &want, now, effects),
             },
@@ -247,7 +253,7 @@ impl Pool {
         }
         self.keep(now, effects);
         self.renew(now, effects);
-        self.serve(now, effects);
+        self.serve_all(now, jitter, effects);
         self.branch(now, jitter, effects);
         self.replenish(now, jitter, effects);
         self.finish(effects);
@@ -324,6 +330,7 @@ impl Pool {
             | Place::Starting
             | Place::Branching { .. }
             | Place::Idle { .. }
+            | Place::Script { .. }
             | Place::Retiring
             | Place::Doomed { .. }
             | Place::BackingOff { .. } => {}

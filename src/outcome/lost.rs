@@ -35,6 +35,11 @@ pub enum LostCause {
     },
     /// The pool gave up on its workers; its status says why.
     PoolFailed,
+    /// The process of a [script](crate::Script) could not be started.
+    NotLaunched {
+        /// Why.
+        why: String,
+    },
     /// The leased session had ended.
     SessionEnded,
     /// The session was restored in another worker than the one that the request was made for.
@@ -66,6 +71,7 @@ impl fmt::Display for LostCause {
                 f,
                 "it expects generation {expected} of its session, which is in generation {found} now; look at what was restored, and submit it for {found}"
             ),
+            Self::NotLaunched { why } => write!(f, "its process was not started: {why}"),
             Self::SessionEnded => f.write_str("its session has ended"),
             Self::ActorGone(actor) => write!(f, "the {actor} actor ended before its time"),
         }

@@ -254,7 +254,7 @@ impl RuntimeBuilder {
         let warmup = self.warmup_frame()?;
         let Self { spec, config, spawner, supervisor, seed } = self;
         let store = named::open(config.state_dir.as_deref(), config.checkpoint_timeout).await?;
-        let (codec, server) = (spec.codec, spec.server.clone());
+        let (codec, server, language) = (spec.codec, spec.server.clone(), spec.language);
         let spawner = match spawner {
             Some(spawner) => spawner,
             None => Arc::new(ProcessSpawner::new(spec)) as Arc<dyn Spawner>,
@@ -289,6 +289,7 @@ impl RuntimeBuilder {
             ledger,
             codec,
             server,
+            language,
             deadline,
             lease_timeout,
             reload_timeout,

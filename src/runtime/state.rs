@@ -229,11 +229,12 @@ impl Shared {
             deadline: Some(after),
             limits: Limits::default(),
             terms: Default::default(),
+            script: None,
             question: Some(question.clone()),
             chore,
             expects,
         };
-        let execution = self.dispatch(job, Some(lease), false, 0).await?;
+        let execution = self.dispatch(job, Some(lease), crate::execution::Handling::default()).await?;
         match execution.outcome().await {
             Outcome::Completed(_) => Ok(question.take()),
             Outcome::Failed(Failure::Exception(exception)) if exception.type_name == TOO_LARGE => {

@@ -96,6 +96,7 @@ fn every_field_has_a_key_and_every_key_a_field() {
         transport: _,
         codec: _,
         preload: _,
+        language: _,
         server: _,
     } = WorkerSettings::default().spec();
 }

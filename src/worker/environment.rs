@@ -49,6 +49,17 @@ pub(super) fn of_worker(
     environment
 }
 
+/// The environment of a script: what a worker of `spec` has, without the marks that tell a worker how to speak.
+pub(super) fn of_script(
+    spec: &WorkerSpec,
+    tag: &str,
+    host: impl Iterator<Item = (OsString, OsString)>,
+) -> BTreeMap<OsString, OsString> {
+    let mut environment = of_spec(spec, host.filter(|(name, _)| spec.inherit_env || is_allowed(name)));
+    environment.insert(TAG.into(), tag.into());
+    environment
+}
+
 /// The environment in which the interpreter of `spec` is asked who it is. No user code runs there, and version
 /// managers are steered by variables of their own: everything of the host is given.
 pub(super) fn of_probe(

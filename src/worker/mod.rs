@@ -17,6 +17,7 @@ mod program;
 mod python;
 mod record;
 mod scratch;
+mod script;
 mod shortage;
 mod spawner;
 mod stacks;
@@ -45,6 +46,8 @@ pub use branch::{Branch, Order};
 pub use delivery::Delivery;
 pub use python::{PythonInfo, python_info};
 pub(crate) use record::Recorder;
+pub(crate) use script::input;
+pub use script::{Launched, Unlaunched};
 pub(crate) use spawner::ProcessSpawner;
 
 /// Starts workers.
@@ -54,6 +57,19 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
     /// `tag` identifies this worker among all processes of the machine; a spawner of real processes puts it into
     /// the environment, where children inherit it.
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>>;
+
+    /// Starts the process of a script. A spawner that cannot says so.
+    fn script(
+        &self,
+        tag: &str,
+        launched: Arc<Launched>,
+    ) -> Pin<Box<dyn Future<Output = Result<Worker, Unlaunched>> + Send>> {
+        let (tag, source) = (tag.to_owned(), io::ErrorKind::Unsupported.into());
+        drop(launched);
+        Box::pin(async move {
+            Err(SpawnError::System { action: "start a script", program: tag.into(), source }.into())
+        })
+    }
 
     /// Makes ready for a worker that another one is about to fork from itself. A spawner that cannot have such workers says
     /// so.
@@ -158,6 +174,10 @@ pub struct Sighting {
 pub trait Control: Send {
     /// Asks the running code to stop: rings the worker, and interrupts its children if it has any.
     fn interrupt(&self);
+    /// Sends SIGINT to the worker and its group, as Ctrl-C does. For scripts.
+    fn interrupt_group(&self) {}
+    /// Sends SIGTERM to the worker and its group. For scripts.
+    fn terminate_group(&self) {}
     /// Ends the worker and its process group at once. May be called again.
     fn kill(&self);
     /// What the operating system says of the worker; `None` if it says nothing.

@@ -13,7 +13,7 @@ use std::{
         unix::{net::UnixStream, process::CommandExt},
     },
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -74,26 +74,8 @@ impl Launch {
             }
             false => (None, Stdio::piped()),
         };
-        #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
-        let mut child = Command::new(&self.program)
-            .args(&self.args)
-            .env_clear()
-            .envs(&self.env)
-            .current_dir(&self.cwd)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let process = match Process::adopt(child.id(), None, unsettled.clone()) {
-            Ok(process) => process,
-            Err(error) => {
-                // It cannot be watched, so it cannot stay. It was started just now: its id is still its own.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(error);
-            }
-        };
+        let spawned = self.spawn([stdin, Stdio::piped(), Stdio::piped()], true, unsettled);
+        let (process, mut child) = spawned.map_err(|(error, _ran)| error)?;
         let stdin = match (socket, child.stdin.take()) {
             (Some(socket), _) => Stdin::Socket(socket),
             (None, stdin) => Stdin::Pipe(stdin.expect("stdin was set to piped above").into()),
@@ -101,6 +83,51 @@ impl Launch {
         let stdout = child.stdout.take().expect("stdout was set to piped above").into();
         let stderr = child.stderr.take().expect("stderr was set to piped above").into();
         Ok((process, Ends { stdin, stdout, stderr }))
+    }
+
+    /// The same with these three streams. `leads`: in a group of its own, and not in that of this process.
+    ///
+    /// # Errors
+    /// There is no process; and whether there was one.
+    pub(super) fn start_with(
+        &self,
+        streams: [Stdio; 3],
+        leads: bool,
+        unsettled: &Unsettled,
+    ) -> Result<Process, (io::Error, bool)> {
+        Ok(self.spawn(streams, leads, unsettled)?.0)
+    }
+
+    fn spawn(
+        &self,
+        [stdin, stdout, stderr]: [Stdio; 3],
+        leads: bool,
+        unsettled: &Unsettled,
+    ) -> Result<(Process, Child), (io::Error, bool)> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
+        let mut command = Command::new(&self.program);
+        if leads {
+            command.process_group(0);
+        }
+        let mut child = command
+            .args(&self.args)
+            .env_clear()
+            .envs(&self.env)
+            .current_dir(&self.cwd)
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .map_err(|error| (error, false))?;
+        match Process::adopt(child.id(), None, unsettled.clone()) {
+            Ok(process) => Ok((Process { leads, ..process }, child)),
+            Err(error) => {
+                // It cannot be watched, so it cannot stay. It was started just now: its id is still its own.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err((error, true))
+            }
+        }
     }
 }
 
@@ -128,6 +155,8 @@ pub(super) struct Process {
     pidfd: OwnedFd,
     /// When it was started, see `sweep::born`.
     born: u64,
+    /// Whether its group is its own, and ends with it.
+    leads: bool,
     /// What forked it, unless it is a child of ours.
     parent: Option<Parent>,
     /// Locked while its group is signalled, so that nobody collects it meanwhile.
@@ -180,8 +209,15 @@ impl Process {
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         // Refused only if it is dead already.
         let _ = prlimit(Some(pid), Resource::Core, none);
-        let process =
-            Self { pid, pidfd, born: sweep::born(id), parent, life: Mutex::new(Life::Alive), unsettled };
+        let process = Self {
+            pid,
+            pidfd,
+            born: sweep::born(id),
+            leads: true,
+            parent,
+            life: Mutex::new(Life::Alive),
+            unsettled,
+        };
         // Somebody else may have collected it, and what was read is a stranger's.
         let born = if process.is_dead() { 0 } else { process.born };
         Ok(Self { born, ..process })
@@ -217,7 +253,7 @@ impl Process {
             Life::Dying(_) => {}
             Life::Collected => return,
         }
-        if self.is_kept() {
+        if self.leads && self.is_kept() {
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
         // It may have moved itself to another group.
@@ -262,6 +298,19 @@ impl Process {
         }
     }
 
+    /// Sends a signal to it and its group, as a terminal does.
+    pub(super) fn signal(&self, signal: Signal) {
+        let life = self.life();
+        if matches!(*life, Life::Collected) {
+            return;
+        }
+        if self.leads && self.is_kept() {
+            let _ = kill_process_group(self.pid, signal);
+        } else {
+            let _ = pidfd_send_signal(&self.pidfd, signal);
+        }
+    }
+
     /// Has a process that knows the signal write down what it does. To any other, the signal is death.
     pub(super) fn ask_for_stacks(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::USR2);
@@ -277,7 +326,9 @@ impl Process {
         let exit = match (waitid(id(), look), &self.parent) {
             (Ok(None), _) => return None,
             (Ok(Some(status)), _) => {
-                let _ = kill_process_group(self.pid, Signal::KILL);
+                if self.leads {
+                    let _ = kill_process_group(self.pid, Signal::KILL);
+                }
                 let _ = waitid(id(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
                 exit(&status)
             }

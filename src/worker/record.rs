@@ -26,10 +26,11 @@ use std::{
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, ReadBuf},
+    sync::oneshot,
     time::Instant,
 };
 
-use super::{Branch, Delivery, Outbox, Pipe, Spawner, Worker};
+use super::{Branch, Delivery, Launched, Outbox, Pipe, Spawner, Unlaunched, Worker};
 use crate::{
     config::{RECORD_PENDING_MAX, WorkerSpec},
     error::SpawnError,
@@ -92,6 +93,15 @@ impl Spawner for Recorder {
         Box::pin(async move { started.await.map(record) })
     }
 
+    fn script(
+        &self,
+        tag: &str,
+        launched: Arc<Launched>,
+    ) -> Pin<Box<dyn Future<Output = Result<Worker, Unlaunched>> + Send>> {
+        let (started, record) = (self.inner.script(tag, launched), self.recording(tag));
+        Box::pin(async move { started.await.map(record) })
+    }
+
     fn branch(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Branch, SpawnError>> + Send>> {
         let (branch, record) = (self.inner.branch(tag), self.recording(tag));
         Box::pin(async move {
@@ -112,8 +122,13 @@ impl Spawner for Recorder {
         self.inner.undertakers_lost()
     }
 
+    /// Behind the last worker, when what was noted of it is in its file.
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.inner.settled()
+        let (settled, desk) = (self.inner.settled(), self.desk.clone());
+        Box::pin(async move {
+            settled.await;
+            desk.written().await;
+        })
     }
 }
 
@@ -238,10 +253,20 @@ impl Tape {
     }
 }
 
+/// What the thread that writes is given.
+enum Piece {
+    Write(Arc<Path>, Vec<u8>),
+    /// Say so when all before it is in its file.
+    Flush(oneshot::Sender<()>),
+}
+
+/// How long the end of a pool waits for its recordings to be written.
+const WRITTEN_LIMIT: Duration = Duration::from_millis(500);
+
 /// The thread that writes, and the bound on what waits for it. It ends when nobody can give it anything any more.
 #[derive(Clone)]
 struct Desk {
-    pieces: mpsc::SyncSender<(Arc<Path>, Vec<u8>)>,
+    pieces: mpsc::SyncSender<Piece>,
     pending: Arc<AtomicUsize>,
 }
 
@@ -254,10 +279,18 @@ impl Desk {
         Ok(Self { pieces, pending })
     }
 
+    /// Waits until what was put is in its files, but not for a disk that does not write.
+    async fn written(&self) {
+        let (done, written) = oneshot::channel();
+        if self.pieces.try_send(Piece::Flush(done)).is_ok() {
+            let _ = tokio::time::timeout(WRITTEN_LIMIT, written).await;
+        }
+    }
+
     fn put(&self, path: &Arc<Path>, bytes: Vec<u8>) -> bool {
         let len = bytes.len();
         if self.pending.fetch_add(len, Relaxed) + len > RECORD_PENDING_MAX
-            || self.pieces.try_send((Arc::clone(path), bytes)).is_err()
+            || self.pieces.try_send(Piece::Write(Arc::clone(path), bytes)).is_err()
         {
             self.pending.fetch_sub(len, Relaxed);
             return false;
@@ -267,18 +300,22 @@ impl Desk {
 }
 
 /// Files stay open until there are too many, and are flushed when nothing more waits.
-fn write_all(given: &mpsc::Receiver<(Arc<Path>, Vec<u8>)>, pending: &AtomicUsize) {
+fn write_all(given: &mpsc::Receiver<Piece>, pending: &AtomicUsize) {
     let mut open: HashMap<Arc<Path>, io::Result<BufWriter<File>>> = HashMap::new();
     loop {
         let next = given.try_recv().or_else(|_empty| {
-            for (path, file) in &mut open {
-                if let Ok(file) = file {
-                    tell(path, &file.flush());
-                }
-            }
+            flush(&mut open);
             given.recv()
         });
-        let Ok((path, bytes)) = next else { return };
+        let (path, bytes) = match next {
+            Ok(Piece::Write(path, bytes)) => (path, bytes),
+            Ok(Piece::Flush(done)) => {
+                flush(&mut open);
+                let _ = done.send(());
+                continue;
+            }
+            Err(_gone) => return,
+        };
         pending.fetch_sub(bytes.len(), Relaxed);
         if open.len() >= OPEN_MAX && !open.contains_key(&path) {
             open.clear(); // Which writes what they still hold.
@@ -295,6 +332,14 @@ fn write_all(given: &mpsc::Receiver<(Arc<Path>, Vec<u8>)>, pending: &AtomicUsize
             // What follows would not be in its place.
             *file = Err(error);
             tell(&path, file);
+        }
+    }
+}
+
+fn flush(open: &mut HashMap<Arc<Path>, io::Result<BufWriter<File>>>) {
+    for (path, file) in open {
+        if let Ok(file) = file {
+            tell(path, &file.flush());
         }
     }
 }

@@ -13,10 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustix::process::Signal;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Branch, Control, Delivery, Order, Sighting, Spawner, Worker,
+    Branch, Control, Delivery, Launched, Order, Sighting, Spawner, Unlaunched, Worker,
     branch::Awaited,
     children::{self, naming::Naming},
     environment, pipes,
@@ -24,7 +25,7 @@ use super::{
     program,
     python::{self, Interpreter},
     scratch::Scratch,
-    stacks,
+    script, stacks,
     sweep::Estate,
     threads::Threads,
     unsettled::{Pending, Unsettled},
@@ -50,14 +51,14 @@ pub(crate) struct ProcessSpawner {
 
 /// What the workers of one spawner have in common.
 #[derive(Clone, Debug, Default)]
-struct Shared {
-    unsettled: Unsettled,
-    zygote: Arc<Zygote>,
+pub(super) struct Shared {
+    pub(super) unsettled: Unsettled,
+    pub(super) zygote: Arc<Zygote>,
 }
 
 impl Shared {
     /// Starts the undertaker, if there is none. Called on the thread that starts processes.
-    fn have_undertaker(&self, pool: &str) {
+    pub(super) fn have_undertaker(&self, pool: &str) {
         self.unsettled.have_undertaker(pool);
     }
 }
@@ -79,6 +80,15 @@ impl Spawner for ProcessSpawner {
     fn spawn(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Worker, SpawnError>> + Send>> {
         let spec = Arc::clone(&self.spec.lock().unwrap_or_else(PoisonError::into_inner));
         Box::pin(spawn(spec, tag.to_owned(), self.shared.clone()))
+    }
+
+    fn script(
+        &self,
+        tag: &str,
+        launched: Arc<Launched>,
+    ) -> Pin<Box<dyn Future<Output = Result<Worker, Unlaunched>> + Send>> {
+        let spec = Arc::clone(&self.spec.lock().unwrap_or_else(PoisonError::into_inner));
+        Box::pin(script::spawn(spec, launched, tag.to_owned(), self.shared.clone()))
     }
 
     fn branch(&self, tag: &str) -> Pin<Box<dyn Future<Output = Result<Branch, SpawnError>> + Send>> {
@@ -129,7 +139,7 @@ async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Wor
     let start = move || {
         let env = environment::of_worker(&spec, &tag, env::vars_os());
         let program = program::find(&program, env.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
-        let (cwd, scratch) = working_folder(&spec, &tag, &program)?;
+        let (cwd, scratch) = working_folder(spec.cwd.as_ref(), &tag, &program)?;
         let socket = spec.transport == Transport::Socket;
         let pool = pool_of(&tag);
         let worker =
@@ -154,14 +164,17 @@ async fn fork(
             (Arc::clone(spec), Arc::clone(python), tag.to_owned(), shared.clone());
         move || {
             let env = environment::of_worker(&spec, &tag, env::vars_os());
-            let (cwd, scratch) = working_folder(&spec, &tag, python.executable())?;
+            let (cwd, scratch) = working_folder(spec.cwd.as_ref(), &tag, python.executable())?;
             shared.have_undertaker(&pool_of(&tag));
             let socket = spec.transport == Transport::Socket;
-            Ok(Birth { env, cwd, socket, estate: Estate { tag, scratch } })
+            Ok(Birth { env, cwd, socket, script: None, estate: Estate { tag, scratch } })
         }
     };
     let birth = on_spawn_thread(python.executable(), prepare).await??;
-    shared.zygote.fork(spec, python, birth, &shared.unsettled).await
+    let started = shared.zygote.fork(spec, python, birth, &shared.unsettled).await;
+    let Some(started) = started.map_err(|unlaunched| unlaunched.error)? else { return Ok(None) };
+    let Started { ends, exit, power, starting } = started;
+    Ok(ends.map(|ends| Started { ends, exit, power, starting }))
 }
 
 /// Makes ready for a copy of a worker.
@@ -173,7 +186,7 @@ async fn branch(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Br
     let prepare = {
         let (spec, program, shared) = (Arc::clone(&spec), program.clone(), shared.clone());
         move || {
-            let (cwd, scratch) = working_folder(&spec, &tag, &program)?;
+            let (cwd, scratch) = working_folder(spec.cwd.as_ref(), &tag, &program)?;
             shared.have_undertaker(&pool_of(&tag));
             Ok((cwd, Estate { tag, scratch }))
         }
@@ -188,7 +201,7 @@ async fn branch(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Br
 }
 
 /// What stands before the tags of all workers of a pool.
-fn pool_of(tag: &str) -> String {
+pub(super) fn pool_of(tag: &str) -> String {
     tag.split('.').next().unwrap_or_default().to_owned()
 }
 
@@ -215,8 +228,8 @@ fn connect(started: Started, spec: &WorkerSpec, first: Bytes, program: &Path) ->
 
 /// A process that is watched, and ends with `power`.
 #[derive(Debug)]
-pub(super) struct Started {
-    pub(super) ends: Ends,
+pub(super) struct Started<E = Ends> {
+    pub(super) ends: E,
     pub(super) exit: oneshot::Receiver<Exit>,
     pub(super) power: Power,
     /// Dropped after `power`: a process that nobody waits for any more is killed before it ceases to count as starting.
@@ -242,12 +255,12 @@ pub(super) fn start(launch: &Launch, estate: Estate, unsettled: &Unsettled) -> R
 }
 
 /// Has a process watched.
-pub(super) fn watched(
+pub(super) fn watched<E>(
     process: Process,
-    ends: Ends,
+    ends: E,
     estate: Estate,
     starting: Pending,
-) -> io::Result<Started> {
+) -> io::Result<Started<E>> {
     let process = Arc::new(process);
     let watched = Threads::get().and_then(|threads| threads.watch().add(Arc::clone(&process), estate));
     match watched {
@@ -260,15 +273,15 @@ pub(super) fn watched(
 }
 
 /// The folder that a worker starts in, and whether it is ours to remove.
-fn working_folder(
-    spec: &WorkerSpec,
+pub(super) fn working_folder(
+    set: Option<&PathBuf>,
     tag: &str,
     program: &Path,
 ) -> Result<(PathBuf, Option<Scratch>), SpawnError> {
     let named = |folder: &Path, error: io::Error| {
         io::Error::new(error.kind(), format!("folder `{}`: {error}", folder.display()))
     };
-    let Some(cwd) = &spec.cwd else {
+    let Some(cwd) = set else {
         let scratch = Scratch::new(tag).map_err(|error| {
             program::system("make a scratch folder", program, named(&env::temp_dir(), error))
         })?;
@@ -307,6 +320,14 @@ impl Power {
 impl Control for Power {
     fn interrupt(&self) {
         self.process.interrupt(self.naming().as_deref());
+    }
+
+    fn interrupt_group(&self) {
+        self.process.signal(Signal::INT);
+    }
+
+    fn terminate_group(&self) {
+        self.process.signal(Signal::TERM);
     }
 
     fn kill(&self) {

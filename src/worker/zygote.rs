@@ -14,6 +14,9 @@
 //! "fork" NUL folder NUL name=value NUL …, with the
 //!   descriptors 0, 1 and 2 of the worker               ->
 //!                                                      <-   "forked " pid, or "refused " why
+//! "script" NUL count NUL argument NUL … folder NUL name=value NUL …,
+//!   with its descriptors 0, 1 and 2                    ->   runs what `python ARGUMENTS` would, and ends as it does
+//!                                                      <-   "forked " pid, or "refused " why
 //! "end" NUL pid                                        ->   kills what is left of its group, and collects it
 //! (closed)                                             ->   kills and collects all its children, and ends
 //! ```
@@ -41,6 +44,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     future::Future,
+    os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -51,8 +55,15 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{process::Process, python::Interpreter, spawner::Started, sweep::Estate, unsettled::Unsettled};
-use crate::{config::WorkerSpec, error::SpawnError};
+use super::{
+    Unlaunched,
+    process::{Ends, Process},
+    python::Interpreter,
+    spawner::Started,
+    sweep::Estate,
+    unsettled::Unsettled,
+};
+use crate::config::WorkerSpec;
 
 /// A worker to be forked.
 #[derive(Debug)]
@@ -61,14 +72,22 @@ pub(super) struct Birth {
     pub(super) cwd: PathBuf,
     /// Whether its fd 0 is a socket, which it also writes to, or a pipe.
     pub(super) socket: bool,
+    /// It is a script: what the interpreter would be given, and its three streams.
+    pub(super) script: Option<(Vec<OsString>, [OwnedFd; 3])>,
     pub(super) estate: Estate,
 }
+
+/// A process that the zygote forked. A script has no ends of ours.
+type Forked = Started<Option<Ends>>;
+
+/// Where it is told what came of a fork.
+type Reply = oneshot::Sender<Result<Option<Forked>, Unlaunched>>;
 
 /// What the task that keeps the zygote is asked for.
 #[derive(Debug)]
 enum Ask {
     /// `None`: it cannot be forked now; start it in the plain way.
-    Fork(Birth, oneshot::Sender<Result<Option<Started>, SpawnError>>),
+    Fork(Birth, Reply),
     /// This child of this zygote is dead: have it collected.
     Collect { zygote: u32, pid: u32 },
 }
@@ -97,7 +116,7 @@ impl Zygote {
         interpreter: &Arc<Interpreter>,
         birth: Birth,
         unsettled: &Unsettled,
-    ) -> Result<Option<Started>, SpawnError> {
+    ) -> Result<Option<Forked>, Unlaunched> {
         let (reply, answer) = oneshot::channel();
         {
             let mut zygote = self.0.lock().unwrap_or_else(PoisonError::into_inner);

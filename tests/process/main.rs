@@ -13,6 +13,7 @@ mod node;
 mod python;
 mod rpc;
 mod scarce;
+mod scripts;
 mod serve;
 mod tenants;
 mod upkeep;

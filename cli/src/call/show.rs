@@ -74,11 +74,9 @@ impl Show {
                 method: &call.method,
                 result: outcome.value().cloned().map(plain),
                 error: error(outcome).map(Error::new),
-                end: What::outcome(outcome, outcome, ran.map(|(_, duration)| duration).unwrap_or_default()),
+                end: What::outcome(outcome, ran.map(|(_, duration)| duration).unwrap_or_default()),
             },
-            End::Refused(message) | End::Unreadable(message) => {
-                Event::Refused { method: &call.method, message }
-            }
+            End::Refused(message) => Event::Refused { method: &call.method, message },
         };
         let line = Line::new(ran.map(|(id, _)| id), &call.label, what);
         self.console.write(Stream::Stdout, json::line(&line)).await;
@@ -95,7 +93,7 @@ impl Show {
                 format!("the server answered with an error: {outcome}")
             }
             End::Outcome(outcome) => outcome.to_string(),
-            End::Refused(why) | End::Unreadable(why) => format!("not called: {why}"),
+            End::Refused(why) => format!("not called: {why}"),
         };
         if !self.quiet || matches!(&ended.end, End::Outcome(Outcome::Failed(_))) {
             let method =

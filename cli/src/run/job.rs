@@ -1,31 +1,28 @@
 //! One source, from its request to its outcome.
 
-use std::{
-    future,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use ostler::{
-    Cancelled, Event, Execution, Failure, InputRequest, Lost, LostCause, Outcome, Request, Rung, Runtime,
-};
-use tokio::{task::JoinHandle, time::Instant};
+use ostler::{Cancelled, Event, Execution, Failure, Lost, LostCause, Outcome, Request, Rung, Runtime, Stdio};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
     args::RunArgs,
-    input::Input,
     output::Console,
     run::{
         outlet::Outlet,
         source::Source,
         verdict::{End, Ended},
     },
-    signals::{Stop, Stopping},
+    signals::{self, Signals, Stop, Stopping},
 };
+
+/// Where the streams of what runs lead.
+#[derive(Clone, Debug)]
+pub(crate) struct Streams {
+    pub(crate) stdin: Stdio,
+    /// Standard output and standard error.
+    pub(crate) output: Stdio,
+}
 
 /// What all jobs share.
 #[derive(Debug)]
@@ -36,7 +33,7 @@ pub(crate) struct Surroundings {
     pub(crate) cwd: PathBuf,
     pub(crate) runtime: Runtime,
     pub(crate) console: Console,
-    pub(crate) input: Input,
+    pub(crate) streams: Streams,
     pub(crate) stop: Stopping,
 }
 
@@ -47,68 +44,41 @@ pub(crate) async fn run(source: &Source, outlet: &mut Outlet, around: &Surroundi
         Err(End::Refused(_)) if around.stop.now() != Stop::No => return None,
         Err(end) => end,
     };
-    if let End::Unreadable(why) | End::Refused(why) = &end {
+    if let End::Refused(why) = &end {
         outlet.refused(why).await;
     }
     Some(Ended { label: source.label(), end })
 }
 
 async fn accepted(source: &Source, around: &Surroundings) -> Result<Execution, End> {
-    let request = request(source, around).await.map_err(|error| End::Unreadable(format!("{error:#}")))?;
-    around.runtime.execute(request).await.map_err(|error| End::Refused(error.to_string()))
-}
-
-async fn request(source: &Source, around: &Surroundings) -> anyhow::Result<Request> {
-    let (source, cwd, args) = (source.clone(), around.cwd.clone(), around.args.args.clone());
-    // A file may be a pipe, and standard input a person.
-    let request = tokio::task::spawn_blocking(move || source.request(&cwd, &args)).await??;
-    Ok(match around.args.deadline {
+    let Streams { stdin, output } = &around.streams;
+    let script = source.script(&around.args.args);
+    let stdin = if *source == Source::Stdin { Stdio::Inherit } else { stdin.clone() };
+    let script = script.stdin(stdin).stdout(output.clone()).stderr(output.clone());
+    let request = Request::from(script).cwd(&around.cwd).label(source.label());
+    let request = match around.args.deadline {
         Some(deadline) => request.deadline(deadline),
         None => request,
-    })
+    };
+    around.runtime.execute(request).await.map_err(|error| End::Refused(error.to_string()))
 }
 
 async fn follow(mut execution: Execution, outlet: &mut Outlet, around: &Surroundings) -> Outcome {
     let started = Instant::now();
     let id = execution.id();
     let stopper = StopWhenTold::new(&execution, &around.stop);
-    let mut asked: Option<InputRequest> = None;
     loop {
-        let event = tokio::select! {
-            event = execution.next() => event,
-            line = answer(&asked, around) => {
-                if let Some(input) = asked.take() {
-                    around.console.asking(false).await;
-                    match line {
-                        Some(line) => execution.input(input.request, line),
-                        None => execution.end_of_input(input.request),
-                    }
-                }
-                continue;
-            }
-        };
-        match event {
+        match execution.next().await {
             Some(Event::Started { pid, generation }) => {
-                stopper.started.store(true, Relaxed);
+                stopper.started(pid);
                 outlet.started(id, pid, generation).await;
             }
             Some(Event::Output { stream, data }) => outlet.output(id, stream, data).await,
-            Some(Event::Display(display)) => outlet.display(id, &display).await,
-            Some(Event::Input(input)) => {
-                if asked.is_none() {
-                    around.console.asking(true).await;
-                }
-                outlet.question(id, &input).await;
-                asked = Some(input);
-            }
             Some(Event::Dropped { bytes }) => outlet.dropped(id, bytes).await,
-            // A later version may tell more.
+            // A script shows and asks nothing; a later version may tell more.
             Some(_) => {}
             None => break,
         }
-    }
-    if asked.is_some() {
-        around.console.asking(false).await;
     }
     let outcome = execution.outcome().await;
     let told = as_told(&outcome, around.stop.now());
@@ -116,37 +86,39 @@ async fn follow(mut execution: Execution, outlet: &mut Outlet, around: &Surround
     told.unwrap_or(outcome)
 }
 
-/// The line for an open question; never, while none is open.
-async fn answer(asked: &Option<InputRequest>, around: &Surroundings) -> Option<String> {
-    match asked {
-        Some(input) => around.input.line(input.password).await,
-        None => future::pending().await,
-    }
-}
-
-/// Stops an execution when the program is to stop, also while nobody takes its events.
+/// Tells an execution when the program is to stop, also while nobody takes its events.
 ///
-/// Code that runs is interrupted as by Ctrl-C in `python`, and has the grace to clean up: a cancel would cut its
-/// `finally` blocks short much sooner.
+/// What runs is interrupted as by Ctrl-C in a terminal, and has the grace to clean up. A TERM is passed on to what handles
+/// that; what does not would die of it in the middle of its work, so it may run to its end instead.
 struct StopWhenTold {
-    started: Arc<AtomicBool>,
+    pid: watch::Sender<Option<u32>>,
     task: JoinHandle<()>,
 }
 
 impl StopWhenTold {
     fn new(execution: &Execution, stop: &Stopping) -> Self {
-        let started = Arc::new(AtomicBool::new(false));
-        let (canceller, stop, runs) = (execution.canceller(), stop.clone(), Arc::clone(&started));
+        let (pid, runs) = watch::channel(None);
+        let (canceller, stop) = (execution.canceller(), stop.clone());
         let task = tokio::spawn(async move {
+            stop.told().await;
+            if let (Stop::Drain(_), Some(pid)) = (stop.now(), *runs.borrow())
+                && signals::is_handled(pid, Signals::TERMINATE)
+            {
+                canceller.terminate();
+            }
             // A kill is the pool's: an interrupt beside it would now and then win, and the code print what it thinks of it.
             stop.when(|stop| matches!(stop, Stop::Cancel(_))).await;
-            if runs.load(Relaxed) {
+            if runs.borrow().is_some() {
                 canceller.interrupt();
             } else {
                 canceller.cancel();
             }
         });
-        Self { started, task }
+        Self { pid, task }
+    }
+
+    fn started(&self, pid: Option<u32>) {
+        self.pid.send_replace(pid);
     }
 }
 
@@ -159,11 +131,12 @@ impl Drop for StopWhenTold {
 /// What an outcome means in a program that was told to stop: an interrupt and a kill were ours.
 fn as_told(outcome: &Outcome, stop: Stop) -> Option<Outcome> {
     let rung = match (outcome, stop) {
-        (Outcome::Failed(Failure::Exception(exception)), Stop::Cancel(_) | Stop::Kill(_))
-            if exception.type_name == "KeyboardInterrupt" =>
+        (Outcome::Lost(Lost { cause: LostCause::Died(death), .. }), Stop::Cancel(_) | Stop::Kill(_))
+            if death.exit == ostler::Exit::Signal(Signals::INTERRUPT.into()) =>
         {
             Rung::Interrupt
         }
+        (Outcome::Failed(Failure::Exit { .. }), Stop::Cancel(_) | Stop::Kill(_)) => Rung::Interrupt,
         (
             Outcome::Lost(Lost { started: true, cause: LostCause::ShuttingDown }),
             Stop::Drain(_) | Stop::Cancel(_) | Stop::Kill(_),

@@ -3,11 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use ostler::{
-    Activity, Display, ExecutionId, Failure, Outcome, Phase, Rung, Stack, Stream, protocol::MimeData,
-};
+use ostler::{Activity, ExecutionId, Failure, Outcome, Phase, Rung, Stack, Stream};
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::words;
 
@@ -31,10 +28,6 @@ pub(crate) enum What<'a> {
     Text { stream: &'static str, text: &'a str },
     /// It printed what is not UTF-8.
     Bytes { stream: &'static str, base64: String },
-    /// It showed a value.
-    Display { mime: Map<String, Value> },
-    /// It asks.
-    Input { prompt: &'a str, password: bool },
     /// Output was discarded.
     Dropped { bytes: u64 },
     /// It ended.
@@ -49,10 +42,6 @@ pub(crate) struct End<'a> {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exception: Option<Raised<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceback: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rung: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,20 +89,11 @@ impl<'a> Doing<'a> {
     }
 }
 
-/// What the code raised.
-#[derive(Debug, Serialize)]
-struct Raised<'a> {
-    r#type: &'a str,
-    message: &'a str,
-}
-
 impl<'a> Line<'a> {
     pub(crate) fn new(id: ExecutionId, label: &'a str, what: What<'a>) -> Self {
         let event = match &what {
             What::Started { .. } => "started",
             What::Text { .. } | What::Bytes { .. } => "output",
-            What::Display { .. } => "display",
-            What::Input { .. } => "input",
             What::Dropped { .. } => "dropped",
             What::Outcome(_) => "outcome",
         };
@@ -138,38 +118,20 @@ impl<'a> What<'a> {
         }
     }
 
-    pub(crate) fn display(display: &Display) -> Self {
-        let value = |data: &MimeData| match data {
-            MimeData::Text(text) => text.as_str().into(),
-            MimeData::Binary(bytes) => BASE64.encode(bytes).into(),
-        };
-        Self::Display {
-            mime: display.mime.0.iter().map(|(name, data)| (name.clone(), value(data))).collect(),
-        }
-    }
-
-    /// `told` is what the outcome is counted as.
-    pub(crate) fn outcome(outcome: &'a Outcome, told: &'a Outcome, duration: Duration) -> Self {
+    pub(crate) fn outcome(told: &'a Outcome, duration: Duration) -> Self {
         let mut end = End {
             outcome: told.kind(),
             duration: seconds(duration),
             message: words::line(told),
             exit_code: None,
-            exception: None,
-            traceback: None,
             rung: None,
             phase: None,
             started: None,
             activity: told.activity().map(Doing::new),
         };
-        if let Outcome::Failed(Failure::Exception(exception)) = outcome {
-            end.traceback = exception.text.as_deref();
-            end.exception = Some(Raised { r#type: &exception.type_name, message: &exception.message });
-        }
         match told {
             Outcome::Completed(_) => end.exit_code = Some(0),
             Outcome::Failed(Failure::Exit { code, .. }) => end.exit_code = Some(*code),
-            Outcome::Failed(Failure::Exception(_)) => end.exit_code = Some(1),
             Outcome::Failed(_) => {}
             Outcome::Cancelled(cancelled) => end.rung = Some(rung_name(cancelled.rung)),
             Outcome::TimedOut(timed_out) => end.phase = Some(phase_name(timed_out.phase)),
@@ -276,7 +238,7 @@ mod tests {
             (timed_out, "\"phase\":\"running\"}"),
             (lost, "\"started\":true}"),
         ] {
-            let line = text(What::outcome(&outcome, &outcome, after));
+            let line = text(What::outcome(&outcome, after));
             assert!(line.starts_with("{\"event\":\"outcome\",\"id\":7,\"label\":\"a.py\","), "{line}");
             assert!(line.contains(expected), "{line}");
         }

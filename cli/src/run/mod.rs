@@ -10,14 +10,19 @@ pub(crate) mod verdict;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use ostler::Stream;
+use anyhow::anyhow;
+use ostler::{Stdio, Stream};
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
-use self::{job::Surroundings, outlet::Outlet, source::Source, verdict::Ended};
+use self::{
+    job::{Streams, Surroundings},
+    outlet::Outlet,
+    source::Source,
+    verdict::Ended,
+};
 use crate::{
     args::RunArgs,
     exit::{Exit, Fatal},
-    input::Input,
     monitor,
     output::{self, Console},
     pool,
@@ -53,15 +58,24 @@ impl Line {
 /// Runs everything, and says how the program is to end.
 pub(crate) async fn run(mut args: RunArgs, verbose: bool, console: Console) -> Result<Exit, Fatal> {
     let sources = Source::all(&args).map_err(Fatal::usage)?;
-    let stop = Signals::listen().map_err(Fatal::not_started)?.watch();
+    let plain = sources.len() == 1 && !args.json;
+    let mut signals = Signals::listen().map_err(Fatal::not_started)?;
+    if plain && output::is_terminal_shared() {
+        signals.leave_interrupts();
+    }
+    let stop = signals.watch();
     let cwd = pool::working_folder()?;
     let all = sources.len();
     if args.pool.node.is_none() && source::is_javascript(&args).map_err(Fatal::usage)? {
         args.pool.node = Some(None);
     }
+    if args.pool.warmup.is_some() {
+        let why = "a file has a process of its own, in which nothing runs before it; to have modules imported ahead, use --preload";
+        return Err(Fatal::usage(anyhow!("--warmup is of no use to `ostler run`: {why}")));
+    }
     let settings = pool::settings(&args.pool, &cwd)?;
     let workers = workers(&args, settings.pool.max_sessions, all);
-    let builder = settings.builder().max_sessions(workers).min_idle(workers).queue(workers);
+    let builder = settings.builder().max_sessions(workers).min_idle(0).queue(workers);
     let began = Instant::now();
     let Some(runtime) = pool::start(builder, &stop).await? else {
         console.say("\nostler: stopped before anything ran").await;
@@ -69,14 +83,14 @@ pub(crate) async fn run(mut args: RunArgs, verbose: bool, console: Console) -> R
         return Ok(stop.now().exit().unwrap_or(Exit::NotStarted));
     };
     let _monitor = monitor::serve(&args.monitor, &runtime)?;
-    let input = Input::start().map_err(Fatal::not_started)?;
+    let streams = streams(plain, workers);
     let grace = settings.pool.grace;
-    let around = Arc::new(Surroundings { args, grace, cwd, runtime, console, input, stop });
+    let around = Arc::new(Surroundings { args, grace, cwd, runtime, console, streams, stop });
     let show = Show::new(&around.args, all, verbose);
     if show.bar {
         around.console.bar(all as u64).await;
     }
-    let watching = tokio::spawn(watch_output(Arc::clone(&around)));
+    let watching = tokio::spawn(watch_output(plain, Arc::clone(&around)));
     let stopping = tokio::spawn(shut_down_when_told(show, Arc::clone(&around)));
     let ended = until_the_end(&around, run_all(sources, workers, show, &around)).await;
     watching.abort();
@@ -102,6 +116,13 @@ impl Show {
         // The trace writes to the terminal by itself, through the bar.
         Self { summary, bar: summary && !verbose && output::is_terminal(Stream::Stderr) }
     }
+}
+
+/// A single file has the streams of this program. Those that run at the same time read nothing, and their lines are told
+/// apart.
+fn streams(plain: bool, workers: usize) -> Streams {
+    let stdin = if workers == 1 { Stdio::Inherit } else { Stdio::Null };
+    Streams { stdin, output: if plain { Stdio::Inherit } else { Stdio::Piped } }
 }
 
 fn workers(args: &RunArgs, set: usize, sources: usize) -> usize {
@@ -161,7 +182,10 @@ fn outlets(labels: &[String], around: &Surroundings) -> Vec<Outlet> {
 }
 
 /// Stops everything when nobody reads the output any more, as a pipe does.
-async fn watch_output(around: Arc<Surroundings>) {
+async fn watch_output(plain: bool, around: Arc<Surroundings>) {
+    if plain {
+        return; // What runs writes to it by itself, and hears of it.
+    }
     around.console.closed().await;
     around.stop.change(|stop| if stop == Stop::No { Stop::Cancel(Exit::OutputClosed) } else { stop });
 }

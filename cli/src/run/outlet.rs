@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ostler::{Display, ExecutionId, Failure, Generation, InputRequest, Outcome, Stream};
+use ostler::{ExecutionId, Failure, Generation, Lost, LostCause, Outcome, Rung, Stream};
 use serde::Serialize;
 
 use crate::{
@@ -31,7 +31,7 @@ enum Form {
     /// As `python` would show them.
     Plain,
     /// Whole lines, with a prefix.
-    Lines { prefix: String, stdout: Lines, stderr: Lines },
+    Lines { stdout: Lines, stderr: Lines },
     /// One JSON object a line.
     Json { stdout: Characters, stderr: Characters },
 }
@@ -57,7 +57,7 @@ impl Outlet {
         collapse: bool,
     ) -> Self {
         let lines = Lines::new(&prefix, collapse);
-        let form = Form::Lines { prefix, stdout: lines.clone(), stderr: lines };
+        let form = Form::Lines { stdout: lines.clone(), stderr: lines };
         Self { label, console, form, quiet }
     }
 
@@ -86,30 +86,6 @@ impl Outlet {
         }
     }
 
-    pub(crate) async fn display(&mut self, id: ExecutionId, display: &Display) {
-        if let Form::Json { .. } = self.form {
-            self.event(id, What::display(display)).await;
-        } else if let Some(text) = display.mime.text("text/plain") {
-            self.output(id, Stream::Stdout, Bytes::from(format!("{text}\n"))).await;
-        }
-    }
-
-    /// Shows a question where `python` would show it: on stdout, and one for a password on stderr.
-    pub(crate) async fn question(&mut self, id: ExecutionId, input: &InputRequest) {
-        let to = if input.password { Stream::Stderr } else { Stream::Stdout };
-        match &mut self.form {
-            Form::Plain => self.console.write(to, input.prompt.clone()).await,
-            Form::Lines { prefix, stdout, .. } => {
-                let before = stdout.finish();
-                let question = [&before[..], prefix.as_bytes(), input.prompt.as_bytes()].concat();
-                self.write(to, question).await;
-            }
-            Form::Json { .. } => {
-                self.event(id, What::Input { prompt: &input.prompt, password: input.password }).await;
-            }
-        }
-    }
-
     pub(crate) async fn dropped(&self, id: ExecutionId, bytes: u64) {
         self.event(id, What::Dropped { bytes }).await;
         if let (Form::Plain | Form::Lines { .. }, false) = (&self.form, self.quiet) {
@@ -129,7 +105,7 @@ impl Outlet {
         duration: Duration,
     ) {
         self.finish(id).await;
-        self.event(id, What::outcome(outcome, told.unwrap_or(outcome), duration)).await;
+        self.event(id, What::outcome(told.unwrap_or(outcome), duration)).await;
         if matches!(self.form, Form::Json { .. }) || self.console.is_closed() {
             return;
         }
@@ -138,7 +114,11 @@ impl Outlet {
         match shown {
             // The text given to `sys.exit` was printed where Python prints it.
             Outcome::Completed(_) | Outcome::Failed(Failure::Exit { .. }) => {}
-            Outcome::Failed(failure @ Failure::Exception(_)) => self.tell(id, &failure.to_string()).await,
+            // It has said so itself, if it wished to.
+            Outcome::Cancelled(cancelled) if cancelled.rung == Rung::Interrupt => {}
+            Outcome::Lost(Lost { cause: LostCause::NotLaunched { why }, .. }) => {
+                self.tell(id, &format!("ostler: {why}")).await;
+            }
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_)
                 if self.quiet => {}
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_) => {

@@ -1,13 +1,13 @@
-//! What is to be run, and how Python would set it up.
+//! What is to be run, and what the interpreter is told of it.
 
 use std::{
-    fs,
-    io::{self, Read as _},
+    ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, anyhow, bail};
-use ostler::Request;
+use anyhow::{anyhow, bail};
+use ostler::Script;
 
 use crate::args::RunArgs;
 
@@ -17,7 +17,7 @@ pub(crate) enum Source {
     /// A file, as it was named.
     File(PathBuf),
     /// Code from the command line.
-    Code(String),
+    Code(OsString),
     /// Code from standard input.
     Stdin,
 }
@@ -57,43 +57,15 @@ impl Source {
         }
     }
 
-    /// Reads it, and asks for what `python` would do with it.
-    ///
-    /// # Errors
-    /// It cannot be read, or is not UTF-8.
-    pub(crate) fn request(&self, cwd: &Path, args: &[String]) -> anyhow::Result<Request> {
-        let request = match self {
-            Self::File(file) => {
-                let bytes = fs::read(file).map_err(|error| unreadable(file, &error))?;
-                let code = decode(bytes).with_context(|| format!("cannot run `{}`", file.display()))?;
-                // As Python does: the name in `sys.argv` is the one that was typed, `__file__` is absolute, and modules
-                // are found next to the file that a link leads to.
-                let named = text(file)?;
-                let absolute = cwd.join(file);
-                let real = fs::canonicalize(file).unwrap_or_else(|_| absolute.clone());
-                let folder = text(real.parent().unwrap_or(cwd))?;
-                Request::script(named, code, args.iter().cloned())
-                    .filename(text(&absolute)?)
-                    .sys_path([folder])
-            }
-            Self::Code(code) => {
-                Request::script("-c", code.clone(), args.iter().cloned()).filename("<string>")
-            }
-            Self::Stdin => {
-                let mut bytes = Vec::new();
-                io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
-                let code = decode(bytes).context("cannot run standard input")?;
-                Request::script("-", code, args.iter().cloned()).filename("<stdin>").allow_input(false)
-            }
+    /// What the interpreter is to run, as its own command line would say it.
+    pub(crate) fn script(&self, args: &[OsString]) -> Script {
+        let script = match self {
+            Self::File(file) => Script::file(file),
+            Self::Code(code) => Script::code(code),
+            Self::Stdin => Script::stdin_code(),
         };
-        Ok(request.cwd(cwd).label(self.label()))
+        script.args(args)
     }
-}
-
-/// A path as code is told it.
-fn text(path: &Path) -> anyhow::Result<String> {
-    let told = path.to_str().map(str::to_owned);
-    told.with_context(|| format!("cannot run `{}`: its path is no UTF-8; rename it", path.display()))
 }
 
 /// Whether the files are JavaScript, by their names. All are, or none.
@@ -118,8 +90,13 @@ pub(crate) fn is_javascript(args: &RunArgs) -> anyhow::Result<bool> {
 
 fn check(file: &Path, hint: &str) -> anyhow::Result<()> {
     let found = fs::metadata(file).map_err(|error| anyhow!("{}{hint}", unreadable(file, &error)))?;
-    if found.is_dir() {
-        bail!("cannot run `{}`: it is a folder; name the files in it", file.display());
+    if found.is_dir()
+        && !["__main__.py", "index.js", "package.json"].iter().any(|main| file.join(main).exists())
+    {
+        bail!(
+            "cannot run `{}`: it is a folder without a `__main__.py`; name the files in it",
+            file.display()
+        );
     }
     Ok(())
 }
@@ -133,31 +110,9 @@ fn unreadable(file: &Path, error: &io::Error) -> anyhow::Error {
     }
 }
 
-fn decode(mut bytes: Vec<u8>) -> anyhow::Result<String> {
-    if bytes.starts_with(b"\xEF\xBB\xBF") {
-        bytes.drain(..3);
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-        anyhow!("line {line} is not UTF-8 (byte {:#04x}); save it as UTF-8", error.as_bytes()[at])
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_byte_order_mark_is_no_code() {
-        assert_eq!(decode(b"\xEF\xBB\xBFprint(1)".to_vec()).unwrap(), "print(1)");
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf_8_are_named_with_their_line() {
-        let error = decode(b"a = 1\nb = '\xE9'\n".to_vec()).unwrap_err();
-        assert_eq!(error.to_string(), "line 2 is not UTF-8 (byte 0xe9); save it as UTF-8");
-    }
 
     #[test]
     fn a_file_that_is_missing_is_named() {
@@ -168,6 +123,9 @@ mod tests {
     #[test]
     fn a_folder_is_not_run() {
         let error = check(Path::new("/"), "").unwrap_err();
-        assert_eq!(error.to_string(), "cannot run `/`: it is a folder; name the files in it");
+        assert_eq!(
+            error.to_string(),
+            "cannot run `/`: it is a folder without a `__main__.py`; name the files in it"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use ostler::{Failure, Outcome};
+use ostler::{Failure, Lost, LostCause, Outcome};
 use serde::Serialize;
 
 use crate::{exit::Exit, run::json::seconds, words};
@@ -21,8 +21,6 @@ pub(crate) struct Ended {
 pub(crate) enum End {
     /// It was accepted, and ended so.
     Outcome(Outcome),
-    /// It could not be read.
-    Unreadable(String),
     /// The pool did not accept it.
     Refused(String),
 }
@@ -54,7 +52,7 @@ pub(crate) fn counts(ended: &[Ended], all: usize, duration: Duration, exit: Exit
             End::Outcome(Outcome::Cancelled(_)) => &mut counts.cancelled,
             End::Outcome(Outcome::TimedOut(_)) => &mut counts.timed_out,
             End::Outcome(Outcome::Lost(_)) => &mut counts.lost,
-            End::Unreadable(_) | End::Refused(_) => &mut counts.refused,
+            End::Refused(_) => &mut counts.refused,
         } += 1;
     }
     counts
@@ -66,10 +64,16 @@ pub(crate) fn exit(ended: &[Ended]) -> Exit {
         // As Python does, and the operating system after it: the lowest eight bits.
         return Exit::Code(code.to_le_bytes()[0]);
     }
+    let absent = |ended: &Ended| {
+        matches!(&ended.end, End::Outcome(Outcome::Lost(Lost { cause: LostCause::NotLaunched { .. }, .. })))
+    };
+    if !ended.is_empty() && ended.iter().all(absent) {
+        return Exit::NotStarted;
+    }
     let worst = ended.iter().map(|ended| match &ended.end {
         End::Outcome(Outcome::Completed(_)) => (0, Exit::Completed),
         // The program cancels only when it is stopped; then that is its exit code.
-        End::Outcome(Outcome::Failed(_) | Outcome::Cancelled(_)) | End::Unreadable(_) => (1, Exit::Failed),
+        End::Outcome(Outcome::Failed(_) | Outcome::Cancelled(_)) => (1, Exit::Failed),
         End::Outcome(Outcome::TimedOut(_)) => (2, Exit::TimedOut),
         End::Outcome(Outcome::Lost(_)) | End::Refused(_) => (3, Exit::Lost),
     });
@@ -107,7 +111,7 @@ fn trouble(ended: &Ended) -> Option<(&str, String)> {
     match &ended.end {
         End::Outcome(Outcome::Completed(_)) => None,
         End::Outcome(outcome) => Some((&ended.label, words::line(outcome))),
-        End::Unreadable(why) | End::Refused(why) => Some((&ended.label, why.clone())),
+        End::Refused(why) => Some((&ended.label, why.clone())),
     }
 }
 

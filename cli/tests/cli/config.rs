@@ -51,10 +51,10 @@ fn an_option_comes_over_a_variable_and_that_over_the_file() {
         "[pool]\nwarmup = 'import builtins; builtins.FROM = \"file\"'\n[worker]\nenv = { A = 'f' }\n",
     );
     let run = |args: &[&str], variables: &[(&str, &str)]| {
-        let args = [&["run", "-c", "import os; print(FROM, os.environ['A'])"], args].concat();
+        let args = [&["repl"], args].concat();
         let program =
             variables.iter().fold(scratch.ostler(&args), |program, (name, value)| program.env(name, value));
-        program.run("").expect(0).out().to_owned()
+        program.run("import os; print(FROM, os.environ['A'])\n").expect(0).out().to_owned()
     };
     let file = ("OSTLER_CONFIG", "o.toml");
     let variable = ("OSTLER_POOL_WARMUP", "import builtins; builtins.FROM = 'variable'");

@@ -21,19 +21,35 @@ fn a_file_of_javascript_runs_as_with_node() {
         "main.js",
         "const double = require('./lib.js')
 setTimeout(() => console.log('later', require.main === module), 20)
-console.log(double(21), process.argv.slice(2), prompt('? '))",
+console.log(double(21), process.argv.slice(2), require('fs').readFileSync(0, 'utf8'))",
     );
     scratch.file(
         "module.mjs",
         "import path from 'node:path'\nconsole.log(path.basename(process.argv[1]), await 7)",
     );
-    let ended = scratch.ostler(&["run", "main.js", "--", "a", "b"]).run("typed\n").expect(0);
-    assert_eq!(ended.out(), "? 42 [ 'a', 'b' ] typed\nlater true\n");
+    let ended = scratch.ostler(&["run", "main.js", "--", "a", "b"]).run("typed").expect(0);
+    assert_eq!(ended.out(), "42 [ 'a', 'b' ] typed\nlater true\n");
     assert_eq!(scratch.ostler(&["run", "module.mjs"]).run("").expect(0).out(), "module.mjs 7\n");
     scratch.file("wrong.js", "function f() { null.x }\n\nf()");
     let ended = scratch.ostler(&["run", "wrong.js"]).run("").expect(1);
     assert!(ended.err().contains("TypeError: Cannot read properties of null"), "{}", ended.err());
     assert!(ended.err().contains("wrong.js:3:1)"), "{}", ended.err());
+    // Cases c20 to c24: it is Node, with its streams, its modules and its listeners.
+    let heard = "process.on('unhandledRejection', (it) => console.log('heard', it)); Promise.reject(1);
+setTimeout(() => console.log('goes on'), 50)";
+    let child =
+        "const { spawnSync } = require('child_process'); process.on('exit', () => console.log('three'));
+console.log('one'); spawnSync('echo', ['two'], { stdio: 'inherit' })";
+    let stdin = "process.stdin.on('data', (it) => console.log(JSON.stringify(String(it))))";
+    for (name, code, input, expected) in [
+        ("stdin.js", stdin, "a\nb\n", "\"a\\nb\\n\"\n"),
+        ("heard.js", heard, "", "heard 1\ngoes on\n"),
+        ("url.mjs", "console.log(import.meta.url.endsWith('/url.mjs'), await 1)", "", "true 1\n"),
+        ("child.js", child, "", "one\ntwo\nthree\n"),
+    ] {
+        scratch.file(name, code);
+        assert_eq!(scratch.ostler(&["run", name]).run(input).expect(0).out(), expected, "{name}");
+    }
     scratch.file("exits.js", "process.exit(7)");
     scratch.ostler(&["run", "exits.js"]).run("").expect(7);
 }

@@ -56,6 +56,15 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// The same, with arguments that need not be text.
+    pub(crate) fn ostler_os(&self, args: &[&OsStr]) -> Program {
+        let mut program = self.ostler(&[]);
+        program.0.args(args);
+        program
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What is left is in the target folder, where nobody minds it.

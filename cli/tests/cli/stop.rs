@@ -62,7 +62,7 @@ while True:
     assert_eq!(running.line(), "deaf from here");
     running.signal(Signal::INT);
     assert_eq!(running.line(), "heard it");
-    running.signal(Signal::INT);
+    signal_until_gone(&running, Signal::INT, &pids[0]);
     let ended = running.end().expect(130);
     assert_eq!(ended.err(), "ostler: `-c`: cancelled: the code did not stop, so its worker was killed\n");
     pids.iter().for_each(|pid| gone(pid));
@@ -172,7 +172,7 @@ fn sigterm_lets_a_statement_of_the_repl_end_and_a_second_one_kills_it() {
 fn sigterm_before_anything_runs_leaves_nothing() {
     let scratch = Scratch::new();
     let warmup = "import os; open('pid', 'w').write(str(os.getpid())); import time; time.sleep(1000)";
-    for command in [&["run", "-c", "1"][..], &["repl"], &["doctor"]] {
+    for command in [&["repl"][..], &["doctor"]] {
         let args = [command, &["--warmup", warmup]].concat();
         let running = scratch.ostler(&args).start();
         let file = scratch.path().join("pid");
@@ -210,16 +210,16 @@ fn files_that_wait_are_not_run_after_a_ctrl_c() {
 #[test]
 fn a_background_job_does_not_hear_a_ctrl_c() {
     let scratch = Scratch::new();
-    // What a shell does for `ostler run … &`. The worker's own interrupt works all the same.
+    // What a shell does for `ostler run … &`: the code finds the signal ignored, as it would without us.
     let code = "
 import os, signal
-try: os.kill(os.getpid(), signal.SIGINT)
-except KeyboardInterrupt: print('the worker hears')
+os.kill(os.getpid(), signal.SIGINT)
+print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN, flush=True)
 print(input())";
     scratch.file("job.py", code);
     let script = format!("trap '' INT; exec {} run job.py", env!("CARGO_BIN_EXE_ostler"));
     let mut running = Program::new("sh", &["-c", &script], scratch.path()).start();
-    assert_eq!(running.line(), "the worker hears");
+    assert_eq!(running.line(), "True");
     running.signal(Signal::INT);
     running.say("goes on\n");
     assert_eq!(running.line(), "goes on");
@@ -227,17 +227,18 @@ print(input())";
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_reader_that_goes_away_ends_it() {
     let scratch = Scratch::new();
-    for args in
-        [&["run", "-c", "while True: print('y')"][..], &["run", "--json", "-c", "while True: print('y')"]]
-    {
-        let mut running = scratch.ostler(args).start();
-        running.line();
-        running.close_stdout();
-        let ended = running.end().expect(141);
-        assert_eq!(ended.err(), "");
-    }
+    // The code itself writes to the pipe, and hears of it as it would without us.
+    let mut running = scratch.ostler(&["run", "-c", "while True: print('y')"]).start();
+    running.line();
+    running.close_stdout();
+    let ended = running.end();
+    assert!(ended.code != Some(0) && ended.err().contains("BrokenPipeError"), "{}", ended.err());
+    let mut running = scratch.ostler(&["run", "--json", "-c", "while True: print('y')"]).start();
+    running.line();
+    running.close_stdout();
+    assert_eq!(running.end().expect(141).err(), "");
 }
 
 /// Fault 99: a limit on the size of files is an error of the write, not the end of the program by a signal.
@@ -279,4 +280,42 @@ except KeyboardInterrupt:
     eventually("the interrupt", || heard.exists().then_some(()));
     running.signal(Signal::INT);
     running.ended_by_itself(130);
+}
+
+/// Case c12: what handles a TERM hears of it.
+#[test]
+fn sigterm_is_passed_on_to_code_that_handles_it() {
+    let scratch = Scratch::new();
+    let code = "
+import signal, sys, time
+def down(*_):
+    print('closing down', flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, down)
+print('ready', flush=True)
+time.sleep(1000)";
+    let mut running = scratch.ostler(&["run", "-c", code, "--grace", "1h"]).start();
+    assert_eq!(running.line(), "ready");
+    running.signal(Signal::TERM);
+    assert_eq!(running.line(), "closing down");
+    running.end().expect(143);
+}
+
+/// Case c11.
+#[test]
+fn ctrl_c_reaches_a_handler_of_the_code() {
+    let scratch = Scratch::new();
+    let code = "
+import signal, sys, time
+def down(*_):
+    print('closing down', flush=True)
+    sys.exit(4)
+signal.signal(signal.SIGINT, down)
+print('ready', flush=True)
+time.sleep(1000)";
+    let mut running = scratch.ostler(&["run", "-c", code, "--grace", "1h"]).start();
+    assert_eq!(running.line(), "ready");
+    running.signal(Signal::INT);
+    assert_eq!(running.line(), "closing down");
+    running.end().expect(130);
 }

@@ -50,6 +50,7 @@ impl State {
         let shown = self.sessions.get(&index).map(|live| live.gauge.get());
         let (execution, leased, retry_in) = match &slot.place {
             Place::Busy { runs } => (runs.first().map(|(id, ..)| *id), false, None),
+            Place::Script { execution, .. } => (Some(*execution), false, None),
             Place::Leased { lease } => (self.pool.running_in(*lease), true, None),
             Place::BackingOff { until } => (None, false, Some(until.saturating_duration_since(now))),
             Place::Starting

@@ -226,13 +226,13 @@ impl State {
 }
 
 /// What a session would say of the end of its worker, for one that has no session.
-fn ended(slot: usize, generation: Generation, cause: DeathCause, exit: Exit) -> SupervisorMsg {
+pub(super) fn ended(slot: usize, generation: Generation, cause: DeathCause, exit: Exit) -> SupervisorMsg {
     let death = Box::new(Death::new(cause, exit));
     SupervisorMsg::FromSession { slot, generation, notice: SessionNotice::Terminated(death) }
 }
 
 /// Ends a worker that came when it was not needed any more. Its slot is free when it is reaped.
-fn bury(supervisor: ActorRef<SupervisorMsg>, slot: usize, generation: Generation, worker: Worker) {
+pub(super) fn bury(supervisor: ActorRef<SupervisorMsg>, slot: usize, generation: Generation, worker: Worker) {
     let Worker { exit, control, .. } = worker;
     drop(tokio::spawn(async move {
         drop(control);

@@ -22,13 +22,14 @@ impl State {
     pub(super) async fn submit(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
         let id = submission.job.id;
         let mut effects = std::mem::take(&mut self.effects);
-        let Job { tenant, affinity, deadline, chore, expects, question, .. } = &submission.job;
+        let Job { tenant, affinity, deadline, chore, expects, question, script, .. } = &submission.job;
         let sort = question.as_ref().map_or(Sort::Code, Question::sort);
         let (tenant, affinity) = (tenant.clone(), affinity.clone());
         let (chore, expects, lease) = (*chore, *expects, submission.lease);
         // Whoever restores a state has it in hand until it is restored.
         let bytes = if sort == Sort::Restore { 0 } else { submission.job.frame.len() };
-        let want = Want { lease, tenant, affinity, deadline: *deadline, bytes, sort, chore, expects };
+        let script = script.is_some();
+        let want = Want { lease, tenant, affinity, deadline: *deadline, bytes, sort, script, chore, expects };
         let input = Input::Submit(id, want);
         self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
         let refused =
@@ -82,8 +83,9 @@ impl State {
     pub(super) async fn requeue(&mut self, myself: &ActorRef<SupervisorMsg>, returning: Returning) {
         let Some(ticket) = self.tickets.get_mut(&returning.id) else { return };
         ticket.waits = true;
-        let Job { tenant, affinity, expects, .. } = &ticket.job;
-        let asked = Asked { tenant: tenant.clone(), affinity: affinity.clone(), bytes: 0 };
+        let Job { tenant, affinity, expects, script, .. } = &ticket.job;
+        let (tenant, affinity) = (tenant.clone(), affinity.clone());
+        let asked = Asked { tenant, affinity, bytes: 0, script: script.is_some() };
         let (lease, expects) = (ticket.lease, *expects);
         let execution = returning.take();
         self.step(myself, Input::Requeue { execution, lease, asked, expects }).await;

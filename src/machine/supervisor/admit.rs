@@ -43,47 +43,71 @@ impl Pool {
             None => {
                 effects.push(Effect::Accept(execution));
                 let Want { tenant, affinity, bytes, .. } = want;
-                self.line.push_back(Waiter::Execution(execution), Asked { tenant, affinity, bytes }, now);
+                self.line.push_back(
+                    Waiter::Execution(execution),
+                    Asked { tenant, affinity, bytes, script: false },
+                    now,
+                );
             }
         }
     }
 
-    fn refusal(&self, want: &Want, now: Instant) -> Option<SubmitError> {
+    pub(super) fn refusal(&self, want: &Want, now: Instant) -> Option<SubmitError> {
         if let Some((error, _)) = self.closed(&want.tenant) {
             return Some(error);
         }
-        if !self.has_room(&want.tenant, now) {
+        let (room, at_once, comes) = match want.script {
+            true => (self.has_room_for_script(), self.place_for_script(now).is_some(), false),
+            false => {
+                let tenant = &want.tenant;
+                (self.has_room(tenant, now), self.is_vacant_for(tenant, now), self.comes_a_worker(tenant))
+            }
+        };
+        if !room {
             return Some(self.queue_full());
         }
-        if self.is_vacant_for(&want.tenant, now) {
+        if at_once {
             return None;
         }
-        if !self.comes_a_worker(&want.tenant)
-            && let Some(error) = self.too_much(want.bytes)
-        {
+        if !comes && let Some(error) = self.too_much(want.bytes) {
             return Some(error);
         }
         if let Some(tenant) = &want.tenant {
-            let (len, limit) = (self.line.len_of(&want.tenant), self.config.tenant_queue);
+            let (len, limit) = (self.len_of(&want.tenant), self.config.tenant_queue);
             if len >= limit {
                 let (tenant, retry_after) = (tenant.clone(), self.wait(1));
                 return Some(SubmitError::TenantFull { tenant, len, limit, retry_after });
             }
         }
         // What runs may end at any moment: only those ahead of it count, so that nobody is refused in error.
-        let (len, deadline) = (self.line.len(), want.deadline?);
+        let (len, deadline) = (self.waiting(), want.deadline?);
         let predicted = self.wait(len).filter(|predicted| *predicted > deadline)?;
         Some(SubmitError::TooLate { predicted, deadline, len })
     }
 
+    /// Who waits for a session or a place, leased sessions aside.
+    pub(super) fn waiting(&self) -> usize {
+        self.line.len() + self.scripts.len()
+    }
+
+    fn len_of(&self, tenant: &Option<Tenant>) -> usize {
+        self.line.len_of(tenant) + self.scripts.len_of(tenant)
+    }
+
+    fn leave_line(&mut self, execution: ExecutionId) -> bool {
+        let waiter = Waiter::Execution(execution);
+        self.line.remove(waiter) || self.scripts.remove(waiter)
+    }
+
     pub(super) fn queue_full(&self) -> SubmitError {
-        SubmitError::QueueFull { len: self.line.len(), limit: self.config.queue, retry_after: self.wait(1) }
+        SubmitError::QueueFull { len: self.waiting(), limit: self.config.queue, retry_after: self.wait(1) }
     }
 
     /// Why one with so many bytes may not wait, if that is why.
     pub(super) fn too_much(&self, len: usize) -> Option<SubmitError> {
         let lines = self.leases.values().flat_map(|held| &held.line);
-        let waiting = self.line.bytes() + lines.map(|waiting| waiting.bytes).sum::<usize>();
+        let waiting =
+            self.line.bytes() + self.scripts.bytes() + lines.map(|waiting| waiting.bytes).sum::<usize>();
         let limit = self.config.queue_bytes;
         let retry_after = self.wait(1);
         (waiting.saturating_add(len) > limit).then_some(SubmitError::QueueBytes {
@@ -104,7 +128,7 @@ impl Pool {
     /// Tells those who have waited for too long.
     pub(super) fn turn_out(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let Some(limit) = self.config.queue_timeout else { return };
-        while let Some(id) = self.line.overdue(limit, now) {
+        while let Some(id) = self.line.overdue(limit, now).or_else(|| self.scripts.overdue(limit, now)) {
             effects.push(Effect::Lose(id, LostCause::Waited { limit }));
         }
     }
@@ -112,7 +136,7 @@ impl Pool {
     /// Whether one more may wait. A queue of 0 still lets a request have an idle session, or wait for a worker that
     /// can be started for it.
     pub(super) fn has_room(&self, tenant: &Option<Tenant>, now: Instant) -> bool {
-        self.is_vacant_for(tenant, now) || self.line.len() < self.config.queue || self.comes_a_worker(tenant)
+        self.is_vacant_for(tenant, now) || self.waiting() < self.config.queue || self.comes_a_worker(tenant)
     }
 
     /// Whether there will be a worker for one more that waits, once it is started, or another one has made way.
@@ -123,7 +147,7 @@ impl Pool {
     }
 
     pub(super) fn withdraw(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        if self.line.remove(Waiter::Execution(execution)) || self.leave_lease_line(execution) {
+        if self.leave_line(execution) || self.leave_lease_line(execution) {
             effects.push(Effect::Withdrawn(execution));
         } else if let Some(&slot) = self.placed.get(&execution) {
             effects.push(Effect::AlreadyAssigned { slot, execution });
@@ -132,7 +156,7 @@ impl Pool {
 
     /// It has its outcome. If a session still works on it, it does so in vain.
     pub(super) fn forget(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        if self.line.remove(Waiter::Execution(execution)) || self.leave_lease_line(execution) {
+        if self.leave_line(execution) || self.leave_lease_line(execution) {
             return;
         }
         if let Some(&slot) = self.placed.get(&execution) {
@@ -156,6 +180,7 @@ impl Pool {
     pub(super) fn requeue(&mut self, execution: ExecutionId, asked: Asked, effects: &mut Vec<Effect>) {
         self.placed.remove(&execution);
         match self.closed(&asked.tenant) {
+            None if asked.script => self.scripts.push_front(Waiter::Execution(execution), asked),
             None => self.line.push_front(Waiter::Execution(execution), asked),
             Some((_, cause)) => effects.push(Effect::Lose(execution, cause)),
         }

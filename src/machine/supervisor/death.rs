@@ -28,6 +28,10 @@ impl Pool {
                 self.displace_all(&runs, slot);
                 doomed(true)
             }
+            Place::Script { execution, since } => {
+                self.script_over(slot, execution, since, now);
+                Place::Retiring
+            }
             Place::Leased { lease } => doomed(self.lease_lost(lease, slot, &why, now, jitter, effects)),
             Place::Branching { lease, .. } => {
                 self.not_branched(lease, &why, effects);
@@ -59,6 +63,7 @@ impl Pool {
             Place::Leased { lease } => (self.lease_lost(lease, slot, &why, now, jitter, effects), why),
             Place::Doomed { ran, why } => (ran, why),
             Place::Retiring => return,
+            Place::Script { execution, since } => return self.script_over(slot, execution, since, now),
             // It says nothing about workers that are started.
             Place::Branching { lease, .. } => return self.not_branched(lease, &why, effects),
             Place::Starting => {

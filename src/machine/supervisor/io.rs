@@ -21,6 +21,8 @@ pub(crate) struct Want {
     /// What it takes in memory while it waits, unless its caller holds that anyway.
     pub(crate) bytes: usize,
     pub(crate) sort: Sort,
+    /// It is a script, for a process of its own.
+    pub(crate) script: bool,
     /// It was asked for with an effect, and comes before what waits in the session's line.
     pub(crate) chore: bool,
     /// The generation of the session that it may run in, if not any.
@@ -118,6 +120,12 @@ pub(crate) enum Effect {
     Start {
         slot: usize,
         generation: Generation,
+    },
+    /// Start the process of this script in this slot.
+    Launch {
+        slot: usize,
+        generation: Generation,
+        execution: ExecutionId,
     },
     /// Await a copy of another session in this slot, for this lease.
     Branch {

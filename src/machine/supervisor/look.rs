@@ -18,13 +18,13 @@ impl Pool {
         let count = |test: fn(&Place) -> bool| self.count(test);
         PoolStatus {
             idle: count(|place| matches!(place, Place::Idle { .. })),
-            busy: count(|place| matches!(place, Place::Busy { .. })),
+            busy: count(|place| matches!(place, Place::Busy { .. } | Place::Script { .. })),
             leased: self.slots.iter().filter(|slot| slot.is_leased()).count(),
             starting: count(|place| matches!(place, Place::Starting | Place::Branching { .. })),
             retiring: count(|place| matches!(place, Place::Retiring | Place::Doomed { .. })),
             backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
             max_sessions: self.config.max_sessions,
-            queued: self.line.len() + self.leases.values().map(|lease| lease.line.len()).sum::<usize>(),
+            queued: self.waiting() + self.leases.values().map(|lease| lease.line.len()).sum::<usize>(),
             spawned: self.spawned,
             crashed: self.crashed,
             recycled: self.recycled,

@@ -94,6 +94,7 @@ impl Pool {
             Place::Empty
             | Place::Starting
             | Place::Branching { .. }
+            | Place::Script { .. }
             | Place::Leased { .. }
             | Place::BackingOff { .. } => false,
         }
@@ -172,7 +173,10 @@ impl Pool {
     /// happen waits for something else.
     pub(super) fn set_alarm(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let limit = self.config.queue_timeout;
-        let overdue = limit.and_then(|limit| self.line.oldest()?.checked_add(limit));
+        let overdue = limit.and_then(|limit| {
+            let oldest = [self.line.oldest(), self.scripts.oldest()];
+            oldest.into_iter().flatten().min()?.checked_add(limit)
+        });
         let slots = self.slots.iter().flat_map(|slot| match slot.place {
             Place::BackingOff { until } => [Some(until), None],
             Place::Idle { .. } => [self.old_at(slot), self.unused_at(slot)],
@@ -180,6 +184,7 @@ impl Pool {
             | Place::Starting
             | Place::Branching { .. }
             | Place::Busy { .. }
+            | Place::Script { .. }
             | Place::Leased { .. }
             | Place::Retiring
             | Place::Doomed { .. } => [None, None],

@@ -61,13 +61,13 @@ impl Pool {
     fn turn_away(&mut self, effects: &mut Vec<Effect>) {
         let hopeless = |pool: &Self| {
             let closed = |head: Head<'_>| Some((head.waiter, pool.closed(&head.asked.tenant)?));
-            pool.line.heads().find_map(closed)
+            pool.line.heads().chain(pool.scripts.heads()).find_map(closed)
         };
         if matches!(self.life, Life::Beginning | Life::Serving) {
             return;
         }
         while let Some((waiter, (error, cause))) = hopeless(self) {
-            self.line.remove(waiter);
+            let _ = self.line.remove(waiter) || self.scripts.remove(waiter);
             effects.push(match waiter {
                 Waiter::Execution(execution) => Effect::Lose(execution, cause),
                 Waiter::Lease(lease) => Effect::Deny(lease, error),
@@ -100,13 +100,17 @@ impl Pool {
 
     /// Starts one worker, if there may be one more: beyond `max_sessions` only while others are leaving.
     pub(super) fn start(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) -> bool {
-        let alive = self.alive();
-        let leaving = self.slots.iter().filter(|slot| self.leaves(slot, now)).count();
-        let limit = self.config.max_sessions + leaving.min(self.config.surge);
+        let room = self.alive() < self.ceiling(now);
         let empty = self.slots.iter().position(Slot::is_free);
-        let Some(slot) = empty.filter(|_| alive < limit && self.throttle.pass(now)) else { return false };
+        let Some(slot) = empty.filter(|_| room && self.throttle.pass(now)) else { return false };
         self.start_in(slot, now, jitter, effects);
         true
+    }
+
+    /// How many workers there may be.
+    pub(super) fn ceiling(&self, now: Instant) -> usize {
+        let leaving = self.slots.iter().filter(|slot| self.leaves(slot, now)).count();
+        self.config.max_sessions + leaving.min(self.config.surge)
     }
 
     /// Workers that are alive, and those that will be in the places of leased ones.

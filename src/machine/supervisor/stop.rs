@@ -42,7 +42,11 @@ impl Pool {
                 Place::Leased { lease } => self.stop_lease(lease, slot, now, effects),
                 Place::Branching { lease, .. } => self.stop_branching(slot, lease, effects),
                 Place::BackingOff { .. } => self.slots[slot].place = Place::Empty,
-                Place::Empty | Place::Busy { .. } | Place::Retiring | Place::Doomed { .. } => {}
+                Place::Empty
+                | Place::Busy { .. }
+                | Place::Script { .. }
+                | Place::Retiring
+                | Place::Doomed { .. } => {}
             }
         }
     }

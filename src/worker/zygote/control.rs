@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsString,
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -173,15 +173,27 @@ impl Alive {
     }
 
     /// Forks a worker. Its process is not watched yet.
-    pub(super) async fn fork(&mut self, birth: &Birth) -> Result<(u32, Ends), NotForked> {
+    pub(super) async fn fork(&mut self, birth: &Birth) -> Result<(u32, Option<Ends>), NotForked> {
         let broken = |error: io::Error| NotForked::Broken(error.to_string());
         let refused = |error: io::Error| NotForked::Refused(error.to_string());
-        let (ends, theirs) = descriptors(birth.socket).map_err(refused)?;
+        let (ends, theirs, mut head) = match &birth.script {
+            None => {
+                let (ends, theirs) = descriptors(birth.socket).map_err(refused)?;
+                (Some(ends), theirs, vec!["fork".into()])
+            }
+            Some((args, streams)) => {
+                let [stdin, stdout, stderr] = streams.each_ref().map(OwnedFd::try_clone);
+                let theirs = [stdin.map_err(refused)?, stdout.map_err(refused)?, stderr.map_err(refused)?];
+                let count = OsString::from(args.len().to_string());
+                (None, theirs, ["script".into(), count].into_iter().chain(args.iter().cloned()).collect())
+            }
+        };
+        head.push(birth.cwd.clone().into_os_string());
         let variable = |(name, value): (&OsString, &OsString)| {
             [name.as_os_str(), "=".as_ref(), value.as_os_str()].into_iter().collect()
         };
         let variables: Vec<OsString> = birth.env.iter().map(variable).collect();
-        let order = ["fork".into(), birth.cwd.clone().into_os_string()].into_iter().chain(variables);
+        let order = head.into_iter().chain(variables);
         let exchange = async {
             self.link.send(order, &theirs.each_ref().map(AsFd::as_fd)).await?;
             drop(theirs);

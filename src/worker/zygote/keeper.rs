@@ -1,23 +1,22 @@
 //! The task that keeps a zygote: starts it, asks it for workers, and starts another when it dies.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    Ask, Birth, Parent,
+    Ask, Birth, Parent, Reply,
     control::{Alive, Failure, NotForked, Recipe},
 };
-use crate::{
-    error::SpawnError,
-    worker::{
-        process::{self, Process},
-        spawner::{Started, watched},
-        unsettled::Unsettled,
-    },
+use crate::worker::{
+    Unlaunched,
+    process::{self, Process},
+    program,
+    spawner::watched,
+    unsettled::Unsettled,
 };
 
 /// The wait before a zygote that died is started again; it doubles with each that dies young.
@@ -25,8 +24,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// One that lived for this long was no failure.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
-
-type Reply = oneshot::Sender<Result<Option<Started>, SpawnError>>;
 
 /// Where the zygote stands.
 enum Stage {
@@ -148,7 +145,7 @@ impl Keeper {
                 self.stage = Stage::Unborn;
                 let mut told = Some(error);
                 for (_, reply) in waiting {
-                    _ = reply.send(told.take().map_or(Ok(None), Err));
+                    _ = reply.send(told.take().map_or(Ok(None), |error| Err(error.into())));
                 }
             }
         }
@@ -181,6 +178,7 @@ impl Keeper {
         // Nobody waits for it any more: its session was given up, or its runtime.
         let (false, Some(asks)) = (reply.is_closed(), self.asks.upgrade()) else { return };
         let starting = self.unsettled.one_more();
+        let script = birth.script.is_some();
         let started = match zygote.fork(&birth).await {
             Ok((pid, ends)) => {
                 let parent = zygote.process.id();
@@ -193,18 +191,27 @@ impl Keeper {
                     self.warn(&error.to_string());
                     self.collect(parent, pid).await;
                 }
-                started.ok()
+                started.map(Some).map_err(|error| error.to_string())
             }
             Err(NotForked::Refused(why)) => {
                 self.warn(&why);
-                None
+                Ok(None)
             }
             Err(NotForked::Broken(why)) => {
                 self.retry(&why);
-                None
+                Err(why)
             }
         };
-        let _ = reply.send(Ok(started));
+        let _ = reply.send(match started {
+            // It may have been forked, and run: another would run it again.
+            Err(why) if script => Err(Unlaunched::late(program::system(
+                "fork a script from the zygote",
+                self.recipe.interpreter.executable(),
+                io::Error::other(why),
+            ))),
+            Err(_why) => Ok(None),
+            Ok(started) => Ok(started),
+        });
     }
 
     async fn collect(&mut self, parent: u32, pid: u32) {

@@ -146,7 +146,7 @@ fn f12_code_that_comes_back_late_takes_nothing_from_what_was_told() {
     bench.step(Input::Requeue {
         execution: id(2),
         lease: Some(LEASE),
-        asked: crate::machine::line::Asked::default(),
+        asked: Asked::default(),
         expects: None,
     });
     bench.step(Input::Idle { slot: 0, generation: Generation(2), execution: id(2) });

@@ -3,12 +3,13 @@
 mod beat;
 mod forks;
 mod promises;
+mod scripts;
 mod tenants;
 mod tending;
 mod workers;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -33,6 +34,8 @@ enum Does {
     Branches(LeaseId),
     Idles,
     Runs(ExecutionId),
+    /// Is the process of this script.
+    IsScript(ExecutionId),
     IsLeased(LeaseId, Option<ExecutionId>),
     /// Is for the state of this session, which is being brought back.
     Restores(LeaseId, Option<ExecutionId>),
@@ -62,6 +65,7 @@ struct Story {
     config: PoolConfig,
     workers: BTreeMap<usize, (Generation, Does)>,
     fates: BTreeMap<ExecutionId, Fate>,
+    scripts: BTreeSet<ExecutionId>,
     leases: BTreeMap<LeaseId, Holds>,
     tending: Tending,
     tenants: Tenants,
@@ -84,6 +88,7 @@ impl Story {
             config,
             workers: BTreeMap::new(),
             fates: BTreeMap::new(),
+            scripts: BTreeSet::new(),
             leases: BTreeMap::new(),
             tending: Tending::default(),
             tenants: Tenants::default(),
@@ -113,6 +118,7 @@ impl Story {
             // The supervisor has ended: nobody listens.
             _ if self.stopped > 0 => Ok(()),
             Beat::Submit(number) => self.submit(number),
+            Beat::SubmitScript => self.submit_script(),
             Beat::SubmitLeased(number, expects) => match pick(number, self.leases.keys().copied()) {
                 Some(lease) => self.submit_leased(lease, expects),
                 None => Ok(()),
@@ -194,14 +200,9 @@ impl Story {
 
     fn effect(&mut self, effect: &Effect) -> TestCaseResult {
         match effect {
-            Effect::Start { slot, generation } => {
-                let ceiling = self.config.max_sessions + self.config.surge;
-                prop_assert!(self.end.is_none() && self.workers.len() < ceiling, "too many workers");
-                let starting = self.workers.values().filter(|(_, does)| *does == Does::Starts).count();
-                prop_assert!(starting < self.config.max_starting, "{} start at once", starting + 1);
-                let before = self.workers.insert(*slot, (*generation, Does::Starts));
-                prop_assert_eq!(before, None, "a slot has one worker");
-                self.tenants.begins(*slot);
+            Effect::Start { slot, generation } => self.starts(*slot, *generation)?,
+            Effect::Launch { slot, generation, execution } => {
+                self.launched(*slot, *generation, *execution)?;
             }
             Effect::Branch { slot, generation, lease } => self.branches(*slot, *generation, *lease)?,
             Effect::Assign { slot, execution } => {
@@ -265,6 +266,17 @@ impl Story {
         Ok(())
     }
 
+    fn starts(&mut self, slot: usize, generation: Generation) -> TestCaseResult {
+        let ceiling = self.config.max_sessions + self.config.surge;
+        prop_assert!(self.end.is_none() && self.workers.len() < ceiling, "too many workers");
+        let starting = self.workers.values().filter(|(_, does)| *does == Does::Starts).count();
+        prop_assert!(starting < self.config.max_starting, "{} start at once", starting + 1);
+        let before = self.workers.insert(slot, (generation, Does::Starts));
+        prop_assert_eq!(before, None, "a slot has one worker");
+        self.tenants.begins(slot);
+        Ok(())
+    }
+
     /// No assignment but to a session that is free, of what waits, and waits for that session.
     fn assigned(&mut self, slot: usize, id: ExecutionId) -> TestCaseResult {
         let before = self.fates.insert(id, Fate::Placed(slot));
@@ -274,7 +286,7 @@ impl Story {
         };
         prop_assert!(self.tending.may_run(id, *generation), "{id} is not for generation {generation}");
         *does = match (*does, before) {
-            (Does::Idles, Some(Fate::Waits(None))) => Does::Runs(id),
+            (Does::Idles, Some(Fate::Waits(None))) if !self.scripts.contains(&id) => Does::Runs(id),
             (Does::Restores(lease, None), Some(Fate::Waits(Some(own)))) if lease == own && restores => {
                 Does::Restores(lease, Some(id))
             }

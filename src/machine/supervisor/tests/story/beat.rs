@@ -5,6 +5,7 @@ use proptest::prelude::*;
 /// What happens next. The number picks one of those that it can happen to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Beat {
+    SubmitScript,
     /// On behalf of a tenant, or of none.
     Submit(u8),
     /// `Some`: only in the generation of the session, or in the one before it.
@@ -38,6 +39,7 @@ pub(super) fn beat() -> impl Strategy<Value = Beat> {
     let any = any::<u8>;
     prop_oneof![
         10 => any().prop_map(Beat::Submit),
+        4 => Just(Beat::SubmitScript),
         5 => (any(), prop::option::weighted(0.3, prop::bool::ANY))
             .prop_map(|(pick, expects)| Beat::SubmitLeased(pick, expects)),
         3 => any().prop_map(Beat::Withdraw),

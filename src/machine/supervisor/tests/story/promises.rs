@@ -20,6 +20,7 @@ impl Story {
         if self.stopped == 0 {
             prop_assert!(status.queued <= waiting + in_leases, "{} queued, {} wait", status.queued, waiting);
         }
+        let scripts = self.scripts_are_served()?;
         self.nobody_waits_beside_what_is_idle(&status)?;
         let waits = |lease: LeaseId| self.fates.values().any(|fate| *fate == Fate::Waits(Some(lease)));
         let free = |does: &Does| matches!(does, Does::IsLeased(lease, None) if waits(*lease) && !self.tending.saves(*lease));
@@ -36,7 +37,7 @@ impl Story {
         let for_heirs = |slot: &&usize| matches!(self.workers.get(*slot), Some((_, Does::Starts)));
         let for_heirs = inherited.iter().filter(for_heirs).count();
         let spare = self.config.min_idle.saturating_sub(self.idle_for_anybody());
-        let provided = starting - for_heirs >= spare + status.queued.saturating_sub(in_leases);
+        let provided = starting - for_heirs >= spare + status.queued.saturating_sub(in_leases + scripts);
         let can_start = status.backing_off == 0
             && self.workers.len() + orphans < self.config.max_sessions
             && starting < self.config.max_starting;

@@ -3,6 +3,7 @@
 use proptest::test_runner::TestCaseResult;
 
 use super::{Beat, Does, ExecutionId, Fate, Generation, Input, LeaseId, OnDeath, Story, dead, pick};
+use crate::machine::supervisor::Asked;
 
 impl Story {
     pub(super) fn worker_beat(&mut self, beat: Beat) -> TestCaseResult {
@@ -77,7 +78,10 @@ impl Story {
             return Some(id);
         }
         match does {
-            Does::Runs(id) | Does::IsLeased(_, Some(id)) | Does::Restores(_, Some(id)) => {
+            Does::Runs(id)
+            | Does::IsScript(id)
+            | Does::IsLeased(_, Some(id))
+            | Does::Restores(_, Some(id)) => {
                 self.tending.overtaken(id);
                 self.fates.insert(id, Fate::Over);
                 None
@@ -94,7 +98,7 @@ impl Story {
     /// What goes back into the line if its worker dies before it starts it, and whose line that is.
     fn comes_back(&self, does: Does) -> Option<(ExecutionId, Option<LeaseId>)> {
         match does {
-            Does::Runs(id) => Some((id, None)),
+            Does::Runs(id) | Does::IsScript(id) => Some((id, None)),
             Does::IsLeased(lease, Some(id))
                 if self.config.on_death == OnDeath::Restore && !self.tending.is_chore(id) =>
             {
@@ -107,17 +111,22 @@ impl Story {
     pub(super) fn requeue(&mut self, execution: ExecutionId) -> TestCaseResult {
         let Some(Fate::Returns(lease)) = self.fates.get(&execution).copied() else { return Ok(()) };
         self.fates.insert(execution, Fate::Waits(lease));
-        let asked = self.tenants.asked(execution);
+        let script = self.scripts.contains(&execution);
+        let asked = Asked { script, ..self.tenants.asked(execution) };
         self.play(Input::Requeue { execution, lease, asked, expects: self.tending.expects(execution) })
     }
 
     /// An execution ends well.
     fn ends(&mut self, number: u8) -> TestCaseResult {
         let runs = |does: &Does| {
-            matches!(does, Does::Runs(_) | Does::IsLeased(_, Some(_)) | Does::Restores(_, Some(_)))
+            matches!(
+                does,
+                Does::Runs(_) | Does::IsScript(_) | Does::IsLeased(_, Some(_)) | Does::Restores(_, Some(_))
+            )
         };
         let Some((slot, generation, does)) = self.worker(number, runs) else { return Ok(()) };
         let (execution, free) = match does {
+            Does::IsScript(id) => return self.script_ends(slot, generation, id),
             Does::Runs(id) => (id, Does::Idles),
             Does::IsLeased(lease, Some(id)) => (id, Does::IsLeased(lease, None)),
             Does::Restores(lease, Some(id)) => (id, Does::Restores(lease, None)),

@@ -1,0 +1,101 @@
+//! Scripts: each has a process of its own, which is started when there is a place for it and is gone when it ends.
+//!
+//! They wait in a line of their own, under the same limits as all who wait. Whoever came first is served first; where no
+//! place is free, the worker that has been idle for longest makes way.
+
+use std::time::Instant;
+
+use crate::{
+    machine::{
+        line::{Asked, Head, Waiter},
+        slot::{Place, Slot},
+        supervisor::{Effect, Life, Pool, Want},
+    },
+    protocol::ExecutionId,
+};
+
+impl Pool {
+    pub(super) fn submit_script(
+        &mut self,
+        execution: ExecutionId,
+        want: Want,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.refusal(&want, now) {
+            Some(error) => effects.push(Effect::Refuse(execution, error)),
+            None => {
+                effects.push(Effect::Accept(execution));
+                let Want { tenant, affinity, bytes, script, .. } = want;
+                let asked = Asked { tenant, affinity, bytes, script };
+                self.scripts.push_back(Waiter::Execution(execution), asked, now);
+            }
+        }
+    }
+
+    /// Serves all who wait: scripts first if theirs is the one that came first. What is done for one may make room for
+    /// another, or take it.
+    pub(super) fn serve_all(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
+        let first = match (self.scripts.oldest(), self.line.oldest()) {
+            (Some(script), Some(code)) => script <= code,
+            (_, code) => code.is_none(),
+        };
+        if !first {
+            self.serve(now, effects);
+        }
+        loop {
+            let before = effects.len();
+            self.serve_scripts(now, jitter, effects);
+            self.serve(now, effects);
+            if self.scripts.is_empty() || effects.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn serve_scripts(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
+        while matches!(self.life, Life::Beginning | Life::Serving) {
+            let Some(Head { waiter, .. }) = self.scripts.heads().next() else { return };
+            if self.place_for_script(now).is_none() {
+                self.make_way(effects);
+            }
+            // With a surge, a worker that leaves counts no more.
+            let (Waiter::Execution(execution), Some(slot)) = (waiter, self.place_for_script(now)) else {
+                return;
+            };
+            self.scripts.serve(waiter);
+            let generation = self.occupy(slot, Place::Script { execution, since: now }, now, jitter);
+            self.placed.insert(execution, slot);
+            effects.push(Effect::Launch { slot, generation, execution });
+        }
+    }
+
+    /// Where the process of a script may be started now.
+    pub(super) fn place_for_script(&self, now: Instant) -> Option<usize> {
+        let empty = self.slots.iter().position(Slot::is_free)?;
+        (self.alive() < self.ceiling(now)).then_some(empty)
+    }
+
+    /// Ends as many idle workers as there are scripts that nothing else makes room for.
+    fn make_way(&mut self, effects: &mut Vec<Effect>) {
+        let leaving = self.count(|place| matches!(place, Place::Retiring | Place::Doomed { .. }));
+        for _ in leaving..self.scripts.len() {
+            let idle = |(index, slot): (usize, &Slot)| Some((slot.idle_since()?, index));
+            let Some((_, longest)) = self.slots.iter().enumerate().filter_map(idle).min() else { return };
+            self.retire(longest, effects);
+        }
+    }
+
+    /// The process of a script has ended, in whatever way. That says nothing about workers.
+    pub(super) fn script_over(&mut self, slot: usize, execution: ExecutionId, since: Instant, now: Instant) {
+        self.displace(execution, slot);
+        self.pace.took(now.saturating_duration_since(since));
+    }
+
+    /// Whether one more script may wait. As for code, a queue of 0 still lets it have a place that is free.
+    pub(super) fn has_room_for_script(&self) -> bool {
+        let serves = matches!(self.life, Life::Beginning | Life::Serving);
+        let places = self.slots.iter().filter(|slot| slot.is_free() || slot.is_idle()).count();
+        self.waiting() < self.config.queue || serves && self.scripts.len() < places
+    }
+}
