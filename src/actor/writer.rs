@@ -110,6 +110,11 @@ impl Writer {
         waiting == 0 || waiting + len <= FRAME_LEN_MAX
     }
 
+    /// Bytes that were taken, and have not been written yet.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.pending.waiting.load(Acquire)
+    }
+
     /// All bytes that were taken so far.
     pub(crate) fn taken(&self) -> u64 {
         self.taken

@@ -1,4 +1,4 @@
-//! Worker processes: how they are started, signalled and collected. No other file names `Command`, signals or `wait`.
+//! Worker processes: how they are started, signalled and collected. No file elsewhere names `Command`, signals or `wait`.
 //!
 //! A worker leads its own process group. The group is signalled only while the worker is not yet collected: until
 //! then its id cannot have become a stranger's. A worker that was forked is collected by its parent, a zygote or a keeper,
@@ -28,11 +28,15 @@ use rustix::{
 use super::{
     branch::Keeper,
     children::{self, naming::Naming},
-    oom, shortage, sweep,
+    oom, sweep,
     unsettled::{Pending, Unsettled},
     vitals, zygote,
 };
 use crate::outcome::Exit;
+
+mod stray;
+
+pub(super) use stray::Stray;
 
 /// A process to start. Nothing in it is looked up any more: the program is a path.
 #[derive(Debug)]
@@ -380,37 +384,5 @@ fn exit(status: &WaitIdStatus) -> Exit {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),
         (None, None) => Exit::Unknown,
-    }
-}
-
-/// A process that is not a child of ours, held so that its id cannot become another's meanwhile.
-#[derive(Debug)]
-pub(super) struct Stray(OwnedFd);
-
-impl Stray {
-    /// `None` if there is no such process any more. An error is only that this process may open nothing.
-    pub(super) fn hold(pid: u32) -> io::Result<Option<Self>> {
-        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
-        match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from) {
-            Ok(pidfd) => Ok(Some(Self(pidfd))),
-            Err(error) if shortage::is_one(&error) => Err(error),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Ends it.
-    pub(super) fn kill(&self) {
-        let _ = pidfd_send_signal(&self.0, Signal::KILL);
-    }
-
-    /// Collects it, if it is dead and has become a child of ours. False if it is a child of ours that is not dead.
-    pub(super) fn collect(&self) -> bool {
-        let dead = waitid(WaitId::PidFd(self.0.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-        !matches!(dead, Ok(None))
-    }
-
-    /// Readable once it is dead.
-    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         messages::SessionMsg,
         writer::{Refusal, Writer},
     },
-    config::{OUTBOX_MAX, REPLIES_MAX},
+    config::{IN_FLIGHT_BYTES, OUTBOX_MAX, REPLIES_MAX},
     log::trace,
     machine::{rpc::Input, session::Broken},
     protocol::ExecutionId,
@@ -24,8 +24,8 @@ pub(super) struct Line {
     waiting: VecDeque<Waiting>,
     /// The bytes of [`Waiting::Saying`]: at most `OUTBOX_MAX`.
     said: usize,
-    /// How far the writer was at the last look.
-    written: u64,
+    /// How many bytes had left at the last look.
+    left: u64,
     /// Answers to the server's own questions that it has not read: how far the writer is behind each, and its price.
     replies: VecDeque<(u64, usize)>,
     /// The price of all of them.
@@ -160,10 +160,12 @@ impl State {
         self.step(myself, if withdrawn { Input::Withdrawn(id) } else { Input::Cancel(id) });
     }
 
-    /// Whether something waits, and nothing was written since this was last asked.
+    /// Whether somebody waits for the server to read, here or in the queue of the pool, and it has read nothing since this
+    /// was last asked.
     pub(super) fn is_stuck(&mut self) -> bool {
-        let written = self.writer.as_ref().map_or(0, Writer::written);
-        let before = std::mem::replace(&mut self.line.written, written);
-        !self.line.waiting.is_empty() && written == before
+        let (taken, unwritten) = self.writer.as_ref().map_or((0, 0), |it| (it.taken(), it.unwritten()));
+        let left = taken - unwritten as u64;
+        let before = std::mem::replace(&mut self.line.left, left);
+        (unwritten >= IN_FLIGHT_BYTES || !self.line.waiting.is_empty()) && left == before
     }
 }

@@ -29,7 +29,8 @@ async fn large_calls_at_once_wait_for_room_and_all_are_answered() {
                 answers(&mut stage, id).await;
             }
         });
-        let pool = pool(workers.pipe_len(PIPE), |it| it).await;
+        // More than one server is given at once; the rest waits in the queue.
+        let pool = pool(workers.pipe_len(PIPE), |it| it.queue_bytes(4 * LARGE)).await;
         let calls = [
             large_call(&pool, "one").await,
             large_call(&pool, "two").await,
