@@ -12,7 +12,8 @@ use crate::{
         messages::{Accepted, ExecutionMsg, Keep},
         sink::Delivery,
     },
-    outcome::{Activity, Event, Lost, LostCause, Outcome},
+    machine::unstarted::Loss,
+    outcome::{Activity, Event, LostCause, Outcome},
     protocol::{ExecutionId, RpcError, Value},
     report::{Collector, Report},
     request::Label,
@@ -30,7 +31,6 @@ pub struct Execution {
     label: Option<Label>,
     events: Mailbox<Delivery>,
     outcome: oneshot::Receiver<Outcome>,
-    started: bool,
     max_report_bytes: usize,
     /// Bytes of output that a report may put on disk.
     spill: u64,
@@ -100,18 +100,7 @@ impl Execution {
             task: accepted.task,
             cancel_on_drop: !detached,
         };
-        Self {
-            id,
-            label,
-            events,
-            outcome,
-            started: false,
-            max_report_bytes,
-            spill,
-            stdin,
-            control,
-            _keep: keep,
-        }
+        Self { id, label, events, outcome, max_report_bytes, spill, stdin, control, _keep: keep }
     }
 
     /// Names it among all executions of this process.
@@ -129,20 +118,14 @@ impl Execution {
     /// The next event; `None` when there will be no more, and the outcome is there. Waits at most until the deadline
     /// plus the grace. Cancel safe: no event is lost.
     pub async fn next(&mut self) -> Option<Event> {
-        let event = self.events.recv().await?.take();
-        if matches!(event, Event::Started { .. }) {
-            self.started = true;
-        }
-        Some(event)
+        Some(self.events.recv().await?.take())
     }
 
     /// Waits for the outcome; events that were not taken are discarded. Waits at most until the deadline plus the
     /// grace. Dropping the future cancels the execution, as dropping the handle does.
     pub async fn outcome(mut self) -> Outcome {
-        // Nobody is woken for what nobody looks at; whatever is refused gives its room back. So it is not known whether
-        // it started, and an end without a word must not claim that it did not.
+        // Nobody is woken for what nobody looks at; whatever is refused gives its room back.
         self.events.close();
-        self.started = true;
         self.settled().await
     }
 
@@ -159,13 +142,9 @@ impl Execution {
     }
 
     async fn settled(mut self) -> Outcome {
-        let outcome = (&mut self.outcome).await;
+        let outcome = answered(&mut self.outcome).await;
         self.control.cancel_on_drop = false;
-        // The obligation answers even when it is dropped; only a tokio runtime that ends under us does not let it.
-        outcome.unwrap_or(Outcome::Lost(Lost {
-            started: self.started,
-            cause: LostCause::ActorGone("execution"),
-        }))
+        outcome
     }
 
     /// Asks the execution to stop, and returns at once. Its outcome follows within the grace: `Cancelled`, or what it
@@ -235,6 +214,13 @@ impl Execution {
     }
 }
 
+/// The obligation answers even when it is dropped; only a tokio runtime that ends under us may not let it. Nobody is left
+/// then to prove that the code did not start, whatever events were taken.
+async fn answered(outcome: &mut oneshot::Receiver<Outcome>) -> Outcome {
+    let unproven = || Loss { unstarted: None, cause: LostCause::ActorGone("execution") };
+    outcome.await.unwrap_or_else(|_unanswered| Outcome::Lost(unproven().into()))
+}
+
 /// Stops an execution from elsewhere. Dropping it does nothing.
 #[derive(Clone, Debug)]
 pub struct Canceller {
@@ -271,5 +257,20 @@ impl Canceller {
     /// As [`Execution::input`], or with `None` as [`Execution::end_of_input`].
     pub fn input(&self, request: u64, line: Option<String>) {
         let _ = self.execution.cast(ExecutionMsg::Input { request, value: line });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Lost;
+
+    /// P5.
+    #[tokio::test]
+    async fn an_execution_that_nobody_answers_for_may_have_run() {
+        let (obligation, mut outcome) = oneshot::channel();
+        drop(obligation);
+        let expected = Lost { started: true, cause: LostCause::ActorGone("execution") };
+        assert_eq!(answered(&mut outcome).await, Outcome::Lost(expected));
     }
 }

@@ -222,6 +222,33 @@ fn handles_may_be_dropped_outside_tokio() {
     assert_eq!(workers.live(), 0);
 }
 
+/// P5: a tokio runtime ends under what runs in its pool. Nobody can prove any more that it did not start, whether its caller
+/// has heard of that or not.
+#[test]
+fn what_a_worker_was_given_may_have_run_when_tokio_ends_under_it() {
+    for heard in [false, true] {
+        let tokio = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_time().start_paused(true).build().unwrap()
+        };
+        let (workers, ends) = (polite(), tokio());
+        let (runtime, execution) = ends.block_on(guarded(async {
+            let runtime: Runtime = settings(&workers).start().await.unwrap();
+            let mut execution = runtime.execute("sleep 1000").await.unwrap();
+            match heard {
+                true => _ = execution.next().await,
+                false => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+            (runtime, execution)
+        }));
+        drop(ends);
+        let outcome = tokio().block_on(guarded(execution.outcome()));
+        let Outcome::Lost(lost) = outcome else { panic!("{outcome}") };
+        assert!(lost.started, "heard: {heard}: {lost}");
+        drop(runtime);
+    }
+}
+
 /// What was started is ended when the one who starts it does not wait.
 #[tokio::test(start_paused = true)]
 async fn dropping_a_start_ends_what_was_started() {

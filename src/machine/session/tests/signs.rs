@@ -4,7 +4,11 @@ use super::{
     Bench, Broken, ChannelEnd, DeathCause, DecodeError, Effect, Ending, ExecutionId, Exit, FromWorker, Input,
     SessionState, exited, exited_with, heartbeat, output, printed, result, started, wrong_field,
 };
-use crate::{machine::unstarted::Unstarted, protocol::InputRequest};
+use crate::{
+    config::UNKNOWN_TOLD_MAX,
+    machine::unstarted::Unstarted,
+    protocol::{InputRequest, ToWorker},
+};
 
 /// What is known of the execution that a worker took with it.
 pub(super) fn unstarted(bench: &mut Bench, exit: Input) -> bool {
@@ -90,5 +94,47 @@ fn silence_is_proof_on_a_channel_that_was_read_to_its_end() {
         let (exit, stderr, unwritten) = (Exit::Signal(9), String::new(), Unstarted::ungiven(is_written));
         let exit = Input::Exited { exit, stderr, channel, unwritten };
         assert_eq!(unstarted(&mut bench, exit), expected, "{says} {channel:?} {is_written}");
+    }
+}
+
+/// Whose output it is that comes on a pipe: that of what runs, also while its worker is killed, until its caller has heard
+/// its end. A warmup has no caller.
+#[test]
+fn what_is_printed_on_a_pipe_belongs_to_what_runs_as_long_as_that_is_told_anything() {
+    let id = ExecutionId(5);
+    let kill = || Input::Kill(DeathCause::Disobeyed);
+    let busy = || Bench::in_state(SessionState::Busy, id);
+    for (mut bench, then, is_its) in [
+        (busy(), None, true),
+        (busy(), Some(kill()), true),
+        (busy(), Some(wrong_field(Some(id))), false),
+        (busy(), Some(result(id)), false),
+        (Bench::in_state(SessionState::Ready, id), None, false),
+        (Bench::in_state(SessionState::Warming, id), None, false),
+        (Bench::in_state(SessionState::Warming, id), Some(kill()), false),
+    ] {
+        let told = format!("{} {then:?}", bench.session.state());
+        if let Some(input) = then {
+            bench.step(input);
+        }
+        let (Input::Output(event), Input::Output(again)) = (printed(), printed()) else { unreachable!() };
+        let expected = if is_its { Effect::Event(id, event) } else { Effect::Background(event) };
+        assert_eq!(bench.step(Input::Output(again)), [expected], "{told}");
+    }
+}
+
+/// A worker may send messages of unknown types without end, and read none of the complaints about them.
+#[test]
+fn only_so_many_messages_of_unknown_types_are_answered() {
+    let mut bench = Bench::in_state(SessionState::Ready, ExecutionId(5));
+    for number in 1..=UNKNOWN_TOLD_MAX + 10 {
+        let unknown = DecodeError::UnknownType { type_name: "novel".into(), id: None };
+        let effects = bench.step(Input::Undecodable(unknown));
+        assert!(matches!(effects[0], Effect::Noted(_)), "{effects:?}");
+        let answers = usize::from(number <= UNKNOWN_TOLD_MAX);
+        assert_eq!(effects.len(), 1 + answers, "message {number}: {effects:?}");
+        assert!(
+            effects[1..].iter().all(|effect| matches!(effect, Effect::Write(ToWorker::ProtocolError(_))))
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Who is let in, how long they wait, and who is served when they are not alone.
 
-use super::{Bench, Effect, ExecutionId, Generation, Input, PoolConfig, SECOND, Want, id};
+use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, Want, id};
 use crate::{error::SubmitError, outcome::LostCause, request::Tenant};
 
 /// A pool of one session that has served ten executions of a second each, and runs one more.
@@ -111,4 +111,33 @@ fn a_request_goes_to_the_worker_that_is_warm_for_it_if_that_is_free() {
     assert_eq!(place(bench.step(Input::Submit(id(5), near("b")))), Some(0), "it does not wait");
     assert_eq!(place(bench.step(Input::Submit(id(6), near("b")))), None);
     assert_eq!(place(bench.step(free(4, 2))), Some(2), "nor in the line");
+}
+
+/// `queue_bytes` bounds what waits anywhere: in the pool's line, in that of the scripts and in those of leased sessions.
+#[test]
+fn the_bytes_of_all_who_wait_are_bounded_together() {
+    let queue_bytes = 100;
+    let mut bench =
+        Bench::new(PoolConfig { max_sessions: 1, min_idle: 1, queue_bytes, ..PoolConfig::default() });
+    bench.step(Input::Begin);
+    bench.ready(0, 1);
+    let lease = LeaseId(1);
+    bench.step(Input::Lease(lease, None));
+    let here = |bytes| Want { bytes, lease: Some(lease), ..Want::default() };
+    assert_eq!(bench.asks(1, here(1_000)), None, "what runs at once does not wait");
+    assert_eq!(bench.asks(2, here(10)), None);
+    assert_eq!(bench.asks(3, here(15)), None);
+    assert_eq!(bench.asks(4, Want { bytes: 20, ..Want::default() }), None);
+    assert_eq!(bench.asks(5, Want { bytes: 25, script: true, ..Want::default() }), None);
+    let too_much = |len| SubmitError::QueueBytes { waiting: 70, len, limit: queue_bytes, retry_after: None };
+    for (number, want) in [
+        (6, here(31)),
+        (7, Want { bytes: 31, ..Want::default() }),
+        (8, Want { bytes: 31, script: true, ..Want::default() }),
+        (9, here(usize::MAX)),
+    ] {
+        let len = want.bytes;
+        assert_eq!(bench.asks(number, want), Some(too_much(len)), "{number}");
+    }
+    assert_eq!(bench.asks(10, here(30)), None, "as many as it says");
 }
