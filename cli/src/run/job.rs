@@ -131,7 +131,8 @@ impl Drop for StopWhenTold {
 /// What an outcome means in a program that was told to stop: an interrupt and a kill were ours.
 fn as_told(outcome: &Outcome, stop: Stop) -> Option<Outcome> {
     let rung = match (outcome, stop) {
-        (Outcome::Lost(Lost { cause: LostCause::Died(death), .. }), Stop::Cancel(_) | Stop::Kill(_))
+        // Typed at the terminal that it shares, or sent by the program.
+        (Outcome::Lost(Lost { cause: LostCause::Died(death), .. }), _)
             if death.exit == ostler::Exit::Signal(Signals::INTERRUPT.into()) =>
         {
             Rung::Interrupt

@@ -2,10 +2,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use ostler::{Failure, Lost, LostCause, Outcome};
+use ostler::{Failure, Lost, LostCause, Outcome, Rung};
 use serde::Serialize;
 
-use crate::{exit::Exit, run::json::seconds, words};
+use crate::{exit::Exit, run::json::seconds, signals::Signals, words};
 
 /// How one source ended.
 #[derive(Clone, Debug)]
@@ -63,6 +63,12 @@ pub(crate) fn exit(ended: &[Ended]) -> Exit {
     if let [Ended { end: End::Outcome(Outcome::Failed(Failure::Exit { code, .. })), .. }] = ended {
         // As Python does, and the operating system after it: the lowest eight bits.
         return Exit::Code(code.to_le_bytes()[0]);
+    }
+    // As a shell has it: Ctrl-C was typed at the terminal that it shares.
+    if let [Ended { end: End::Outcome(Outcome::Cancelled(cancelled)), .. }] = ended
+        && cancelled.rung == Rung::Interrupt
+    {
+        return Exit::Signal(Signals::INTERRUPT);
     }
     let absent = |ended: &Ended| {
         matches!(&ended.end, End::Outcome(Outcome::Lost(Lost { cause: LostCause::NotLaunched { .. }, .. })))

@@ -8,7 +8,7 @@ use crate::program::Scratch;
 #[test]
 fn a_recording_is_shown_and_run_again() {
     let scratch = Scratch::new();
-    let code = "import os\nprint('hello', input('name? ')); os.path.exists('flag') and 1/0\nAda\n";
+    let code = "import os\nprint('hello', input('name? '))\nAda\nif os.path.exists('flag'): 1/0\n\n";
     let recorded = scratch.ostler(&["repl"]).env("OSTLER_POOL_RECORD", "recordings").run(code).expect(0);
     assert!(recorded.out().contains("hello Ada"), "{}", recorded.out());
     // There is one of a worker that nobody used, too.

@@ -88,14 +88,6 @@ fn a_deadline_ends_with_4() {
     );
 }
 
-/// A process that was forked from the zygote says where it is, too.
-#[test]
-fn a_deadline_says_where_preloaded_code_was() {
-    let args = ["run", "-c", "while True: pass", "--deadline", "2s", "--preload", "json"];
-    let ended = Scratch::new().ostler(&args).run("").expect(4);
-    assert!(ended.err().contains("<string>:1 in <module>\n"), "{}", ended.err());
-}
-
 #[test]
 fn a_lost_worker_is_named_with_its_cause() {
     let ended = run_code("import os; os.kill(os.getpid(), 9)").expect(3);
@@ -359,7 +351,6 @@ fn json_is_one_event_a_line() {
     let outcome = of("a.py", "outcome")[0];
     assert_eq!(outcome["outcome"], "failed");
     assert_eq!(outcome["message"], "ValueError: no");
-    assert!(text.contains("Traceback"), "as Python prints it: {text}");
     assert_eq!(outcome["exit_code"], 1);
     assert!(outcome["duration"].as_f64().unwrap() > 0.0);
     assert_eq!(of("b.py", "outcome")[0]["exit_code"], 4);

@@ -245,12 +245,18 @@ fn a_reader_that_goes_away_ends_it() {
 #[test]
 fn f99_output_beyond_the_limit_of_files_is_an_error() {
     let scratch = Scratch::new();
-    let script = format!(
-        "ulimit -f 8; exec {} run -c 'while True: print(\"y\" * 1000)' > printed",
-        env!("CARGO_BIN_EXE_ostler")
-    );
-    let ended = Program::new("sh", &["-c", &script], scratch.path()).start().end().expect(141);
+    let run = |options: &str| {
+        let program = env!("CARGO_BIN_EXE_ostler");
+        let script = format!(
+            "ulimit -f 8; exec {program} run {options} -c 'while True: print(\"y\" * 1000)' > printed"
+        );
+        Program::new("sh", &["-c", &script], scratch.path()).start().end()
+    };
+    let ended = run("--json").expect(141);
     assert_eq!(ended.err(), "ostler: cannot write to standard output: File too large (os error 27)\n");
+    // A single file writes by itself.
+    let ended = run("").expect(1);
+    assert!(ended.err().ends_with("OSError: [Errno 27] File too large\n"), "{}", ended.err());
 }
 
 #[test]

@@ -60,7 +60,8 @@ async fn many_requests_are_in_flight_on_one_process_and_every_answer_finds_its_c
 async fn large_requests_at_once_are_all_answered_by_one_process() {
     guarded(async {
         for spec in [plain(), framed()] {
-            let runtime = one(spec).start().await.unwrap();
+            // One is given to the server at a time; the others wait in the queue.
+            let runtime = one(spec).queue_bytes(128 << 20).start().await.unwrap();
             let mut calls = JoinSet::new();
             for _ in 0..3 {
                 let (runtime, large) = (runtime.clone(), "x".repeat(33 << 20));

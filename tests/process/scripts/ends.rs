@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ostler::{Event, Exit, Failure, Lost, LostCause, Outcome, Request, Rung, Script, SubmitError};
 
-use super::folder;
+use super::{folder, pool, spec};
 use crate::support::processes::{nothing_left, pool_tag};
 use crate::support::wait::{SOON, eventually, guarded, pool_is};
 
@@ -176,6 +176,27 @@ async fn scripts_and_code_share_the_places_of_the_pool() {
         assert!(most <= Some(2), "{most:?} at once");
         let status = runtime.status().await;
         assert_eq!(status.crashed, 0);
+    })
+    .await;
+}
+
+/// Where its code is, can be told of a script that was forked from the zygote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forked_script_says_where_it_is() {
+    guarded(async {
+        let (folder, _) = folder(&[("a.py", "def turns():\n    while True: pass\nturns()")]);
+        let runtime = pool(spec(folder.path()).preload(["json"])).start().await.unwrap();
+        let execution = runtime.execute(Script::file("a.py")).await.unwrap();
+        let begun = std::time::Instant::now();
+        loop {
+            // It is there when it writes its stacks in time, which a busy machine may not let it.
+            let told = execution.inspect().await.map(|activity| activity.to_string()).unwrap_or_default();
+            if told.contains("a.py:2 in turns") {
+                break;
+            }
+            assert!(begun.elapsed() < SOON, "{told}");
+        }
+        execution.cancel();
     })
     .await;
 }
