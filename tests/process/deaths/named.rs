@@ -1,11 +1,20 @@
 //! Named sessions: their state outlives their worker, their runtime, and a host that is killed at any moment (B7, F4).
 
-use std::{collections::BTreeMap, fs, num::NonZeroU32, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ostler::{Runtime, StartError, StateError, StoreError, WorkerSpec};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::subhost::{Host, say};
+use super::{
+    subhost::{Host, say},
+    unstarted::{first_act, ran},
+};
 use crate::{
     python::{completed, one, shows},
     support::{
@@ -59,14 +68,15 @@ async fn a_named_session_goes_on_after_its_worker_and_in_another_runtime() {
 async fn f66_two_hosts_never_share_a_state_folder() {
     guarded(async {
         let folder = tempfile::tempdir().unwrap();
+        let [states, _] = places(folder.path());
         let mut host = Host::start("saves", folder.path().to_str().unwrap(), "");
         host.says("saved");
-        let error = one().state_dir(folder.path()).start().await.unwrap_err();
+        let error = one().state_dir(&states).start().await.unwrap_err();
         let StartError::Store(StoreError::InUse { pid: Some(pid), .. }) = &error else { panic!("{error}") };
         assert_ne!(*pid, std::process::id());
         host.kill();
         // The kernel gives a lock back a moment after the process is gone.
-        let runtime = one().state_dir(folder.path()).start().await.unwrap();
+        let runtime = one().state_dir(&states).start().await.unwrap();
         let error = runtime.session_named("no/name").await.unwrap_err();
         assert!(matches!(error, StateError::Store(StoreError::Name { .. })), "{error}");
         let session = runtime.session().await.unwrap();
@@ -168,6 +178,8 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f59_f63_named_sessions_resume_after_their_host_was_killed_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
+    let [states, ledger] = places(folder.path());
+    let (mut runs, mut completed) = (0, 0);
     let kills = std::env::var("OSTLER_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let mut chance = StdRng::seed_from_u64(63);
     let mut known = BTreeMap::new();
@@ -178,13 +190,22 @@ async fn f59_f63_named_sessions_resume_after_their_host_was_killed_at_any_moment
             let tag = host.says("tag");
             for _ in 0..chance.random_range(1..12) {
                 let said = host.says("saved");
-                let (name, count) = said.split_once(' ').unwrap();
+                let [name, run, count] = said.split(' ').collect::<Vec<_>>()[..] else { panic!("{said}") };
                 known.insert(name.to_owned(), count.parse::<u64>().unwrap());
+                assert_eq!(ran(&ledger.join(run)), 1, "{said}");
+                completed += 1;
             }
             tokio::time::sleep(Duration::from_micros(chance.random_range(0..30_000))).await;
             host.kill();
             gone.push(nothing_left(&tag, SOON).await);
-            let runtime = one().state_dir(folder.path()).start().await.unwrap();
+            // Nobody was told of what ran then; it did not begin again with the next host, or beside it.
+            runs = 0;
+            for run in fs::read_dir(&ledger).unwrap() {
+                let run = run.unwrap().path();
+                assert!(ran(&run) <= 1, "{run:?} ran {} times", ran(&run));
+                runs += 1;
+            }
+            let runtime = one().state_dir(&states).start().await.unwrap();
             for (name, known) in &known {
                 let (session, restored) = runtime.resume(name).await.unwrap();
                 assert_eq!(restored.lost, []);
@@ -199,28 +220,37 @@ async fn f59_f63_named_sessions_resume_after_their_host_was_killed_at_any_moment
     gone.sort_unstable();
     let late = gone.iter().filter(|after| **after > Duration::from_secs(1)).count();
     println!(
-        "{kills} hosts killed: all of it gone after {:?} (median), {:?} (worst); {late} after more than 1 s",
+        "{kills} hosts killed ({completed} runs told of, {runs} in the ledger): all of it gone after {:?} (median), {:?} (worst); {late} after more than 1 s",
         gone[gone.len() / 2],
         gone.last().unwrap()
     );
 }
 
+/// Where a host keeps its states, and where its code writes that it runs.
+fn places(folder: &Path) -> [PathBuf; 2] {
+    ["states", "ledger"].map(|name| folder.join(name))
+}
+
 /// The host of these tests: its sessions count, and it says what it has saved; others run beside them, and leave things
 /// behind.
 pub(super) async fn saves(folder: &Path) {
+    let [states, ledger] = places(folder);
+    fs::create_dir_all(&ledger).unwrap();
     let spec = WorkerSpec::python().preload(["json"]);
-    let runtime = Runtime::builder(spec).max_sessions(5).state_dir(folder).start().await.unwrap();
+    let runtime = Runtime::builder(spec).max_sessions(5).state_dir(states).start().await.unwrap();
     say("tag", pool_tag(runtime.status().await.sessions[0].pid.unwrap()));
     for name in NAMES {
-        let runtime = runtime.clone();
+        let (runtime, ledger) = (runtime.clone(), ledger.clone());
         tokio::spawn(async move {
             let (session, _) = runtime.session_named(name).await.unwrap();
-            loop {
+            for run in 0.. {
+                let run = format!("{}-{name}-{run}", std::process::id());
                 let count = "n = globals().get('n', 0) + 1\ncopies = [n] * 1000\nn";
-                let report = session.run(count).await.unwrap();
+                let code = first_act(&ledger.join(&run)) + count;
+                let report = session.run(code).await.unwrap();
                 completed(&report);
                 session.save().await.unwrap();
-                say("saved", format!("{name} {}", report.outcome));
+                say("saved", format!("{name} {run} {}", report.outcome));
             }
         });
     }

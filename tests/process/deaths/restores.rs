@@ -1,8 +1,9 @@
 //! Sessions whose workers are killed at any moment, and that go on in new ones (F4).
 
 use std::{
+    path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -16,6 +17,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
+use super::unstarted::{as_told, first_act, ran};
 use crate::{
     python::{completed, one},
     support::{
@@ -133,6 +135,27 @@ struct Tally {
     from_nothing: AtomicU32,
     lost: AtomicU32,
     lost_saves: AtomicU32,
+    unstarted: AtomicU32,
+}
+
+/// A ledger that the code writes itself, with a file for each execution, and what was told of it.
+struct Ledger {
+    folder: tempfile::TempDir,
+    told: Mutex<Vec<(String, Outcome)>>,
+}
+
+impl Ledger {
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Compares, when nothing runs any more: nothing ran twice, nor what was told unstarted at all.
+    fn holds(&self) {
+        for (name, outcome) in &*self.told.lock().unwrap() {
+            let ran = ran(&self.file(name));
+            assert!(as_told(outcome).contains(&ran), "the code of {name} ran {ran} times: {outcome:?}");
+        }
+    }
 }
 
 /// Each goes on with a state that was whole at one moment, and is told what it lost: no error without a type, no name that
@@ -141,6 +164,7 @@ struct Tally {
 async fn sessions_that_are_killed_at_any_moment_go_on_with_a_whole_state() {
     let sessions = std::env::var("OSTLER_SESSIONS").map_or(SESSIONS, |it| it.parse().unwrap());
     let tally = Arc::new(Tally::default());
+    let ledger = Arc::new(Ledger { folder: tempfile::tempdir().unwrap(), told: Mutex::default() });
     let limit = Duration::from_secs(120) + Duration::from_secs(5) * u32::try_from(sessions).unwrap();
     guarded_for(limit, async {
         let spec = WorkerSpec::python().preload(["json", "threading"]);
@@ -152,7 +176,7 @@ async fn sessions_that_are_killed_at_any_moment_go_on_with_a_whole_state() {
             if running.len() == AT_ONCE {
                 running.join_next().await.unwrap().unwrap();
             }
-            running.spawn(one_session(runtime.clone(), seed, Arc::clone(&tally)));
+            running.spawn(one_session(runtime.clone(), seed, Arc::clone(&tally), Arc::clone(&ledger)));
         }
         while let Some(ended) = running.join_next().await {
             ended.unwrap();
@@ -160,8 +184,9 @@ async fn sessions_that_are_killed_at_any_moment_go_on_with_a_whole_state() {
         let status = runtime.status().await;
         // What is restored behind the last execution is told to nobody.
         assert!(u64::from(tally.restored.load(Relaxed)) <= status.restored, "{tally:?}, {status:?}");
-        println!("{sessions} sessions: {tally:?}");
+        println!("{sessions} sessions: {tally:?}, {} requeued", status.totals.requeued);
         runtime.shutdown(Duration::from_secs(5)).await;
+        ledger.holds();
     })
     .await;
     let (restored, from_nothing) = (tally.restored.load(Relaxed), tally.from_nothing.load(Relaxed));
@@ -178,7 +203,7 @@ struct Expected {
     tally: Arc<Tally>,
 }
 
-async fn one_session(runtime: Runtime, seed: u64, tally: Arc<Tally>) {
+async fn one_session(runtime: Runtime, seed: u64, tally: Arc<Tally>, ledger: Arc<Ledger>) {
     let mut chance = StdRng::seed_from_u64(seed);
     let session = Arc::new(runtime.session().await.unwrap());
     let killer = tokio::spawn(kills(Arc::clone(&session), StdRng::seed_from_u64(!seed), Arc::clone(&tally)));
@@ -197,8 +222,11 @@ async fn one_session(runtime: Runtime, seed: u64, tally: Arc<Tally>) {
              sorted(name for name in globals() if name[0] == 'v'), sorted(before))",
             n = step
         );
-        let code = format!("before = set(globals())\n{code}");
-        expected.check(seed, &session.run(code.as_str()).await.unwrap());
+        let name = format!("{seed}-{step}");
+        let code = format!("{}before = set(globals())\n{code}", first_act(&ledger.file(&name)));
+        let report = session.run(code.as_str()).await.unwrap();
+        expected.check(seed, &report);
+        ledger.told.lock().unwrap().push((name, report.outcome));
     }
     killer.await.unwrap();
 }
@@ -233,6 +261,7 @@ impl Expected {
             Outcome::Lost(lost) => {
                 assert!(matches!(lost.cause, LostCause::Died(_)), "session {seed}: {lost}");
                 self.tally.lost.fetch_add(1, Relaxed);
+                self.tally.unstarted.fetch_add(u32::from(!lost.started), Relaxed);
                 self.history.push(None);
                 self.locks.push(false);
             }

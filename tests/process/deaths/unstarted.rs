@@ -1,15 +1,33 @@
 //! P5 with real workers: what their own code writes to a file is the ledger, one byte for each time that it ran.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, ops::RangeInclusive, path::Path, time::Duration};
 
-use ostler::{Event, Lost, OnDeath, Outcome, Runtime, Transport, WorkerSpec};
+use ostler::{
+    Cancelled, Event, Lost, OnDeath, Outcome, Phase, Rung, Runtime, TimedOut, Transport, WorkerSpec,
+};
 
 use super::{Folder, bad};
 use crate::{python::completed, support::wait::guarded};
 
 /// How often the code of a file has run.
-fn ran(file: &Path) -> usize {
+pub(super) fn ran(file: &Path) -> usize {
     fs::read(file).map_or(0, |bytes| bytes.len())
+}
+
+/// The first act of code that says itself that it runs: unbuffered, and with no name that stays behind.
+pub(super) fn first_act(file: &Path) -> String {
+    format!("open({file:?}, 'ab', 0).write(b'x')\n")
+}
+
+/// How often the code has run, if this is true.
+pub(super) fn as_told(outcome: &Outcome) -> RangeInclusive<usize> {
+    match outcome {
+        Outcome::Completed(_) => 1..=1,
+        Outcome::Lost(Lost { started: false, .. })
+        | Outcome::Cancelled(Cancelled { rung: Rung::Queued, .. })
+        | Outcome::TimedOut(TimedOut { phase: Phase::Queued, .. }) => 0..=0,
+        Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_) => 0..=1,
+    }
 }
 
 /// Code that leaves a byte, and takes its worker with it at once.
