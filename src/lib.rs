@@ -125,7 +125,9 @@ pub use crate::{
         Generation, InputRequest, Load, Lost, LostCause, LostName, Outcome, Phase, Question, Rung,
         SessionRestored, Stack, TimedOut, Usage,
     },
-    protocol::{Codec, Exception, ExecutionId, NameFailure, RpcError, SkippedName, Stream, Value, Variable},
+    protocol::{
+        Codec, Exception, ExecutionId, NameFailure, PlainJson, RpcError, SkippedName, Stream, Value, Variable,
+    },
     recording::{Entry, Passed, Recording, RecordingError},
     report::Report,
     request::{Affinity, Label, Request, Script, Stdio, Tenant},

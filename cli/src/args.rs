@@ -116,6 +116,9 @@ pub(crate) struct CallArgs {
     /// Stop each call after this time, waiting included, such as 30s or 2m [default: never]
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
+    /// Time that the server has to start, what it installs first (npx, uvx) included [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) ready_timeout: Option<Duration>,
     /// Print one JSON event a line instead of the results
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, anyhow};
-use ostler::{Runtime, RuntimeBuilder, Settings};
+use ostler::{DeathCause, Runtime, RuntimeBuilder, Settings, StartError};
 
 use crate::{args::PoolArgs, exit::Fatal, signals::Stopping};
 
@@ -63,9 +63,22 @@ pub(crate) fn settings(args: &PoolArgs, cwd: &Path) -> Result<Settings, Fatal> {
 /// Starts it, unless the user stops the program first: `None`.
 pub(crate) async fn start(builder: RuntimeBuilder, stop: &Stopping) -> Result<Option<Runtime>, Fatal> {
     tokio::select! {
-        runtime = builder.start() => runtime.map(Some).map_err(Fatal::not_started),
+        runtime = builder.start() => runtime.map(Some).map_err(not_started),
         () = stop.told() => Ok(None),
     }
+}
+
+/// Says what a user of the program can do about it.
+pub(crate) fn not_started(error: StartError) -> Fatal {
+    let slow =
+        matches!(&error, StartError::Worker(death) if matches!(death.cause, DeathCause::NotReady { .. }));
+    if !slow {
+        return Fatal::not_started(error);
+    }
+    Fatal::not_started(anyhow!(
+        "{error}\nIf it only needs longer, as what installs itself first does: set OSTLER_POOL_READY_TIMEOUT=2m, or give \
+         `ostler call` --ready-timeout 2m."
+    ))
 }
 
 /// The folder that the user is in.

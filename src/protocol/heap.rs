@@ -96,6 +96,7 @@ impl HeapSize for Value {
     fn heap_size(&self) -> usize {
         match self {
             Self::None | Self::Bool(_) | Self::Int(_) | Self::UInt(_) | Self::Float(_) => 0,
+            Self::Number(text) => text.len(),
             Self::Str(text) => text.heap_size(),
             Self::Bytes(bytes) => bytes.heap_size(),
             Self::List(items) => items.heap_size(),
@@ -105,7 +106,8 @@ impl HeapSize for Value {
 
     fn detach(&mut self) {
         match self {
-            Self::None | Self::Bool(_) | Self::Int(_) | Self::UInt(_) | Self::Float(_) | Self::Str(_) => {}
+            Self::None | Self::Bool(_) | Self::Int(_) | Self::UInt(_) | Self::Float(_) => {}
+            Self::Number(_) | Self::Str(_) => {}
             Self::Bytes(bytes) => bytes.detach(),
             Self::List(items) => items.detach(),
             Self::Map(entries) => entries.detach(),

@@ -55,7 +55,7 @@ pub(crate) use heap::HeapSize;
 pub use id::{ExecutionId, ParseIdError};
 pub use message::{FromWorker, ToWorker};
 pub use mime::{Mime, MimeData};
-pub use rpc::RpcError;
+pub use rpc::{PlainJson, RpcError};
 pub use to_worker::{
     Cancel, Checkpoint, CheckpointMode, Complete, Execute, Fork, Get, Init, InputResponse, Inspect, Limits,
     Ping, ProtocolError, Reset, Restore, Set, Shutdown, Vars,

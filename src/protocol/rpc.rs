@@ -11,7 +11,9 @@
 mod cut;
 mod encode;
 mod hear;
+mod number;
 mod plain;
+mod read;
 
 use std::fmt;
 
@@ -20,6 +22,7 @@ use super::{ExecutionId, HeapSize, Value};
 pub(crate) use cut::Cutter;
 pub(crate) use encode::{encode, encode_call};
 pub(crate) use hear::hear;
+pub use plain::PlainJson;
 
 /// Messages that one batch of a server may have.
 pub(crate) const BATCH_MAX: usize = 1024;
@@ -50,7 +53,8 @@ pub(crate) enum Style {
 /// The error that a JSON-RPC server answers with.
 #[derive(Clone, PartialEq)]
 pub struct RpcError {
-    /// What kind of error it is, as a number: -32768 to -32000 are those of JSON-RPC itself.
+    /// What kind of error it is, as a number: -32768 to -32000 are those of JSON-RPC itself. [`Self::NO_CODE`] if the
+    /// server gave no whole number; what it gave in its place then begins the message.
     pub code: i64,
     /// What went wrong, in words.
     pub message: String,
@@ -59,6 +63,9 @@ pub struct RpcError {
 }
 
 impl RpcError {
+    /// The code of an error that has none of its own.
+    pub const NO_CODE: i64 = 0;
+
     /// An error without data.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), data: None }
@@ -67,7 +74,10 @@ impl RpcError {
 
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (code {})", self.message, self.code)?;
+        f.write_str(&self.message)?;
+        if self.code != Self::NO_CODE {
+            write!(f, " (code {})", self.code)?;
+        }
         match self.data.as_ref().map(|data| (data.as_str(), plain::text(data))) {
             None => Ok(()),
             Some((Some(text), _)) => write!(f, ": {text}"),

@@ -25,6 +25,9 @@ pub enum Value {
     UInt(u64),
     /// A floating point number.
     Float(f64),
+    /// A number that none of these holds as it was written, as its text in JSON: a whole one beyond 64 bits, or one with
+    /// more digits than a [`Float`](Self::Float) has. Only JSON-RPC servers say and hear it; elsewhere it travels as text.
+    Number(Box<str>),
     /// Text.
     Str(String),
     /// Bytes.
@@ -42,6 +45,7 @@ impl Value {
         match self {
             Self::None | Self::Bool(_) => 1,
             Self::Int(_) | Self::UInt(_) | Self::Float(_) => 8,
+            Self::Number(text) => text.len(),
             Self::Str(text) => text.len(),
             Self::Bytes(bytes) => bytes.len(),
             Self::List(items) => items.iter().map(Self::weight).sum(),
@@ -79,15 +83,18 @@ impl Value {
         if let Self::Int(value) = self { u64::try_from(*value).ok() } else { None }
     }
 
-    /// Returns the number, rounded if it is a whole one past 53 bits.
+    /// Returns the number, rounded if it is a whole one past 53 bits or a [`Number`](Self::Number).
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "said in the documentation")]
-    pub const fn as_f64(&self) -> Option<f64> {
+    pub fn as_f64(&self) -> Option<f64> {
         if let Self::Int(value) = self {
             return Some(*value as f64);
         }
         if let Self::UInt(value) = self {
             return Some(*value as f64);
+        }
+        if let Self::Number(text) = self {
+            return text.parse().ok();
         }
         if let Self::Float(value) = self { Some(*value) } else { None }
     }
@@ -134,6 +141,7 @@ impl Wire for Value {
             Self::Int(value) => to.int(*value),
             Self::UInt(value) => to.uint(*value),
             Self::Float(value) => to.float(*value),
+            Self::Number(text) => to.str(text),
             Self::Str(text) => to.str(text),
             Self::Bytes(bytes) => to.bin(bytes),
             Self::List(list) => list.write(to),

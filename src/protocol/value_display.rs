@@ -42,6 +42,7 @@ fn repr(value: &Value, out: &mut Bounded<'_, '_>) -> fmt::Result {
         Value::Int(value) => write!(out, "{value}"),
         Value::UInt(value) => write!(out, "{value}"),
         Value::Float(value) => float(*value, out),
+        Value::Number(text) => out.write_str(text),
         Value::Str(text) => quoted(text, out),
         Value::Bytes(bytes) => quoted_bytes(bytes, out),
         Value::List(list) => {

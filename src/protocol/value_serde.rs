@@ -26,6 +26,7 @@ impl Serialize for Value {
                 marked(json::FLOAT, json::special_float(*value), to)
             }
             Self::Float(value) => to.serialize_f64(*value),
+            Self::Number(text) => to.serialize_str(text),
             Self::Str(text) => to.serialize_str(text),
             Self::Bytes(bytes) if readable => marked(json::BYTES, &BASE64.encode(bytes), to),
             Self::Bytes(bytes) => to.serialize_bytes(bytes),

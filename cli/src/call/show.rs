@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ostler::{ExecutionId, Failure, Outcome, RpcError, Stream, Value};
+use ostler::{ExecutionId, Failure, Outcome, PlainJson, RpcError, Stream, Value};
 use serde::Serialize;
 
 use crate::{
@@ -49,8 +49,7 @@ impl Show {
     pub(crate) async fn take(&mut self, told: Told) {
         match told {
             Told::Notification { id, label, method, params } => {
-                let params = plain(params);
-                let what = Event::Notification { method: &method, params: &params };
+                let what = Event::Notification { method: &method, params: PlainJson(&params) };
                 let line = json::line(&Line::new(Some(id), &label, what));
                 self.console.write(Stream::Stdout, line).await;
             }
@@ -72,7 +71,7 @@ impl Show {
         let what = match &ended.end {
             End::Outcome(outcome) => Event::Outcome {
                 method: &call.method,
-                result: outcome.value().cloned().map(plain),
+                result: outcome.value().map(PlainJson),
                 error: error(outcome).map(Error::new),
                 end: What::outcome(outcome, ran.map(|(_, duration)| duration).unwrap_or_default()),
             },
@@ -85,9 +84,8 @@ impl Show {
     async fn result(&self, call: &Call, ended: &Ended) {
         let why = match &ended.end {
             End::Outcome(Outcome::Completed(completion)) => {
-                let value = plain(completion.value.clone().unwrap_or_default());
-                let text = if self.alone { format!("{value:#}\n") } else { format!("{value}\n") };
-                return self.console.write(Stream::Stdout, text).await;
+                let value = completion.value.as_ref().unwrap_or(&Value::None);
+                return self.console.write(Stream::Stdout, text(value, self.alone)).await;
             }
             End::Outcome(outcome @ Outcome::Failed(Failure::Rpc(_))) => {
                 format!("the server answered with an error: {outcome}")
@@ -126,9 +124,11 @@ pub(crate) async fn conclusion(
     }
 }
 
-/// A result is JSON, so it can be said as JSON.
-fn plain(value: Value) -> serde_json::Value {
-    value.try_into().unwrap_or_default()
+/// A result is JSON, so it can be said as JSON; for a person over several lines.
+fn text(value: &Value, alone: bool) -> String {
+    let value = PlainJson(value);
+    let text = if alone { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+    text.unwrap_or_default() + "\n"
 }
 
 fn error(outcome: &Outcome) -> Option<&RpcError> {
@@ -151,12 +151,12 @@ struct Line<'a> {
 enum Event<'a> {
     Notification {
         method: &'a str,
-        params: &'a serde_json::Value,
+        params: PlainJson<'a>,
     },
     Outcome {
         method: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        result: Option<serde_json::Value>,
+        result: Option<PlainJson<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Error<'a>>,
         #[serde(flatten)]
@@ -173,12 +173,12 @@ struct Error<'a> {
     code: i64,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<serde_json::Value>,
+    data: Option<PlainJson<'a>>,
 }
 
 impl<'a> Error<'a> {
     fn new(error: &'a RpcError) -> Self {
-        Self { code: error.code, message: &error.message, data: error.data.clone().map(plain) }
+        Self { code: error.code, message: &error.message, data: error.data.as_ref().map(PlainJson) }
     }
 }
 

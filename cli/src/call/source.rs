@@ -5,6 +5,7 @@ use std::{fs, io::Read as _, path::Path};
 use anyhow::{Context as _, anyhow, bail};
 use ostler::{Dialect, Settings, Value};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::args::CallArgs;
 
@@ -22,8 +23,7 @@ pub(crate) struct Call {
 #[serde(deny_unknown_fields)]
 struct Line {
     method: String,
-    #[serde(default)]
-    params: serde_json::Value,
+    params: Option<Box<RawValue>>,
     label: Option<String>,
 }
 
@@ -35,8 +35,8 @@ impl Call {
         }
         let method = args.method.clone().context("expected a METHOD, or --calls FILE")?;
         let params = match &args.params {
-            None => serde_json::Value::Null,
-            Some(json) => serde_json::from_str(json).with_context(|| {
+            None => Value::None,
+            Some(json) => Value::from_json(json).with_context(|| {
                 format!("the parameters are not JSON: `{json}`; quote them for the shell, as '{{\"name\": \"x\"}}'")
             })?,
         };
@@ -66,14 +66,16 @@ impl Call {
         let Line { method, params, label } = serde_json::from_str(line).with_context(|| {
             format!("{place}: expected an object with `method`, and as needed `params` and `label`")
         })?;
-        let params = parameters(params).with_context(|| place.clone())?;
+        let params = params.map_or(Ok(Value::None), |params| Value::from_json(params.get()));
+        let params =
+            params.map_err(anyhow::Error::from).and_then(parameters).with_context(|| place.clone())?;
         Ok(Self { label: label.unwrap_or(place), method, params })
     }
 }
 
-fn parameters(params: serde_json::Value) -> anyhow::Result<Value> {
-    if params.is_null() || params.is_object() || params.is_array() {
-        return Ok(params.into());
+fn parameters(params: Value) -> anyhow::Result<Value> {
+    if matches!(params, Value::None | Value::Map(_) | Value::List(_)) {
+        return Ok(params);
     }
     Err(anyhow!("the parameters are an object or a list in JSON-RPC, got `{params}`"))
 }
@@ -87,6 +89,9 @@ pub(crate) fn server(args: &CallArgs, settings: &mut Settings) -> anyhow::Result
             Some(words.next().context("--server is empty; give it the command of the server")?.into());
         worker.args = words.collect();
         worker.dialect = Dialect::JsonRpc;
+    }
+    if let Some(time) = args.ready_timeout {
+        settings.pool.ready_timeout = time;
     }
     if args.mcp {
         worker.dialect = Dialect::Mcp;

@@ -57,7 +57,7 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
     let builder = settings.builder().max_sessions(past::SESSIONS_MAX);
     let builder = Home::prepare(builder, args.session.as_deref(), &args.state).map_err(Fatal::usage)?;
     let runtime = tokio::select! {
-        runtime = builder.start() => runtime.map_err(Fatal::not_started)?,
+        runtime = builder.start() => runtime.map_err(pool::not_started)?,
         signal = signals.next() => return Ok(Exit::Signal(signal)),
     };
     let _monitor = monitor::serve(&args.monitor, &runtime)?;

@@ -136,3 +136,45 @@ fn ctrl_c_cancels_what_is_called_and_begins_no_more() {
     let last = events(&ended).pop().unwrap();
     assert_eq!((&last["cancelled"], &last["not_run"]), (&json!(1), &json!(1)), "{last}");
 }
+
+/// Digits are not rounded on the way in or out, and an error of a server is shown in whichever form it comes.
+#[test]
+fn what_is_shown_is_what_the_server_said() {
+    let scratch = Scratch::new();
+    let wei = r#"{"wei":12345678901234567890123}"#;
+    let shown = "{\n  \"wei\": 12345678901234567890123\n}\n";
+    assert_eq!(call(&scratch, &["echo", wei], "").expect(0).out(), shown);
+    let file = format!("{{\"method\":\"echo\",\"params\":{wei}}}\n");
+    assert_eq!(call(&scratch, &["--calls", "-"], &file).expect(0).out(), format!("{wei}\n"));
+    let json = call(&scratch, &["--json", "echo", wei], "").expect(0);
+    assert!(json.out().contains(&format!("\"result\":{wei}")), "{}", json.out());
+    for (error, told) in
+        [("\"quota used up\"", "quota used up"), (r#"{"code":"E1","message":"no"}"#, "E1: no")]
+    {
+        let answer = format!("{{\"jsonrpc\":\"2.0\",\"id\":\"$ID\",\"error\":{error}}}\n");
+        let params = json!({"text": answer, "answer": false}).to_string();
+        let ended = call(&scratch, &["raw", &params], "").expect(1);
+        assert!(
+            ended.err().contains(&format!("the server answered with an error: {told}\n")),
+            "{}",
+            ended.err()
+        );
+    }
+}
+
+/// A server that installs itself first, as `npx` and `uvx` have it.
+#[test]
+fn a_slow_start_has_an_option_which_the_error_names() {
+    let scratch = Scratch::new();
+    let server = format!("sh -c 'sleep 2; exec {} --mcp'", server().replace('\'', "\""));
+    let args = ["call", "--mcp", "-s", &server, "echo", "{}"];
+    let ended = scratch.ostler(&[&args[..], &["--ready-timeout", "500ms"]].concat()).run("").expect(5);
+    for named in ["not ready after 500ms", "--ready-timeout 2m", "OSTLER_POOL_READY_TIMEOUT=2m"] {
+        assert!(ended.err().contains(named), "{}", ended.err());
+    }
+    let ended = scratch.ostler(&[&args[..], &["--ready-timeout", "5m"]].concat()).run("").expect(0);
+    assert_eq!(ended.out(), "{}\n");
+    let variable = |time| scratch.ostler(&args).env("OSTLER_POOL_READY_TIMEOUT", time);
+    assert!(variable("500ms").run("").expect(5).err().contains("not ready after 500ms"));
+    assert_eq!(variable("5m").run("").expect(0).out(), "{}\n");
+}

@@ -57,18 +57,27 @@ impl Rpc {
                 self.die(DeathCause::Protocol(what), effects);
             }
             (Id::Own(own), answer) => self.own_answered(own, answer, effects),
-            (Id::Null, Err(error)) => {
-                let what =
-                    format!("the server could not read what it was sent: {}", excerpt(error.to_string()));
-                effects.push(Effect::Noted(Noted::Complaint(what)));
-            }
+            (Id::Null, Err(error)) => self.unread(error, effects),
             (Id::Null, Ok(_)) => {
-                let what = "it answered with the id `null`, which names no request".to_owned();
+                let what = "it answered without an id, or with `null`, which names no request".to_owned();
                 self.die(DeathCause::Protocol(what), effects);
             }
             (Id::Foreign(id), _) => {
                 let what = format!("it answered request {id}, which it was never given");
                 self.die(DeathCause::Protocol(what), effects);
+            }
+        }
+    }
+
+    /// The server could not read something. With one request in flight it is that one, which nobody will answer now.
+    fn unread(&mut self, error: RpcError, effects: &mut Vec<Effect>) {
+        match (self.only_call().filter(|(_, call)| call.sent), &self.phase) {
+            (Some((id, _)), _) => self.concluded(id, Err(error), effects),
+            (None, Phase::Opening { .. }) => self.not_opened(&error, effects),
+            (None, Phase::Serving | Phase::ShuttingDown { .. } | Phase::Terminated) => {
+                let what =
+                    format!("the server could not read what it was sent: {}", excerpt(error.to_string()));
+                effects.push(Effect::Noted(Noted::Complaint(what)));
             }
         }
     }
@@ -95,11 +104,7 @@ impl Rpc {
         match &self.phase {
             Phase::Opening { waits_for, .. } if *waits_for == own => match answer {
                 Ok(value) => self.opened(own, &value, effects),
-                Err(error) => {
-                    let error = excerpt(error.to_string());
-                    let what = format!("the server answered what it is asked first with an error: {error}");
-                    self.die(DeathCause::Warmup(what), effects);
-                }
+                Err(error) => self.not_opened(&error, effects),
             },
             Phase::Serving if known => self.heard_of_cancels(own, effects),
             Phase::Opening { .. } | Phase::ShuttingDown { .. } | Phase::Terminated if known => {}
@@ -108,6 +113,12 @@ impl Rpc {
                 self.die(DeathCause::Protocol(what), effects);
             }
         }
+    }
+
+    fn not_opened(&mut self, error: &RpcError, effects: &mut Vec<Effect>) {
+        let error = excerpt(error.to_string());
+        let what = format!("the server answered what it is asked first with an error: {error}");
+        self.die(DeathCause::Warmup(what), effects);
     }
 
     /// Servers do not answer what was cancelled, if they keep to what MCP asks for: one that has heard of it and might

@@ -1,6 +1,6 @@
 //! Cuts a stream of bytes into the texts of messages.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::Framing;
 
@@ -79,23 +79,21 @@ impl Cutter {
     }
 
     fn counted(&mut self) -> Result<Option<Bytes>, String> {
-        const END: &[u8] = b"\r\n\r\n";
-        let from = self.seen.saturating_sub(END.len());
-        let end = self.buffer[from..].windows(END.len()).position(|window| window == END);
-        let Some(end) = end.map(|end| from + end) else {
+        self.skip_blank_lines();
+        let Some(start) = self.header_end() else {
             self.seen = self.buffer.len();
             // What is no header says so in its first line.
             let first = <[u8]>::split(&self.buffer, |byte| *byte == b'\n').next().unwrap_or_default();
-            if self.seen > HEADER_MAX || first.len() < self.seen && !first.contains(&b':') {
+            let is_other = first.starts_with(b"{") || !first.contains(&b':');
+            if self.seen > HEADER_MAX || first.len() < self.seen && is_other {
                 return Err(format!("expected a header with `Content-Length`, got {}", shown(&self.buffer)));
             }
             return Ok(None);
         };
-        let len = content_length(&self.buffer[..end])?;
+        let len = content_length(&self.buffer[..start])?;
         if len > self.limit {
             return Err(format!("a message of {len} bytes announced, the limit is {}", self.limit));
         }
-        let start = end + END.len();
         if self.buffer.len() - start < len {
             // So that the header is found at once when more has come.
             self.seen = start;
@@ -105,6 +103,28 @@ impl Cutter {
         let text = self.buffer.split_to(start + len).freeze().slice(start..);
         self.let_go();
         Ok(Some(text))
+    }
+
+    /// Some end their messages with a line that they do not count.
+    fn skip_blank_lines(&mut self) {
+        if self.seen == 0 {
+            let blank = self.buffer.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+            self.buffer.advance(blank);
+        }
+    }
+
+    /// Where the empty line behind a header ends. Its lines end in CR LF, and in LF alone where somebody forgot.
+    fn header_end(&self) -> Option<usize> {
+        let from = self.seen.saturating_sub(b"\n\r\n".len());
+        let ends = (from..self.buffer.len()).filter(|at| self.buffer[*at] == b'\n');
+        ends.filter_map(|end| {
+            let behind = &self.buffer[end + 1..];
+            [&b"\n"[..], b"\r\n"]
+                .iter()
+                .find(|line| behind.starts_with(line))
+                .map(|line| end + 1 + line.len())
+        })
+        .next()
     }
 
     /// A small text never keeps the memory of a large one alive.
@@ -117,9 +137,10 @@ impl Cutter {
 
 fn content_length(header: &[u8]) -> Result<usize, String> {
     let wrong = || format!("expected a header with `Content-Length` and a number, got {}", shown(header));
-    let header_text = std::str::from_utf8(header).map_err(|_not_text| wrong())?;
+    let header_text = String::from_utf8_lossy(header);
     let mut fields = header_text.lines().filter_map(|line| line.split_once(':'));
-    let value = fields.find(|(name, _)| name.trim().eq_ignore_ascii_case("content-length"));
+    let value = fields
+        .find(|(name, _)| name.trim_start_matches('\u{FEFF}').trim().eq_ignore_ascii_case("content-length"));
     value.and_then(|(_, len)| len.trim().parse().ok()).ok_or_else(wrong)
 }
 

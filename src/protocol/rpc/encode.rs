@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::plain::{self, Plain};
+use super::plain::{self, PlainJson};
 use super::{Framing, Place, RpcError, Saying, Style, Tokens};
 use crate::protocol::{ExecutionId, Value};
 
@@ -154,12 +154,12 @@ impl Params<'_> {
 impl Serialize for Params<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (params, call, mcp) = match self {
-            Self::Plain(params) => return Plain(params).serialize(to),
+            Self::Plain(params) => return PlainJson(params).serialize(to),
             Self::Mcp { params, call } => (*params, *call, true),
             Self::Lsp { params, call } => (*params, *call, false),
         };
         if params.as_list().is_some() {
-            return Plain(params).serialize(to);
+            return PlainJson(params).serialize(to);
         }
         let entries = params.as_map().unwrap_or_default();
         let mut map = to.serialize_map(None)?;
@@ -168,13 +168,13 @@ impl Serialize for Params<'_> {
                 META if mcp => {}
                 name @ "workDoneToken" if !mcp => {
                     let ours = Place::Work.ours(call);
-                    map.serialize_entry(name, &Plain(&ours))?;
+                    map.serialize_entry(name, &PlainJson(&ours))?;
                 }
                 name @ "partialResultToken" if !mcp => {
                     let ours = Place::Partial.ours(call);
-                    map.serialize_entry(name, &Plain(&ours))?;
+                    map.serialize_entry(name, &PlainJson(&ours))?;
                 }
-                name => map.serialize_entry(name, &Plain(value))?,
+                name => map.serialize_entry(name, &PlainJson(value))?,
             }
         }
         if mcp {
@@ -196,7 +196,7 @@ impl Serialize for Meta<'_> {
         for (key, value) in self.given.and_then(Value::as_map).unwrap_or_default() {
             let name = plain::name(key)?;
             if name != PROGRESS_TOKEN {
-                map.serialize_entry(name, &Plain(value))?;
+                map.serialize_entry(name, &PlainJson(value))?;
             }
         }
         map.serialize_entry(PROGRESS_TOKEN, &self.call.get())?;

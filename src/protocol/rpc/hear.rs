@@ -10,16 +10,20 @@ use serde_json::value::RawValue;
 
 use super::cut::shown;
 use super::encode::OWN;
-use super::plain;
 use super::{BATCH_MAX, Framing, Id, RpcError, Said};
-use crate::protocol::{ExecutionId, FRAME_LEN_MAX, HeapSize, Value};
+use super::{number, read};
+use crate::protocol::{ExecutionId, FRAME_LEN_MAX, HeapSize, Value, excerpt};
 
 /// What marks a text as a message, whole or not.
 const MARK: &[u8] = b"\"jsonrpc\"";
 
+/// What some write before the first text.
+const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
+
 /// Reads one text. A batch is several messages; a blank line is none.
 pub(crate) fn hear(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
     let text = text.trim_ascii();
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     if text.is_empty() {
         return;
     }
@@ -95,26 +99,36 @@ fn has_mark(text: &[u8]) -> bool {
     text.windows(MARK.len()).any(|window| window == MARK)
 }
 
-/// The members of a message, none of them looked into.
-#[derive(Deserialize)]
+/// The members of a message, none of them looked into. Of two with one name the last counts.
+#[derive(Default)]
 struct Members<'a> {
-    #[serde(borrow, default)]
     jsonrpc: Option<&'a RawValue>,
     /// Null is something else than nothing.
-    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     method: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    /// Null is something else than nothing.
     result: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
 
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
+impl<'a> Members<'a> {
+    fn of(json: &'a str) -> Result<Self, serde_json::Error> {
+        let mut all = Self::default();
+        read::members(json, |name, value| {
+            let given = Some(value).filter(|value| value.get() != "null");
+            match name {
+                "jsonrpc" => all.jsonrpc = given,
+                "id" => all.id = Some(value),
+                "method" => all.method = given,
+                "params" => all.params = given,
+                "result" => all.result = Some(value),
+                "error" => all.error = given,
+                _unknown => {}
+            }
+        })?;
+        Ok(all)
+    }
 }
 
 /// Reads one message.
@@ -125,18 +139,12 @@ fn message(json: &str) -> Result<Said, String> {
     if !json.starts_with('{') {
         return Err("expected an object".into());
     }
-    let members: Members<'_> = match serde_json::from_str(json) {
-        Ok(members) => members,
-        Err(error) if error.is_data() => {
-            return Ok(Said::Wrong { call: None, what: format!("{error} in {}", shown(json.as_bytes())) });
-        }
-        Err(error) => return Err(error.to_string()),
-    };
+    let members = Members::of(json).map_err(|error| error.to_string())?;
     let id = members.id.map(|id| id_of(id.get()));
     let call = if let Some(Id::Call(call)) = id { Some(call) } else { None };
     let wrong = |what: String| Ok(Said::Wrong { call, what });
     match members.jsonrpc.map(RawValue::get) {
-        Some("\"2.0\"") => {}
+        Some("\"2.0\"" | "\"2\"" | "2.0" | "2") => {}
         // A line of a log may be an object too.
         None if call.is_none() || members.result.is_none() && members.error.is_none() => {
             return Err("expected a member `jsonrpc`".into());
@@ -146,19 +154,23 @@ fn message(json: &str) -> Result<Said, String> {
             return wrong(format!("member `jsonrpc`: expected \"2.0\", got {got}"));
         }
     }
+    let answers = members.result.is_some() || members.error.is_some();
     match (members.method, id) {
-        (Some(method), id) => Ok(said_by(method, &members, id.is_some())),
+        // Some repeat the method in the answer.
+        (Some(_), Some(id)) if call.is_some() && answers => Ok(answer(id, &members)),
+        (Some(method), id) => Ok(said_by(method, &members, id.is_some_and(|id| id != Id::Null))),
         (None, Some(id)) => Ok(answer(id, &members)),
+        (None, None) if answers => Ok(answer(Id::Null, &members)),
         (None, None) => wrong("expected a member `method` or `id`, got neither".into()),
     }
 }
 
 fn said_by(method: &RawValue, members: &Members<'_>, asks: bool) -> Said {
     let wrong = |what: String| Said::Wrong { call: None, what };
-    let Ok(method) = serde_json::from_str::<String>(method.get()) else {
+    let Some(method) = read::text(method.get()) else {
         return wrong(format!("member `method`: expected text, got {}", shown(method.get().as_bytes())));
     };
-    let params = match members.params.map(plain::read).transpose() {
+    let params = match members.params.map(read::read).transpose() {
         Ok(params) => params.unwrap_or_default(),
         Err(why) => return wrong(format!("`{method}`: member `params`: {why}")),
     };
@@ -170,11 +182,13 @@ fn said_by(method: &RawValue, members: &Members<'_>, asks: bool) -> Said {
 
 fn answer(id: Id, members: &Members<'_>) -> Said {
     let call = if let Id::Call(call) = id { Some(call) } else { None };
-    let read = match (members.result, members.error) {
-        (Some(_), Some(_)) => Err("expected a member `result` or `error`, got both".to_owned()),
+    let read = match (members.result, members.error.map(error_of)) {
+        (Some(result), Some(error)) if result.get() != "null" => {
+            Err(format!("expected a member `result` or `error`, got both; the error is: {error}"))
+        }
+        (Some(_) | None, Some(error)) => Ok(Err(error)),
+        (Some(result), None) => read::read(result).map(Ok).map_err(|why| format!("member `result`: {why}")),
         (None, None) => Err("expected a member `result` or `error`, got neither".to_owned()),
-        (Some(result), None) => plain::read(result).map(Ok).map_err(|why| format!("member `result`: {why}")),
-        (None, Some(error)) => error_of(error).map(Err).map_err(|why| format!("member `error`: {why}")),
     };
     match read {
         Ok(answer) => Said::Answer { id, answer },
@@ -182,22 +196,41 @@ fn answer(id: Id, members: &Members<'_>) -> Said {
     }
 }
 
-fn error_of(error: &RawValue) -> Result<RpcError, String> {
-    let error = plain::read(error)?;
-    let code = error.get("code").and_then(Value::as_i64);
-    let code = code.ok_or("expected a map with a whole number `code`")?;
-    let message = error.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(RpcError { code, message, data: error.get("data").cloned() })
+/// What the server has to say is told, in whichever form it says it.
+fn error_of(error: &RawValue) -> RpcError {
+    let json = error.get();
+    let (mut code, mut message, mut data) = (None, None, None);
+    let read = read::members(json, |name, value| match name {
+        "code" => code = Some(value.get()),
+        "message" => message = Some(value.get()),
+        "data" => data = Some(value),
+        _more => {}
+    });
+    let said = |json: &str| read::text(json).unwrap_or_else(|| excerpt(json.to_owned()));
+    if read.is_err() {
+        return RpcError::new(RpcError::NO_CODE, said(json));
+    }
+    let message = message.filter(|message| *message != "null").map_or_else(|| excerpt(json.to_owned()), said);
+    // What cannot be read is told as it came.
+    let data = data.map(|data| read::read(data).unwrap_or_else(|_| Value::from(data.get())));
+    match code.map(|code| (number::code(code), code)) {
+        Some((Some(code), _)) => RpcError { code, message, data },
+        None | Some((None, "null")) => RpcError { code: RpcError::NO_CODE, message, data },
+        Some((None, code)) => {
+            RpcError { code: RpcError::NO_CODE, message: format!("{}: {message}", said(code)), data }
+        }
+    }
 }
 
+/// The numbers of calls are ours: a server that says one of them in its own way means it.
 fn id_of(json: &str) -> Id {
     if json == "null" {
         return Id::Null;
     }
-    if let Ok(call) = json.parse::<ExecutionId>() {
-        return Id::Call(call);
+    let text = read::text(json);
+    if let Some(call) = number::whole(text.as_deref().unwrap_or(json)) {
+        return Id::Call(ExecutionId(call));
     }
-    let own = serde_json::from_str::<String>(json).ok();
-    let own = own.and_then(|text| text.strip_prefix(OWN)?.parse().ok());
+    let own = text.and_then(|text| text.strip_prefix(OWN)?.parse().ok());
     own.map_or_else(|| Id::Foreign(shown(json.as_bytes())), Id::Own)
 }

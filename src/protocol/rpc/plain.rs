@@ -1,19 +1,17 @@
 //! Values as the JSON that others write: nothing in it is marked, and what JSON lacks cannot be said.
 
-use bytes::{Bytes, BytesMut};
-use serde::de::DeserializeSeed;
 use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use super::super::json::ToPack;
-use super::super::reader::Reader;
-use super::super::wire::Wire;
-use super::super::{Value, error::Fault};
+use super::super::Value;
+use super::{number, read};
 
-/// Serializes a value as plain JSON.
-pub(super) struct Plain<'a>(pub(super) &'a Value);
+/// Serializes a value as the JSON that others read: a [`Value::Number`] with all its digits, and nothing marked. What JSON
+/// lacks is an error: bytes, infinite numbers, keys that are no text.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainJson<'a>(pub &'a Value);
 
-impl Serialize for Plain<'_> {
+impl Serialize for PlainJson<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Float(value) if !value.is_finite() => {
@@ -22,13 +20,16 @@ impl Serialize for Plain<'_> {
             Value::Bytes(_) => {
                 Err(S::Error::custom("JSON has no bytes; encode them as text, such as base64"))
             }
-            Value::List(list) => to.collect_seq(list.iter().map(Plain)),
+            Value::List(list) => to.collect_seq(list.iter().map(PlainJson)),
             Value::Map(map) => {
                 let mut out = to.serialize_map(Some(map.len()))?;
                 for (key, value) in map {
-                    out.serialize_entry(name(key)?, &Plain(value))?;
+                    out.serialize_entry(name(key)?, &PlainJson(value))?;
                 }
                 out.end()
+            }
+            Value::Number(number) => {
+                RawValue::from_string(number.clone().into()).map_err(S::Error::custom)?.serialize(to)
             }
             Value::None
             | Value::Bool(_)
@@ -46,20 +47,18 @@ pub(super) fn name<E: Error>(key: &Value) -> Result<&str, E> {
 }
 
 pub(super) fn text(value: &Value) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&Plain(value))
+    serde_json::to_string(&PlainJson(value))
 }
 
-/// Reads a part of a message.
-pub(super) fn read(json: &RawValue) -> Result<Value, String> {
-    let mut packed = BytesMut::with_capacity(json.get().len());
-    let mut from = serde_json::Deserializer::from_str(json.get());
-    ToPack { out: &mut packed, marked: false }.deserialize(&mut from).map_err(|error| error.to_string())?;
-    let packed: Bytes = packed.freeze();
-    let mut reader = Reader::new(&packed);
-    reader.token().and_then(|token| Value::read(&mut reader, token)).map_err(|fault| match fault {
-        Fault::Malformed(reason) | Fault::Foreign(reason) => *reason,
-        Fault::Field(field) => format!("expected {}, got {}", field.expected, field.got),
-    })
+impl Value {
+    /// Reads JSON that others wrote: nothing in it is marked, no number is rounded, and of two entries with one key the last
+    /// counts.
+    ///
+    /// # Errors
+    /// It is no JSON, or is nested deeper than 64 lists and maps.
+    pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
+        read::read(serde_json::from_str(json)?).map_err(Error::custom)
+    }
 }
 
 /// As it is written in a document of the caller's. A number is whole if it is written so.
@@ -71,7 +70,7 @@ impl From<serde_json::Value> for Value {
             serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
                 (Some(whole), _) => Self::Int(whole),
                 (None, Some(whole)) => Self::UInt(whole),
-                (None, None) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+                (None, None) => number::value(&number.to_string()),
             },
             serde_json::Value::String(text) => Self::Str(text),
             serde_json::Value::Array(list) => list.into(),
@@ -80,11 +79,33 @@ impl From<serde_json::Value> for Value {
     }
 }
 
-/// What JSON can say of a value: it has no bytes, no infinite numbers, and only text as keys.
+/// What JSON can say of a value: it has no bytes, no infinite numbers, and only text as keys. A [`Value::Number`] is an
+/// error where `serde_json` would round it.
 impl TryFrom<Value> for serde_json::Value {
     type Error = serde_json::Error;
 
     fn try_from(value: Value) -> Result<Self, serde_json::Error> {
-        serde_json::to_value(Plain(&value))
+        Ok(match value {
+            Value::Number(text) => {
+                let number = serde_json::from_str::<serde_json::Number>(&text).ok();
+                let exact = number.filter(|number| number.to_string() == *text);
+                Self::Number(exact.ok_or_else(|| {
+                    let value = "`serde_json::Value` cannot hold the number";
+                    Self::Error::custom(format!("{value} {text}; take its text, or `PlainJson`"))
+                })?)
+            }
+            Value::List(list) => Self::Array(list.into_iter().map(Self::try_from).collect::<Result<_, _>>()?),
+            Value::Map(map) => {
+                let entry = |(key, value)| Ok((name(&key)?.to_owned(), Self::try_from(value)?));
+                Self::Object(map.into_iter().map(entry).collect::<Result<_, serde_json::Error>>()?)
+            }
+            Value::None
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::UInt(_)
+            | Value::Float(_)
+            | Value::Str(_)
+            | Value::Bytes(_) => serde_json::to_value(PlainJson(&value))?,
+        })
     }
 }

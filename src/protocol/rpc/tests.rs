@@ -1,5 +1,7 @@
 use super::*;
 
+mod liberal;
+
 #[path = "../../../tests/support/server_lines.rs"]
 mod server_lines;
 
@@ -51,7 +53,6 @@ fn answers_are_told_by_their_ids() {
             Id::Null,
             Err(RpcError::new(-32700, "?")),
         ),
-        (r#"{"jsonrpc":"2.0","id":"7","result":1}"#, Id::Foreign(r#""\"7\"""#.into()), ok(Value::Int(1))),
         (r#"{"jsonrpc":"2.0","id":1.5,"result":1}"#, Id::Foreign(r#""1.5""#.into()), ok(Value::Int(1))),
         (r#"{"jsonrpc":"2.0","id":-1,"result":1}"#, Id::Foreign(r#""-1""#.into()), ok(Value::Int(1))),
     ] {
@@ -85,11 +86,6 @@ fn a_wrong_member_is_blamed_on_its_call_if_that_can_be_told() {
         (r#"{"jsonrpc":"2.0","id":7}"#, Some(7), "expected a member `result` or `error`, got neither"),
         (r#"{"jsonrpc":"2.0","id":7,"result":1,"error":{"code":1}}"#, Some(7), "got both"),
         (
-            r#"{"jsonrpc":"2.0","id":7,"error":"no"}"#,
-            Some(7),
-            "member `error`: expected a map with a whole number",
-        ),
-        (
             r#"{"jsonrpc":"1.0","id":7,"result":1}"#,
             Some(7),
             "member `jsonrpc`: expected \"2.0\", got \"1.0\"",
@@ -97,7 +93,6 @@ fn a_wrong_member_is_blamed_on_its_call_if_that_can_be_told() {
         (r#"{"id":7,"result":1}"#, Some(7), "member `jsonrpc`: expected \"2.0\", got nothing"),
         (r#"{"jsonrpc":"2.0","method":5}"#, None, "member `method`: expected text"),
         (r#"{"jsonrpc":"2.0"}"#, None, "expected a member `method` or `id`, got neither"),
-        (r#"{"jsonrpc":"2.0","id":7,"id":8,"result":1}"#, None, "duplicate field `id`"),
         (&deep, Some(7), "member `result`: "),
     ] {
         let all = line(text);

@@ -4,6 +4,7 @@ mod bad;
 mod calls;
 mod cancel;
 mod events;
+mod liberal;
 mod pool;
 mod real;
 
