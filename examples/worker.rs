@@ -88,6 +88,7 @@ fn line_of(line: &str, task: &Task<'_>, names: &mut Names) -> Result<Value, Erro
             leave_a_byte(rest)?;
             std::process::abort();
         }
+        "child" => task.print(format!("{}\n", start_a_child()?))?,
         "spin" => loop {
             task.check()?;
         },
@@ -100,6 +101,13 @@ fn line_of(line: &str, task: &Task<'_>, names: &mut Names) -> Result<Value, Erro
 fn leave_a_byte(file: &str) -> Result<(), Error> {
     let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
     Ok(file.and_then(|mut file| std::io::Write::write_all(&mut file, b"x"))?)
+}
+
+/// A process of which nobody waits for the end.
+fn start_a_child() -> Result<u32, Error> {
+    #[expect(clippy::disallowed_methods, reason = "it is what the code of a worker may do")]
+    let mut sleep = std::process::Command::new("sleep");
+    Ok(sleep.arg("600").stdin(std::process::Stdio::null()).spawn()?.id())
 }
 
 fn unknown(name: &str) -> Error {

@@ -38,6 +38,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::{sleep, timeout};
+
 use crate::{
     config::WorkerSpec,
     protocol::Ready,
@@ -52,6 +54,9 @@ pub use self::{
 
 /// How long the worker has for each answer, unless set.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at something that is to happen.
+const LOOKS_EVERY: Duration = Duration::from_millis(1);
 
 /// Counts workers, so that each has a tag of its own.
 static STARTED: AtomicU64 = AtomicU64::new(0);
@@ -177,6 +182,16 @@ impl Kit {
             self.ready.as_ref().is_some_and(|ready| ready.capabilities.iter().any(|one| one == capability));
         if offered { Ok(()) } else { Err(Fault::Skip(format!("it does not offer `{capability}`"))) }
     }
+}
+
+/// Whether it is so within this time.
+async fn until(patience: Duration, mut so: impl FnMut() -> bool) -> bool {
+    let looks = async {
+        while !so() {
+            sleep(LOOKS_EVERY).await;
+        }
+    };
+    timeout(patience, looks).await.is_ok()
 }
 
 #[cfg(test)]

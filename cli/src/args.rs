@@ -275,6 +275,9 @@ pub(crate) struct ConformArgs {
     /// Code that leaves a thread which shows something large again and again
     #[arg(long, value_name = "CODE", help_heading = PROBES)]
     pub(crate) noise: Option<String>,
+    /// Code that starts a process which lives for ten minutes, and prints its id in a line
+    #[arg(long, value_name = "CODE", help_heading = PROBES)]
+    pub(crate) child: Option<String>,
 }
 
 /// What the options of `ostler conform` for its code are called.

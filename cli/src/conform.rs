@@ -80,5 +80,6 @@ fn probes(args: &ConformArgs) -> Probes {
     let probes = with(probes, &args.syntax, Probes::syntax);
     let probes = with(probes, &args.mark, Probes::mark);
     let probes = with(probes, &args.die, Probes::die);
-    with(probes, &args.noise, Probes::noise)
+    let probes = with(probes, &args.noise, Probes::noise);
+    with(probes, &args.child, Probes::child)
 }

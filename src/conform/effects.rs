@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::protocol::{Execute, FromWorker, ToWorker};
 
@@ -18,6 +18,7 @@ use super::{
     items,
     peer::{Peer, shown},
     probes::Probe,
+    until,
 };
 
 items! {
@@ -67,13 +68,8 @@ async fn starts_before_it_runs(kit: &Kit) -> Result<(), Fault> {
         let request = marking(&mut peer, kit, Probe::mark, &mark)?;
         let id = request.id;
         peer.send(&ToWorker::Execute(request)).await?;
-        let made = async {
-            while !mark.is_made() {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let made = timeout(kit.patience, made).await;
-        ensure(made.is_ok(), "that the probe `mark` leaves a byte in the file", || "none".into())?;
+        let made = until(kit.patience, || mark.is_made()).await;
+        ensure(made, "that the probe `mark` leaves a byte in the file", || "none".into())?;
         match timeout(AT_ONCE, peer.next(EXPECTED)).await {
             Ok(Ok(FromWorker::Started(started))) if started.id == id => {}
             Ok(Ok(other)) => return Err(Fault::wrong(EXPECTED, shown(&other))),

@@ -3,13 +3,15 @@
 use crate::{
     outcome::Exit,
     protocol::{ErrorKind, FromWorker, Shutdown, ToWorker},
+    worker::lives_in,
 };
 
 use super::{
     Fault, Kit,
     fault::ensure,
     items,
-    peer::{Peer, shown},
+    peer::{Peer, escaped, shown},
+    probes::Probe,
     running::says,
     stopping::spinning,
 };
@@ -21,6 +23,8 @@ items! {
     "ends with its host in the middle of a frame" => "order-of-life" => ends_inside_a_frame;
     "ends with its host while code runs" => "order-of-life" => ends_while_busy;
     "ends with its host before `init`" => "order-of-life" => ends_before_it_begins;
+    "ends what its code has started when it ends with its host" => "order-of-life" => ends_with_its_group;
+    "ends what its code has started also while code runs" => "order-of-life" => ends_with_its_group_while_busy;
 }
 
 async fn bye(peer: &mut Peer) -> Result<(), Fault> {
@@ -85,4 +89,31 @@ async fn ends_before_it_begins(kit: &Kit) -> Result<(), Fault> {
     let mut peer = Peer::start(kit).await?;
     peer.ready().await?;
     for_lack_of_a_host(peer.hang_up().await?)
+}
+
+/// Has its code start a process, and returns the id of that.
+async fn started_by(peer: &mut Peer, kit: &Kit) -> Result<u32, Fault> {
+    const EXPECTED: &str =
+        "that the probe `child` starts a process in its group, and prints its id in a line";
+    let request = peer.request(kit.probes.get(Probe::child)?);
+    let (ran, step) = peer.run(request).await?;
+    let told = std::str::from_utf8(&ran.stdout).ok().and_then(|line| line.trim().parse().ok());
+    match (told, peer.pid) {
+        (Some(child), Some(leader)) if lives_in(leader, child) => Ok(child),
+        _ => Err(Fault::wrong(EXPECTED, format!("{:?}, then {step}", escaped(&ran.stdout)))),
+    }
+}
+
+/// Effects, not words: a worker that only exits passes all of the above.
+async fn ends_with_its_group(kit: &Kit) -> Result<(), Fault> {
+    let mut peer = Peer::greeted(kit).await?;
+    let child = started_by(&mut peer, kit).await?;
+    peer.hang_up_with(child).await
+}
+
+async fn ends_with_its_group_while_busy(kit: &Kit) -> Result<(), Fault> {
+    let mut peer = Peer::greeted(kit).await?;
+    let child = started_by(&mut peer, kit).await?;
+    spinning(&mut peer, kit).await?;
+    peer.hang_up_with(child).await
 }

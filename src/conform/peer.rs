@@ -14,10 +14,10 @@ use crate::{
         Codec, Decoder, Execute, ExecutionError, ExecutionId, ExecutionResult, FRAME_LEN_MAX, FromWorker,
         Init, InputRequest, Ready, Stream, ToWorker, VERSION,
     },
-    worker::{Control, Outbox, Pipe, Spawner as _},
+    worker::{Control, Outbox, Pipe, Spawner as _, lives_in},
 };
 
-use super::{Fault, Kit, fault::ensure};
+use super::{Fault, Kit, fault::ensure, until};
 
 /// How much of what came is shown.
 const SHOWN: usize = 300;
@@ -38,8 +38,9 @@ pub(super) struct Peer {
     exit: Option<Pin<Box<dyn Future<Output = Exit> + Send>>>,
     /// The last messages, for a report.
     seen: VecDeque<String>,
+    is_ending: Box<dyn Fn() -> bool + Send>,
     /// Dropping it kills the worker.
-    _control: Box<dyn Control>,
+    control: Box<dyn Control>,
     patience: Duration,
     last: u64,
 }
@@ -77,7 +78,8 @@ impl Peer {
             printed: Default::default(),
             exit: Some(worker.exit),
             seen: VecDeque::new(),
-            _control: worker.control,
+            is_ending: worker.is_ending,
+            control: worker.control,
             patience: kit.patience,
             last: 0,
         })
@@ -260,6 +262,23 @@ impl Peer {
     pub(super) async fn hang_up(&mut self) -> Result<Exit, Fault> {
         self.channel = None;
         self.ended("the end of the process, since its host is gone").await
+    }
+
+    /// Says that the host is gone, and waits for the end of the process and then for that of another one in its group, of
+    /// which nothing is left to the kit.
+    pub(super) async fn hang_up_with(&mut self, other: u32) -> Result<(), Fault> {
+        const EXPECTED: &str = "the end of the process and of its group, since its host is gone";
+        let leader = self.pid.unwrap_or_default();
+        self.control.hold();
+        self.channel = None;
+        // It is asked here only.
+        let is_ending = std::mem::replace(&mut self.is_ending, Box::new(|| true));
+        let ended = until(self.patience, is_ending).await;
+        ensure(ended, EXPECTED, || "it lives on".into())?;
+        let ended = until(self.patience, || !lives_in(leader, other)).await;
+        ensure(ended, EXPECTED, || {
+            format!("it has ended, and process {other}, which its code started, lives on")
+        })
     }
 
     /// Waits for the end of the process.

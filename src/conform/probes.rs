@@ -20,6 +20,7 @@ pub struct Probes {
     mark: Option<String>,
     die: Option<String>,
     noise: Option<String>,
+    child: Option<String>,
 }
 
 /// A thread of Python that sends for as long as its worker lives.
@@ -86,6 +87,7 @@ probes! {
     mark: "Code that appends a byte to the file `{file}`, which is put in its place.";
     die: "Code that appends a byte to the file `{file}`, and ends its process at once.";
     noise: "Code that leaves a thread which shows something large again and again.";
+    child: "Code that starts a process which lives for ten minutes, and prints its id in a line.";
 }
 
 impl Probes {
@@ -114,7 +116,8 @@ impl Probes {
                 .syntax("1 +")
                 .mark("with open('{file}', 'a') as file: file.write('x')")
                 .die("import os\nwith open('{file}', 'a') as file: file.write('x')\nos._exit(3)")
-                .noise(NOISE),
+                .noise(NOISE)
+                .child("import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"),
             "javascript" => Self::new()
                 .say("console.log('conform')")
                 .value("6 * 7")
@@ -129,7 +132,10 @@ impl Probes {
                 .exit("process.exit(3)")
                 .syntax("let 1")
                 .mark("require('fs').appendFileSync('{file}', 'x')")
-                .die("require('fs').appendFileSync('{file}', 'x'); process.kill(process.pid, 'SIGKILL')"),
+                .die("require('fs').appendFileSync('{file}', 'x'); process.kill(process.pid, 'SIGKILL')")
+                .child(
+                    "console.log(require('child_process').spawn('sleep', ['600'], { stdio: 'ignore' }).pid)",
+                ),
             _ => Self::new(),
         }
     }

@@ -6,6 +6,8 @@ use std::{collections::VecDeque, fs};
 
 use rustix::process::{Pid, Signal, getpgid, kill_process};
 
+#[cfg(feature = "conform")]
+use super::vitals;
 use crate::config::CHILDREN_TOLD;
 
 /// Threads of a process that are asked for children.
@@ -36,6 +38,13 @@ pub(super) fn interrupt(group: Pid, found: &[u32]) {
             let _ = kill_process(pid, Signal::INT);
         }
     }
+}
+
+/// Whether this process may still run something in the group that this one leads.
+#[cfg(feature = "conform")]
+pub(crate) fn lives_in(leader: u32, pid: u32) -> bool {
+    let [leader, raw] = [leader, pid].map(|pid| pid.try_into().ok().and_then(Pid::from_raw));
+    raw.is_some_and(|raw| getpgid(Some(raw)).ok() == leader) && !vitals::is_ending(pid)
 }
 
 /// The ids of this many processes that it has started, its children first.

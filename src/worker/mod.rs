@@ -43,6 +43,8 @@ use crate::{
 };
 
 pub use branch::{Branch, Order};
+#[cfg(feature = "conform")]
+pub(crate) use children::lives_in;
 pub use delivery::Delivery;
 pub use python::{PythonInfo, python_info};
 pub(crate) use record::Recorder;
@@ -180,6 +182,10 @@ pub trait Control: Send {
     fn terminate_group(&self) {}
     /// Ends the worker and its process group at once. May be called again.
     fn kill(&self);
+    /// Leaves the worker's group as it is when the worker ends by itself, for whoever looks at that. `exit` resolves when it
+    /// was killed.
+    #[cfg(feature = "conform")]
+    fn hold(&self) {}
     /// What the operating system says of the worker; `None` if it says nothing.
     fn vitals(&self) -> Option<Vitals> {
         None

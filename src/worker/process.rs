@@ -194,7 +194,8 @@ impl Parent {
 
 #[derive(Debug)]
 enum Life {
-    Alive,
+    /// And whether it is held: its end is for somebody else to look at first, and it is collected when it was killed by us.
+    Alive(bool),
     /// Killed by us, and not collected yet.
     Dying(Pending),
     Collected,
@@ -219,7 +220,7 @@ impl Process {
             born: sweep::born(id),
             leads: true,
             parent,
-            life: Mutex::new(Life::Alive),
+            life: Mutex::new(Life::Alive(false)),
             unsettled,
         };
         // Somebody else may have collected it, and what was read is a stranger's.
@@ -253,7 +254,7 @@ impl Process {
     pub(super) fn kill(&self) {
         let mut life = self.life();
         match *life {
-            Life::Alive => *life = Life::Dying(self.unsettled.one_more()),
+            Life::Alive(_) => *life = Life::Dying(self.unsettled.one_more()),
             Life::Dying(_) => {}
             Life::Collected => return,
         }
@@ -262,6 +263,14 @@ impl Process {
         }
         // It may have moved itself to another group.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Leaves it and its group as they are when it ends by itself, until it is killed.
+    #[cfg(feature = "conform")]
+    pub(super) fn hold(&self) {
+        if let Life::Alive(held) = &mut *self.life() {
+            *held = true;
+        }
     }
 
     /// Whether it is dead, collected or not.
@@ -325,6 +334,9 @@ impl Process {
     /// The order matters: as long as the process is not collected, its group's id is its own.
     pub(super) fn collect(&self) -> Option<(Exit, Pending)> {
         let mut life = self.life();
+        if matches!(*life, Life::Alive(true)) {
+            return None;
+        }
         let id = || WaitId::PidFd(self.pidfd.as_fd());
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let exit = match (waitid(id(), look), &self.parent) {
@@ -349,7 +361,7 @@ impl Process {
         };
         let pending = match mem::replace(&mut *life, Life::Collected) {
             Life::Dying(pending) => pending,
-            Life::Alive | Life::Collected => self.unsettled.one_more(),
+            Life::Alive(_) | Life::Collected => self.unsettled.one_more(),
         };
         Some((exit, pending))
     }

@@ -334,6 +334,11 @@ impl Control for Power {
         self.process.kill();
     }
 
+    #[cfg(feature = "conform")]
+    fn hold(&self) {
+        self.process.hold();
+    }
+
     fn vitals(&self) -> Option<Vitals> {
         vitals::of(&self.process)
     }

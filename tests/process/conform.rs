@@ -74,7 +74,8 @@ async fn a_worker_in_rust_conforms() {
         .exit("exit 3")
         .syntax("no such word")
         .mark("mark {file}")
-        .die("die {file}");
+        .die("die {file}")
+        .child("child");
     guarded(async {
         for spec in ways(&WorkerSpec::command(example_worker())) {
             passes_all(
@@ -200,11 +201,47 @@ async fn workers_that_run_code_before_they_say_so_are_found_out() {
     .await;
 }
 
+/// Effects, not words: each liar ends by itself as the page allows, and what its code has started lives on.
+#[tokio::test]
+async fn workers_that_end_without_their_group_are_found_out() {
+    const PRINTS: &str = "    send(\"output\", id=id, stream=\"stdout\", seq=0, data=code)\n";
+    const NAME: &str = "ends what its code has started when it ends with its host";
+    let child = "import subprocess
+child = subprocess.Popen(['sleep', '600'])
+send('output', id=id, stream='stdout', seq=0, data=f'{child.pid}\\n')";
+    guarded(async {
+        for (ends, conforms, patience) in [
+            ("os.killpg(0, 9)", true, PATIENT),
+            ("pass", false, SHORT),
+            ("os.kill(os.getpid(), 9)", false, SHORT),
+        ] {
+            let code = smallest("os.killpg(0, 9)", ends).replacen(PRINTS, "    exec(code)\n", 1);
+            let conformance = judge_code(&code).probes(Probes::new().say("conform\n").child(child));
+            let report = conformance.patience(patience).only(NAME).run().await;
+            assert_eq!(report.checks.len(), 1, "{report}");
+            let verdict = &report.checks[0].verdict;
+            let right = match verdict {
+                Verdict::Passed => conforms,
+                Verdict::Failed { got, .. } => !conforms && got.contains("which its code started, lives on"),
+                Verdict::Skipped { .. } => false,
+            };
+            assert!(right, "{ends}: {report}");
+        }
+        // All else that the page says of the end they do.
+        for ends in ["pass", "os.kill(os.getpid(), 9)"] {
+            let report =
+                judge_code(&smallest("os.killpg(0, 9)", ends)).only("ends with its host").run().await;
+            assert!(report.conforms(), "{ends}: {report}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn workers_that_do_not_answer_are_found_out() {
     let cases = [
         // Deaf to the end of its host.
-        ("os._exit(113)", "[time.sleep(1) for _ in range(1000)]", "ends with its host", "it lives on"),
+        ("os.killpg(0, 9)", "[time.sleep(1) for _ in range(1000)]", "ends with its host", "it lives on"),
         // It takes a host of another version for one of its own.
         (r#"message["protocol"] != 1"#, "False", "refuses a host of another version", "nothing for"),
         // It never says what became of a cancel.
