@@ -6,6 +6,7 @@ mod branches;
 mod call;
 mod config;
 mod doctor;
+mod files;
 mod node;
 mod program;
 mod repl;
