@@ -350,7 +350,7 @@ def flush_files():
 def fork(message):
     """Returns the worker's answer in the worker, and the greeting of the copy in the copy."""
     state.user = False  # from here on nothing interrupts
-    address, tag, folder = message["address"], message["tag"], message["folder"]
+    tag, folder = message["tag"], message["folder"]
     problem = why_not()
     if problem is not None:
         raise ForkRefused(problem)
@@ -359,7 +359,7 @@ def fork(message):
     random = sys.modules.get("random")
     dice = random._inst.getstate() if random else None  # a fork gives the child other numbers: here it continues these
     try:
-        descriptors = fork_off(address, tag.encode())
+        descriptors = fork_off(message, tag.encode())
     except ForkRefused:
         resume(False)
         raise
@@ -415,8 +415,7 @@ def save_behind(message, gather):
 
 
 def deliver(message, gather):
-    host = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    host.connect("\0" + message["address"])
+    host = connect(message)
     if not host.recv(1):  # nobody waits any more, and nobody would end this process
         return
     try:
@@ -436,7 +435,15 @@ def deliver(message, gather):
     host.sendall(checksum.to_bytes(4, "big"))
 
 
-def fork_off(address, tag):
+def connect(message):
+    """Goes where the host waits. It lets nobody in but who sends the secret first."""
+    host = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    host.connect("\0" + message["address"])
+    host.sendall((message.get("secret") or "").encode())  # an older host has none
+    return host
+
+
+def fork_off(message, tag):
     """Makes the copy. Returns None in the worker, and in the copy the descriptors that the host gave it."""
     blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, worker.OUR_SIGNALS)
     state.branching = True
@@ -445,7 +452,7 @@ def fork_off(address, tag):
         try:
             pid = os.fork()
             if pid == 0:
-                descriptors = beside_the_worker(address, tag)
+                descriptors = beside_the_worker(message, tag)
         except OSError as error:
             raise ForkRefused(f"the system gives no other process: {error}") from None
         if pid:
@@ -458,7 +465,7 @@ def fork_off(address, tag):
     return descriptors
 
 
-def beside_the_worker(address, tag):
+def beside_the_worker(message, tag):
     """In the child of the worker, which ends at once. Returns in the copy only."""
     try:
         pid = os.fork()
@@ -470,8 +477,7 @@ def beside_the_worker(address, tag):
     try:
         os.setpgid(0, 0)
         mark(tag)  # from now on it is found by the name of the copy
-        host = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        host.connect("\0" + address)
+        host = connect(message)
         tell(host, "wants stdio" if state.framed_output else "wants socket")
         descriptors = receive(host)
         copy = os.fork()

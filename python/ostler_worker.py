@@ -2379,9 +2379,9 @@ FIELDS = {
     "reset": {"keep": list},
     "vars": {"max": int},
     "complete": {"code": str, "pos": int},
-    "checkpoint": {"include": list, "exclude": list, "mode": str, "max_bytes": int, "address": str},
+    "checkpoint": {"include": list, "exclude": list, "mode": str, "max_bytes": int, "address": str, "secret": str},
     "restore": {"part": int, "last": bool, "names": list},
-    "fork": {"address": str, "tag": str, "folder": str},
+    "fork": {"address": str, "tag": str, "folder": str, "secret": str},
 }
 REQUIRED = {"execute": ("code",), "complete": ("code", "pos"), "fork": ("address", "tag", "folder")}
 # lists, and keys of maps
@@ -3372,7 +3372,7 @@ def greeting(doorbell):
     if has_part("state"):
         capabilities.append("checkpoint")
     if LINUX and has_part("branch"):
-        capabilities.append("fork")
+        capabilities += "fork", "secret"
     return {
         "type": "ready",
         "protocol": PROTOCOL,

@@ -10,6 +10,7 @@ import unittest
 from harness import Host, codec, eventually
 
 TAG = b"1-a.0.1"
+SECRET = "0123456789abcdef" * 4
 # Whoever has the last result may be quicker than the thread that told it.
 NO_WORK = """
 import sys, time
@@ -61,15 +62,17 @@ def name_of(pid):
 class Copy:
     """A copy of the worker of `host`."""
 
-    def __init__(self, host, name="copy", tag="1-a.11.12345"):
+    def __init__(self, host, name="copy", tag="1-a.11.12345", secret=SECRET):
         address, listener = listen(name)
         with listener, tempfile.TemporaryDirectory() as folder:
             self.folder = folder
-            host.send("fork", id=name, address=address, tag=tag, folder=folder)
+            told = {} if secret is None else {"secret": secret}
+            host.send("fork", id=name, address=address, tag=tag, folder=folder, **told)
             self.answer = host.next_frame()
             if self.answer["type"] != "forked":
                 return
             self.link, _ = listener.accept()
+            self.first = self.link.recv(len(secret or ""), socket.MSG_WAITALL).decode()
             self.wants = word(self.link)
             self.channel, theirs = socket.socketpair()
             self.out, err = os.pipe()
@@ -124,6 +127,15 @@ class Forked(unittest.TestCase):
             copy.close()
             eventually(lambda: not is_child(copy.pid, keeper))
             self.assertEqual(host.value("next(g)"), 2)
+
+    def test_what_the_host_has_told_is_said_first_and_nothing_if_it_told_nothing(self):
+        with Host(init={}, env=ENV) as host:
+            self.assertLessEqual({"fork", "secret"}, set(host.ready["capabilities"]))
+            for secret in SECRET, "another", None:
+                copy = Copy(host, secret=secret)
+                self.assertEqual((copy.first, copy.wants), (secret or "", "wants socket"))
+                self.assertEqual(copy.value("1 + 1"), 2)
+                copy.close()
 
     def test_a_worker_that_must_not_be_forked_says_why(self):
         with Host(init={}, env=ENV) as host:
@@ -250,11 +262,12 @@ class SavedBehind(unittest.TestCase):
         address, listener = listen("save")
         with Host(init={}, env=ENV) as host, listener:
             host.run("x = bytearray(b'x') * (40 << 20)\ny = 'before'")
-            host.send("checkpoint", id="c", mode="fork", address=address)
+            host.send("checkpoint", id="c", mode="fork", address=address, secret=SECRET)
             self.assertEqual(host.next_frame(), {"type": "forked", "id": "c"})
             host.run("y = 'after'")
             link, _ = listener.accept()
             with link:
+                self.assertEqual(link.recv(len(SECRET), socket.MSG_WAITALL).decode(), SECRET)
                 link.sendall(b"!")
                 size = int.from_bytes(link.recv(4, socket.MSG_WAITALL), "big")
                 told = codec("msgpack").decode(link.recv(size, socket.MSG_WAITALL))

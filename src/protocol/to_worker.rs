@@ -229,6 +229,8 @@ record! {
             max_bytes: Option<u64> = None,
             /// The abstract name of the socket at which the host waits for the forked child.
             address: Option<String> = None,
+            /// What the forked child sends there before anything else.
+            secret: Option<String> = None,
         }
     }
 }
@@ -275,6 +277,10 @@ record! {
             tag: String,
             /// The working folder of the copy, if the worker is still in the one that it started in.
             folder: String,
+        }
+        optional {
+            /// What is sent to the socket before anything else.
+            secret: Option<String> = None,
         }
     }
 }

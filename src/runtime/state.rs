@@ -78,6 +78,7 @@ impl Shared {
             if let Some(delivery) = &delivery {
                 message.mode = protocol::CheckpointMode::Fork;
                 message.address = Some(delivery.address().into());
+                message.secret = Some(delivery.secret().into());
             }
             let mut frame = BytesMut::new();
             codec.encode(&ToWorker::Checkpoint(message), &mut frame).map(|()| frame.freeze())
@@ -165,8 +166,9 @@ impl Shared {
             let purpose = Purpose { asked: Asked::Fork, chore: false, expects: None };
             let frames = |codec: protocol::Codec, id| {
                 let mut frame = BytesMut::new();
-                let message = ToWorker::Fork(protocol::Fork::new(id, order.address, order.tag, folder));
-                codec.encode(&message, &mut frame).map(|()| frame.freeze())
+                let mut message = protocol::Fork::new(id, order.address, order.tag, folder);
+                message.secret = Some(order.secret);
+                codec.encode(&ToWorker::Fork(message), &mut frame).map(|()| frame.freeze())
             };
             Arc::clone(&self).ask(of, purpose, "fork", frames).await?;
         }

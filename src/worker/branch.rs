@@ -1,10 +1,11 @@
 //! A worker that another worker forked from itself: the copy of a session.
 //!
 //! The other side is `python/ostler_branch.py`. The worker is told, by the message `fork`, the abstract name of a socket at
-//! which we listen. The copy's parent, the keeper, connects there; the kernel says who it is.
+//! which we listen, and a secret. The copy's parent, the keeper, connects there; the kernel says who it is.
 //!
 //! ```text
 //! host                                                      keeper
+//!                                                      <-   the secret
 //!                                                      <-   "wants socket", or "wants stdio"
 //! a byte or more, with the descriptors 0, 1 and 2      ->   forks the copy
 //!                                                      <-   "forked " pid, or "refused " why
@@ -21,24 +22,21 @@ use std::{
     fmt,
     future::Future,
     io,
-    os::{linux::net::SocketAddrExt, unix::net},
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::{
-    net::{UnixListener, UnixStream},
-    time::timeout,
-};
+use tokio::{net::UnixStream, time::timeout};
 
 use super::{
     Worker,
     process::{Parent, Process, descriptors},
     program,
+    rendezvous::Rendezvous,
     spawner::{Started, watched},
-    sweep::Estate,
+    sweep::{self, Estate},
     threads::Threads,
     unsettled::Unsettled,
     zygote::Link,
@@ -63,20 +61,30 @@ impl fmt::Debug for Branch {
 }
 
 /// What a worker is told that is to fork itself: the fields of the message `fork`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Order {
     /// The abstract name of the socket at which the copy is awaited.
     pub address: String,
+    /// What is sent there before anything else.
+    pub secret: String,
     /// The tag of the copy.
     pub tag: String,
     /// Its working folder.
     pub folder: PathBuf,
 }
 
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, secret: _, tag, folder } = self;
+        let mut shown = f.debug_struct("Order");
+        shown.field("address", address).field("tag", tag).field("folder", folder).finish_non_exhaustive()
+    }
+}
+
 /// Waits for a copy.
 #[derive(Debug)]
 pub(super) struct Awaited {
-    listener: UnixListener,
+    rendezvous: Rendezvous,
     program: PathBuf,
     estate: Estate,
     unsettled: Unsettled,
@@ -84,19 +92,21 @@ pub(super) struct Awaited {
 
 impl Awaited {
     /// Listens for the copy whose tag `estate` names. Called within a runtime.
-    pub(super) fn new(program: &Path, estate: Estate, unsettled: Unsettled) -> io::Result<(String, Self)> {
-        let address = format!("ostler-fork-{}", estate.tag);
-        let listener = net::UnixListener::bind_addr(&net::SocketAddr::from_abstract_name(&address)?)?;
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener)?;
-        Ok((address, Self { listener, program: program.into(), estate, unsettled }))
+    pub(super) fn new(program: &Path, estate: Estate, unsettled: Unsettled) -> io::Result<Self> {
+        let rendezvous = Rendezvous::new(&format!("fork-{}", estate.tag))?;
+        Ok(Self { rendezvous, program: program.into(), estate, unsettled })
+    }
+
+    /// What the worker is told whose copy it is to be.
+    pub(super) fn order(&self, folder: PathBuf) -> Order {
+        let [address, secret] = [self.rendezvous.address(), self.rendezvous.secret()].map(str::to_owned);
+        Order { address, secret, tag: self.estate.tag.clone(), folder }
     }
 
     /// The copy, once it is there.
     pub(super) async fn arrives(self) -> Result<Started, SpawnError> {
         let failed = |error| program::system("fork a copy of a worker", &self.program, error);
-        let (host, keeper) = accept(&self.listener).await.map_err(failed)?;
-        drop(self.listener);
+        let (host, keeper) = self.rendezvous.arrives().await.map_err(failed)?;
         let starting = self.unsettled.one_more();
         let forked = async {
             let mut link = Link::quiet(host);
@@ -107,6 +117,7 @@ impl Awaited {
             let keeper = Keeper::hold(keeper, &self.unsettled)?;
             let (ends, theirs) = ends;
             let pid = ask(&mut link, "forked", &theirs).await?.parse().map_err(io::Error::other)?;
+            keeper.has_forked(pid)?;
             drop(theirs);
             let parent = Parent::Keeper(keeper.holding(link.into_socket()));
             let process = Process::adopt(pid, Some(parent), self.unsettled.clone())?;
@@ -130,17 +141,6 @@ async fn ask(link: &mut Link, word: &str, descriptors: &[std::os::fd::OwnedFd]) 
     timeout(STEP_LIMIT, exchange).await.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Waits for a process of this user.
-pub(super) async fn accept(listener: &UnixListener) -> io::Result<(UnixStream, u32)> {
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let peer = stream.peer_cred()?;
-        if let (true, Some(pid)) = (peer.uid() == rustix::process::geteuid().as_raw(), peer.pid()) {
-            return Ok((stream, pid.unsigned_abs()));
-        }
-    }
-}
-
 /// The parent of a copy.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -156,6 +156,19 @@ impl Keeper {
         // It is an orphan: if we are who collects those, we do. What it leaves behind is the copy's to clear.
         drop(Threads::get()?.watch().add(Arc::clone(&process), None)?);
         Ok(Self { process, host: Mutex::default() })
+    }
+
+    /// What is not its own child is not believed to be the copy: it would be killed in the copy's place. A child stays its
+    /// own, for while it is held it collects nobody.
+    fn has_forked(&self, pid: u32) -> io::Result<()> {
+        let (keeper, parent) = (self.process.id(), sweep::parent(pid));
+        if parent == Some(keeper) {
+            return Ok(());
+        }
+        let parent = parent.map_or("nobody".into(), |parent| parent.to_string());
+        Err(io::Error::other(format!(
+            "it named process {pid} as the copy: expected a child of {keeper}, got one of {parent}"
+        )))
     }
 
     fn holding(self, host: UnixStream) -> Self {

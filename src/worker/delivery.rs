@@ -1,7 +1,8 @@
 //! A saved state that comes from a copy of the worker, while the worker goes on.
 //!
 //! The other side is `save_behind` in `python/ostler_branch.py`. The copy is nobody's child but whoever's who collects
-//! orphans. It connects to a socket of ours whose abstract name the worker was told, waits for a byte, and sends:
+//! orphans. It connects to a socket of ours whose abstract name the worker was told, sends the secret that the worker was
+//! told too, waits for a byte, and sends:
 //!
 //! ```text
 //! a frame: `checkpoint_data`, last, without data, and with the length of that as `bytes`; or `error`
@@ -10,24 +11,15 @@
 //! ```
 //! It lives and dies with the group of the worker. Whoever does not wait for the state any more kills it.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    io,
-    os::{linux::net::SocketAddrExt, unix::net},
-    process,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
+    net::UnixStream,
 };
 
-use super::{branch::accept, process::Process, threads::Threads, unsettled::Unsettled};
+use super::{process::Process, rendezvous::Rendezvous, threads::Threads, unsettled::Unsettled};
 use crate::{
     config::FRAME_LEN_MAX,
     protocol::{CheckpointData, Codec, FromWorker},
@@ -38,10 +30,7 @@ const ROOM: usize = 4 << 20;
 
 /// Waits for a state.
 #[derive(Debug)]
-pub struct Delivery {
-    address: String,
-    listener: UnixListener,
-}
+pub struct Delivery(Rendezvous);
 
 /// The copy that sends. It ends with this.
 #[derive(Debug)]
@@ -56,22 +45,22 @@ impl Drop for Sender {
 impl Delivery {
     /// Listens. Called within a runtime.
     pub(super) fn new() -> io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let address = format!("ostler-state-{}-{:016x}", process::id(), RandomState::new().hash_one(number));
-        let listener = net::UnixListener::bind_addr(&net::SocketAddr::from_abstract_name(&address)?)?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { address, listener: UnixListener::from_std(listener)? })
+        Rendezvous::new(&format!("state-{}", std::process::id())).map(Self)
     }
 
     /// The abstract name of the socket.
     pub(crate) fn address(&self) -> &str {
-        &self.address
+        self.0.address()
+    }
+
+    /// What the copy must send first.
+    pub(crate) fn secret(&self) -> &str {
+        self.0.secret()
     }
 
     /// What the copy sends: a checkpoint of at most so many bytes in one part, or an error.
     pub(crate) async fn receive(self, codec: Codec, max: u64) -> io::Result<FromWorker> {
-        let (mut stream, pid) = accept(&self.listener).await?;
+        let (mut stream, pid) = self.0.arrives().await?;
         let process = Arc::new(Process::adopt(pid, None, Unsettled::default())?);
         // It is an orphan: if we are who collects those, we do.
         drop(Threads::get()?.watch().add(Arc::clone(&process), None)?);

@@ -16,6 +16,7 @@ mod process;
 mod program;
 mod python;
 mod record;
+mod rendezvous;
 mod scratch;
 mod script;
 mod shortage;

@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Branch, Control, Delivery, Launched, Order, Sighting, Spawner, Unlaunched, Worker,
+    Branch, Control, Delivery, Launched, Sighting, Spawner, Unlaunched, Worker,
     branch::Awaited,
     children::{self, naming::Naming},
     environment, pipes,
@@ -192,12 +192,11 @@ async fn branch(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Br
         }
     };
     let (folder, estate) = on_spawn_thread(&program, prepare).await??;
-    let tag = estate.tag.clone();
     let awaited = Awaited::new(&program, estate, shared.unsettled);
-    let (address, awaited) =
-        awaited.map_err(|error| program::system("await a copy of a worker", &program, error))?;
+    let awaited = awaited.map_err(|error| program::system("await a copy of a worker", &program, error))?;
+    let order = awaited.order(folder);
     let worker = async move { connect(awaited.arrives().await?, &spec, Bytes::new(), &program) };
-    Ok(Branch { order: Order { address, tag, folder }, worker: Box::pin(worker) })
+    Ok(Branch { order, worker: Box::pin(worker) })
 }
 
 /// What stands before the tags of all workers of a pool.

@@ -236,6 +236,11 @@ pub(super) fn born(pid: u32) -> u64 {
     Stat::of(pid).map_or(0, |stat| stat.born)
 }
 
+/// Whose child this process is, alive or not yet collected. `None` if nothing says so.
+pub(super) fn parent(pid: u32) -> Option<u32> {
+    Stat::of(pid).map(|stat| stat.parent)
+}
+
 /// Whether an environment, as the kernel shows it, has one of `tags`.
 fn has_tag(environ: &[u8], tags: &[Vec<u8>]) -> bool {
     environ

@@ -75,7 +75,12 @@ impl Spawner for Around {
     }
     fn branch(&self, tag: &str) -> Boxed<Result<Branch, SpawnError>> {
         let (copy, forks) = (self.spawn(tag), Arc::clone(&self.forks));
-        let order = Order { address: "somewhere".into(), tag: tag.into(), folder: "/nowhere".into() };
+        let order = Order {
+            address: "somewhere".into(),
+            secret: "whatever".into(),
+            tag: tag.into(),
+            folder: "/nowhere".into(),
+        };
         let worker = Box::pin(async move {
             forks.notified().await;
             copy.await
@@ -134,7 +139,7 @@ fn forkable(forks: &Arc<Notify>) -> ScriptedSpawner {
         async move {
             let mut ready =
                 Ready::new(ostler::protocol::VERSION, 7_u32, ostler::protocol::Codec::MessagePack, "script");
-            ready.capabilities = vec!["fork".into()];
+            ready.capabilities = ["fork", "secret"].map(Into::into).into();
             if stage.number() > 1 {
                 // A copy takes its time, too.
                 tokio::time::sleep(2 * SECOND).await;

@@ -129,6 +129,7 @@ fn the_corpus_has_every_conversation_and_every_message() {
         "exception",
         "exit",
         "fork",
+        "fork_secret",
         "heartbeat_busy",
         "hello",
         "input",
@@ -154,7 +155,7 @@ fn the_corpus_has_every_conversation_and_every_message() {
         (
             "host",
             "init execute cancel interrupt input_response ping reset vars complete get set inspect checkpoint restore \
-             shutdown protocol_error",
+             fork shutdown protocol_error",
         ),
         (
             "worker",

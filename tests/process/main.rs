@@ -15,6 +15,7 @@ mod rpc;
 mod scarce;
 mod scripts;
 mod serve;
+mod strangers;
 mod tenants;
 mod upkeep;
 

@@ -16,6 +16,8 @@ const SAVES: &str = "checkpoint";
 const TELLS: &str = "vars";
 /// The capability of a worker that forks itself.
 const FORKS: &str = "fork";
+/// The capability of a worker whose copies say who they are. Others are not forked: whoever came first would be the copy.
+const PROVES: &str = "secret";
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +34,11 @@ pub(crate) enum Question {
 
 impl Question {
     /// What a worker must be capable of, and what cannot be done with another.
-    fn needs(self) -> (&'static str, &'static str) {
+    fn needs(self) -> (&'static [&'static str], &'static str) {
         match self {
-            Self::Save { .. } | Self::Restore => (SAVES, "its state cannot be saved or restored"),
-            Self::Fork => (FORKS, "it cannot be forked"),
-            Self::Names => (TELLS, "its names cannot be told"),
+            Self::Save { .. } | Self::Restore => (&[SAVES], "its state cannot be saved or restored"),
+            Self::Fork => (&[FORKS, PROVES], "it cannot be forked"),
+            Self::Names => (&[TELLS], "its names cannot be told"),
         }
     }
 }
@@ -63,7 +65,7 @@ pub(crate) struct Speaker {
 impl From<&Ready> for Speaker {
     fn from(ready: &Ready) -> Self {
         let has = |known: &&str| ready.capabilities.iter().any(|capability| capability == known);
-        let capabilities = [SAVES, FORKS, TELLS].into_iter().filter(has).collect();
+        let capabilities = [SAVES, FORKS, PROVES, TELLS].into_iter().filter(has).collect();
         Self { language: ready.language.clone(), version: ready.version.clone(), capabilities }
     }
 }
@@ -71,23 +73,27 @@ impl From<&Ready> for Speaker {
 impl Session {
     pub(super) fn ask(&mut self, id: ExecutionId, question: Question, effects: &mut Vec<Effect>) {
         let (needed, without) = question.needs();
-        match self.phase {
-            Phase::Ready | Phase::Idle if self.speaker.capabilities.contains(&needed) => {
+        let missing = needed.iter().find(|needed| !self.speaker.capabilities.contains(needed));
+        match (&self.phase, missing) {
+            (Phase::Ready | Phase::Idle, None) => {
                 let asked = Some(Asked { question, next_part: 0, bytes: 0, held: 0 });
                 // It is not acknowledged, and the values' own code may run from here on.
                 self.phase = Phase::Busy(Run { started: true, begun: true, asked, ..Run::new(id) });
                 effects.extend([Effect::Execute(id), Effect::Started(id)]);
             }
-            Phase::Ready | Phase::Idle => {
-                let what = format!("the worker does not offer `{needed}`: {without}");
+            (Phase::Ready | Phase::Idle, Some(missing)) => {
+                let what = format!("the worker does not offer `{missing}`: {without}");
                 let ending = Ending::Failed(Failure::Protocol { what });
                 effects.extend([Effect::Idle(id), Effect::Ended(id, ending)]);
             }
-            Phase::Creating
-            | Phase::Warming(_)
-            | Phase::Busy(_)
-            | Phase::ShuttingDown { .. }
-            | Phase::Terminated => effects.push(Effect::Returned(id, self.why_not())),
+            (
+                Phase::Creating
+                | Phase::Warming(_)
+                | Phase::Busy(_)
+                | Phase::ShuttingDown { .. }
+                | Phase::Terminated,
+                _,
+            ) => effects.push(Effect::Returned(id, self.why_not())),
         }
     }
 

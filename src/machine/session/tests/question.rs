@@ -129,3 +129,27 @@ fn a_worker_that_cannot_save_is_not_asked() {
     assert_eq!(what, "the worker does not offer `checkpoint`: its state cannot be saved or restored");
     assert_eq!(bench.session.state(), SessionState::Ready);
 }
+
+/// Of copies that say no secret the first process that comes would be taken for one.
+#[test]
+fn a_worker_whose_copies_prove_nothing_is_not_forked() {
+    for (offered, lacks) in
+        [(&["fork", "secret"][..], None), (&["fork"], Some("secret")), (&["secret"], Some("fork"))]
+    {
+        let mut bench = Bench::new(false);
+        let mut ready = Ready::new(VERSION, 7_u32, Codec::MessagePack, "test");
+        ready.capabilities = offered.iter().copied().map(Into::into).collect();
+        bench.step(Input::Frame(FromWorker::Ready(ready)));
+        let effects = bench.step(Input::Ask(ExecutionId(6), Question::Fork));
+        match (lacks, effects) {
+            (None, [Effect::Execute(_), Effect::Started(_)]) => {}
+            (
+                Some(lacks),
+                [Effect::Idle(_), Effect::Ended(_, Ending::Failed(Failure::Protocol { what }))],
+            ) => {
+                assert_eq!(*what, format!("the worker does not offer `{lacks}`: it cannot be forked"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
