@@ -29,6 +29,7 @@ pub(crate) mod mailbox;
 pub(crate) mod messages;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
+pub(crate) mod notes;
 pub(crate) mod obligation;
 pub(crate) mod question;
 pub(crate) mod reader;

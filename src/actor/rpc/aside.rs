@@ -39,6 +39,9 @@ impl State {
 
     /// Has the machine look at the server, and shows what was seen.
     pub(super) fn look(&mut self, myself: &ActorRef<SessionMsg>) {
+        if let Some(left_out) = self.notes.renew() {
+            warn!(slot = self.slot, pid = self.pid, left_out, "the worker says more than is logged");
+        }
         self.wrote(myself);
         let stuck = self.is_stuck();
         self.step(myself, Input::Stuck(stuck));
@@ -73,8 +76,11 @@ impl State {
             Noted::Stray => {
                 self.ledger.stray_lines.fetch_add(1, Relaxed);
             }
-            Noted::Complaint(what) => warn!(slot, pid, what, "the worker complains"),
-            Noted::Unasked(method) => debug!(slot, pid, method, "question of a server refused"),
+            Noted::Complaint(what) if self.notes.admit() => warn!(slot, pid, what, "the worker complains"),
+            Noted::Unasked(method) if self.notes.admit() => {
+                debug!(slot, pid, method, "question of a server refused");
+            }
+            Noted::Complaint(_) | Noted::Unasked(_) => {}
         }
     }
 }

@@ -55,12 +55,15 @@ impl State {
     }
 
     pub(super) fn note(&mut self, noted: Noted) {
+        if let Noted::Late(_) = noted {
+            self.ledger.late_frames.fetch_add(1, Relaxed);
+        }
+        if !self.notes.admit() {
+            return;
+        }
         let (slot, pid) = (self.slot, self.pid);
         match noted {
-            Noted::Late(id) => {
-                self.ledger.late_frames.fetch_add(1, Relaxed);
-                debug!(slot, pid, execution = %id, "late frame dropped");
-            }
+            Noted::Late(id) => debug!(slot, pid, execution = %id, "late frame dropped"),
             Noted::UnknownType(name) => warn!(slot, pid, name, "message of an unknown type"),
             Noted::Complaint(what) => warn!(slot, pid, what, "the worker complains"),
             Noted::Log { level, message } => match level {

@@ -10,6 +10,7 @@ use crate::{
         messages::{Asker, SessionMsg, SessionNotice},
     },
     config::LOOK_EVERY,
+    log::warn,
     machine::session::Input,
     outcome::{Activity, Load},
     status::{SessionState, Vitals},
@@ -46,6 +47,9 @@ impl Memory {
 impl State {
     /// Has the machine look at the worker, and shows what was seen.
     pub(super) fn look(&mut self, myself: &ActorRef<SessionMsg>) {
+        if let Some(left_out) = self.notes.renew() {
+            warn!(slot = self.slot, pid = self.pid, left_out, "the worker says more than is logged");
+        }
         let vitals = self.control.vitals();
         self.step(myself, Input::Look(vitals), Credit::none());
         self.gauge.seen(vitals, self.machine.is_unresponsive());
