@@ -255,6 +255,7 @@ impl Pool {
         self.renew(now, effects);
         self.serve_all(now, jitter, effects);
         self.branch(now, jitter, effects);
+        self.serve_scripts(now, jitter, effects);
         self.replenish(now, jitter, effects);
         self.finish(effects);
         self.set_alarm(now, effects);

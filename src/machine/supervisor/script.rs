@@ -53,7 +53,7 @@ impl Pool {
         }
     }
 
-    fn serve_scripts(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
+    pub(super) fn serve_scripts(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
         while matches!(self.life, Life::Beginning | Life::Serving) {
             let Some(Head { waiter, .. }) = self.scripts.heads().next() else { return };
             if self.place_for_script(now).is_none() {
@@ -73,7 +73,8 @@ impl Pool {
     /// Where the process of a script may be started now.
     pub(super) fn place_for_script(&self, now: Instant) -> Option<usize> {
         let empty = self.slots.iter().position(Slot::is_free)?;
-        (self.alive() < self.ceiling(now)).then_some(empty)
+        // Copies of sessions that wait for a place have been promised one.
+        (self.alive() + self.forks.len() < self.ceiling(now)).then_some(empty)
     }
 
     /// Ends as many idle workers as there are scripts that nothing else makes room for.
