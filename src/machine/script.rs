@@ -4,12 +4,11 @@
 //! Running ─> Dying ─> Ended        Running ─> Ended, by itself
 //! ```
 //! There is no channel: what is known of the process is what it prints, its vitals and its exit. The first rung of a
-//! cancel is a SIGINT to its group, as Ctrl-C is; the next ones are SIGTERM, and the last one kills.
+//! cancel is a SIGINT to its group, as Ctrl-C is; the next is a SIGTERM at half of the grace, and the last one kills.
 
 use std::time::Duration;
 
 use crate::{
-    config::FORCE_EVERY,
     machine::{
         budget::{MemoryLimits, Meter},
         health::{Health, Sign},
@@ -194,11 +193,12 @@ impl Script {
     fn cancel(&mut self, effects: &mut Vec<Effect>) {
         let Phase::Running { rung: rung @ None } = &mut self.phase else { return };
         *rung = Some(Rung::Interrupt);
-        let Ladder { force, examine, kill } = Ladder::new(self.grace);
+        let Ladder { force: _, examine, kill } = Ladder::new(self.grace);
         effects.extend([
             Effect::Shed,
             Effect::Signal(Signal::Interrupt),
-            Effect::Arm(Timer::Force, force),
+            // It ends what does not handle it, in the middle of its clean-up: that has half of the time.
+            Effect::Arm(Timer::Force, kill / 2),
             Effect::Arm(Timer::Examine, examine),
             Effect::Arm(Timer::Grace, kill),
         ]);
@@ -207,7 +207,7 @@ impl Script {
     fn force(&mut self, effects: &mut Vec<Effect>) {
         if let Phase::Running { rung: Some(rung) } = &mut self.phase {
             *rung = Rung::Force;
-            effects.extend([Effect::Signal(Signal::Terminate), Effect::Arm(Timer::Force, FORCE_EVERY)]);
+            effects.push(Effect::Signal(Signal::Terminate));
         }
     }
 

@@ -81,11 +81,10 @@ fn a_warmup_that_fails_ends_with_5() {
 fn a_deadline_ends_with_4() {
     let ended =
         Scratch::new().ostler(&["run", "-c", "while True: pass", "--deadline", "300ms"]).run("").expect(4);
+    // The code may say in the meantime that it was interrupted.
     let told = ended.err();
-    assert!(
-        told.starts_with("ostler: `-c`: timed out after 300ms while its code ran\n    execution "),
-        "what it was doing: {told}"
-    );
+    let expected = "ostler: `-c`: timed out after 300ms while its code ran\n    execution ";
+    assert!(told.contains(expected), "what it was doing: {told}");
 }
 
 #[test]

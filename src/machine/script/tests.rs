@@ -54,18 +54,18 @@ fn how_its_process_ends_is_its_outcome() {
 #[test]
 fn a_cancel_interrupts_then_terminates_then_looks_and_kills() {
     let mut script = running();
-    let Ladder { force, examine, kill } = Ladder::new(LIMITS.grace);
+    let Ladder { force: _, examine, kill } = Ladder::new(LIMITS.grace);
     let expected = [
         Effect::Shed,
         Effect::Signal(Signal::Interrupt),
-        Effect::Arm(Timer::Force, force),
+        Effect::Arm(Timer::Force, kill / 2),
         Effect::Arm(Timer::Examine, examine),
         Effect::Arm(Timer::Grace, kill),
     ];
     assert_eq!(step(&mut script, Input::Cancel), expected);
     assert_eq!(step(&mut script, Input::Cancel), [], "one is enough");
-    let again = [Effect::Signal(Signal::Terminate), Effect::Arm(Timer::Force, FORCE_EVERY)];
-    assert_eq!(step(&mut script, Input::Elapsed(Timer::Force)), again);
+    let terminated = [Effect::Signal(Signal::Terminate)];
+    assert_eq!(step(&mut script, Input::Elapsed(Timer::Force)), terminated);
     assert_eq!(step(&mut script, Input::Elapsed(Timer::Examine)), [Effect::Examine]);
     assert_eq!(step(&mut script, Input::Elapsed(Timer::Grace)), [Effect::Shed, Effect::Kill]);
     assert_eq!(step(&mut script, Input::Elapsed(Timer::Force)), [], "it is dying");

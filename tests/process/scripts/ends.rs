@@ -30,7 +30,7 @@ async fn a_cancel_is_a_real_sigint_and_a_handler_of_the_code_hears_it() {
     guarded(async {
         for code in [handled, plain, asyncs] {
             let (_folder, builder) = folder(&[("a.py", code)]);
-            let runtime = builder.grace(Duration::from_secs(20)).start().await.unwrap();
+            let runtime = builder.grace(Duration::from_secs(3_600)).start().await.unwrap();
             let mut execution = runtime.execute(Script::file("a.py")).await.unwrap();
             until_it_says(&mut execution, "ready").await;
             execution.cancel();
