@@ -203,7 +203,6 @@ impl Pool {
                 }
             }
             Input::Submit(execution, want) => match want.lease {
-                None if want.script => self.submit_script(execution, want, now, effects),
                 None => self.submit(execution, want, now, effects),
                 Some(lease) => self.submit_leased(execution, lease, &want, now, effects),
             },

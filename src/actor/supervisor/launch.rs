@@ -9,7 +9,7 @@ use crate::{
     actor::{
         charge::Charge,
         gauge::Gauge,
-        messages::{Progress, SessionNotice, SupervisorMsg, spawn_failure},
+        messages::{Progress, SupervisorMsg, spawn_failure},
         script::{self, Script},
         supervisor::{
             Live, State,
@@ -112,11 +112,7 @@ impl State {
             Err(error) => {
                 // What it was given is dropped: the process is killed, and the execution told.
                 warn!(slot, %generation, %error, "script without a session");
-                let notice = SessionNotice::Terminated(Box::new(crate::outcome::Death::new(
-                    DeathCause::Retired,
-                    Exit::Unknown,
-                )));
-                let _ = myself.cast(SupervisorMsg::FromSession { slot, generation, notice });
+                let _ = myself.cast(ended(slot, generation, DeathCause::Retired, Exit::Unknown));
             }
         }
     }

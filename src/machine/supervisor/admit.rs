@@ -42,12 +42,10 @@ impl Pool {
             Some(error) => effects.push(Effect::Refuse(execution, error)),
             None => {
                 effects.push(Effect::Accept(execution));
-                let Want { tenant, affinity, bytes, .. } = want;
-                self.line.push_back(
-                    Waiter::Execution(execution),
-                    Asked { tenant, affinity, bytes, script: false },
-                    now,
-                );
+                let Want { tenant, affinity, bytes, script, .. } = want;
+                let asked = Asked { tenant, affinity, bytes, script };
+                let line = if script { &mut self.scripts } else { &mut self.line };
+                line.push_back(Waiter::Execution(execution), asked, now);
             }
         }
     }

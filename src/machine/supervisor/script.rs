@@ -7,32 +7,14 @@ use std::time::Instant;
 
 use crate::{
     machine::{
-        line::{Asked, Head, Waiter},
+        line::{Head, Waiter},
         slot::{Place, Slot},
-        supervisor::{Effect, Life, Pool, Want},
+        supervisor::{Effect, Life, Pool},
     },
     protocol::ExecutionId,
 };
 
 impl Pool {
-    pub(super) fn submit_script(
-        &mut self,
-        execution: ExecutionId,
-        want: Want,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        match self.refusal(&want, now) {
-            Some(error) => effects.push(Effect::Refuse(execution, error)),
-            None => {
-                effects.push(Effect::Accept(execution));
-                let Want { tenant, affinity, bytes, script, .. } = want;
-                let asked = Asked { tenant, affinity, bytes, script };
-                self.scripts.push_back(Waiter::Execution(execution), asked, now);
-            }
-        }
-    }
-
     /// Serves all who wait: scripts first if theirs is the one that came first. What is done for one may make room for
     /// another, or take it.
     pub(super) fn serve_all(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
