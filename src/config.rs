@@ -87,6 +87,9 @@ pub const VARS_MAX: usize = 10_000;
 pub const STACKS_LIMIT: Duration = Duration::from_millis(50);
 /// How long a worker is examined before it is killed at the end of its grace. A shorter grace is as long as this.
 pub const EXAMINE_LIMIT: Duration = Duration::from_millis(80);
+/// How long an execution whose deadline has passed waits to be told what its worker is doing. After that it has timed out
+/// without its [`Activity`](crate::Activity).
+pub const LATE_LIMIT: Duration = Duration::from_millis(150);
 /// Children of a worker that are told when it is examined.
 pub const CHILDREN_TOLD: usize = 32;
 

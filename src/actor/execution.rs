@@ -11,7 +11,7 @@ use ractor::ActorRef;
 use tokio::{
     sync::oneshot,
     task::AbortHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
         obligation::{Ledger, Obligation},
         sink::Sink,
     },
+    config::LATE_LIMIT,
     log::debug,
     machine::{
         execution::{Effect, Execution as Machine, Input},
@@ -250,12 +251,16 @@ impl State {
         Unstarted::ungiven(self.mailbox.is_marked())
     }
 
-    /// Asks what the worker is doing. A session that dies, or is gone, drops the question: that is an answer too.
+    /// Asks what the worker is doing, for at most [`LATE_LIMIT`]: the deadline has passed. A session that dies, or is gone,
+    /// drops the question: that is an answer too.
     fn look(&self, myself: &Sender<ExecutionMsg>) {
         let (asker, answer) = oneshot::channel();
         self.to_session(|_| SessionMsg::Inspect(asker));
         let myself = myself.clone();
-        drop(tokio::spawn(async move { myself.cast(ExecutionMsg::Seen(answer.await.ok())) }));
+        drop(tokio::spawn(async move {
+            let activity = timeout(LATE_LIMIT, answer).await.ok().and_then(Result::ok);
+            myself.cast(ExecutionMsg::Seen(activity))
+        }));
     }
 
     fn settle(&mut self, outcome: Outcome) {

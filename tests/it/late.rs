@@ -131,6 +131,27 @@ async fn code_that_stops_before_the_kill_was_not_killed() {
     }
 }
 
+/// A deadline is told when it passes: a worker that cannot be examined holds its outcome up for a bounded time.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_waits_for_no_examination_without_a_limit() {
+    for (examining_ms, told_ms) in [(60, 60), (10_000, 150)] {
+        guarded(async {
+            let examining = Duration::from_millis(examining_ms);
+            let scripts = polite();
+            let around = Around { examining, ..Around::new(&scripts) };
+            let pool = around.pool(&scripts, |it| it).await;
+            let request = Request::python("sleep 60000").deadline(SECOND);
+            let execution = pool.runtime.execute(request).await.unwrap();
+            let begun = Instant::now();
+            let Outcome::TimedOut(late) = execution.outcome().await else { panic!("it did not time out") };
+            assert_eq!(begun.elapsed(), SECOND + Duration::from_millis(told_ms));
+            assert_eq!(late.activity.is_some(), examining_ms == told_ms);
+            pool.close().await;
+        })
+        .await;
+    }
+}
+
 /// Workers that can be forked. `forks` is told when one is, so that its copy comes.
 fn forkable(forks: &Arc<Notify>) -> ScriptedSpawner {
     let forks = Arc::clone(forks);
