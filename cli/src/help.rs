@@ -41,7 +41,8 @@ JSON events (--json), one object a line; `event`, `id` and `label` are in each:
   started  pid, generation
   output   stream, and text (or base64, when it is not UTF-8)
   dropped  bytes, output that was discarded after a stop
-  outcome  outcome (completed, failed, cancelled, timed_out, lost), duration in seconds, message, and as it applies
+  outcome  outcome (completed, failed, cancelled, timed_out, lost), duration in seconds, message (of a file that failed:
+           the line of its stderr that names the error, such as `KeyError: 'x'`, or the last one), and as it applies
            exit_code, rung (queued, interrupt, force, kill), phase, started,
            activity {running_for, silent_for, processors, memory, stacks, children}, what the worker was doing
 Two have no id: refused (label, message), a file that was never accepted, and the last one, summary (a count for each

@@ -20,6 +20,7 @@ use crate::{
     status::{SessionState, Vitals},
 };
 
+mod said;
 #[cfg(test)]
 mod tests;
 
@@ -261,7 +262,7 @@ impl Script {
             }
             (None, _, Some(rung)) => Ending::Stopped(rung),
             (None, Exit::Code(code), None) => {
-                Ending::Failed(Failure::Exit { code, message: last_line(&stderr) })
+                Ending::Failed(Failure::Exit { code, message: said::why(code, &stderr) })
             }
             (cause, _, _) => {
                 let cause = cause.unwrap_or(DeathCause::Itself);
@@ -275,9 +276,4 @@ impl Script {
         let death = Box::new(Death::new(DeathCause::Retired, exit));
         effects.extend([Effect::Terminated(death), Effect::Ended(ending)]);
     }
-}
-
-/// What a program that fails says last: the end of a traceback, or the text given to `sys.exit`.
-fn last_line(stderr: &str) -> Option<String> {
-    stderr.lines().rev().map(str::trim_end).find(|line| !line.is_empty()).map(str::to_owned)
 }

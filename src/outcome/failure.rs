@@ -14,7 +14,8 @@ pub enum Failure {
     Exit {
         /// The exit code that was asked for.
         code: i32,
-        /// The text given to `sys.exit`, if any.
+        /// The text given to `sys.exit`, if any. Of a [script](crate::Script): the line of its stderr, if that is
+        /// [piped](crate::Stdio::Piped), with the error that ended it, or else the last one.
         message: Option<String>,
     },
     /// It printed more than [`Request::max_output`](crate::Request::max_output) allows, and was stopped. What it had

@@ -200,8 +200,7 @@ fn several_files_are_told_apart_and_summed_up() {
 #[test]
 fn json_is_one_event_a_line() {
     let scratch = Scratch::new();
-    let code =
-        "import os, sys\nprint('é')\nos.write(2, b'\\xff')\nprint(input('who? '))\nraise ValueError('no')";
+    let code = "import os, sys\nprint('é')\nos.write(2, b'\\xff')\nprint(input('who? '))\nraise ValueError('no\\nmore')";
     scratch.file("a.py", code);
     scratch.file("b.py", "import sys; sys.exit(4)");
     let ended = scratch.ostler(&["run", "--json", "--workers", "1", "a.py", "b.py"]).run("Ada\n").expect(1);

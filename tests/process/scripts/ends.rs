@@ -27,8 +27,9 @@ async fn a_cancel_is_a_real_sigint_and_a_handler_of_the_code_hears_it() {
     let plain = "import time\ntry:\n    print('ready', flush=True); time.sleep(60)\nfinally:\n    print('closing down')";
     let asyncs = "import asyncio\nasync def main():\n    try:\n        print('ready', flush=True); await asyncio.sleep(60)\n    \
                   finally:\n        print('closing down')\nasyncio.run(main())";
+    let last = "import atexit, time\natexit.register(print, 'closing down')\nprint('ready', flush=True)\ntime.sleep(60)";
     guarded(async {
-        for code in [handled, plain, asyncs] {
+        for code in [handled, plain, asyncs, last] {
             let (_folder, builder) = folder(&[("a.py", code)]);
             let runtime = builder.grace(Duration::from_secs(3_600)).start().await.unwrap();
             let mut execution = runtime.execute(Script::file("a.py")).await.unwrap();
@@ -97,6 +98,7 @@ async fn what_ends_a_script_is_its_outcome() {
     guarded(async {
         let (_folder, builder) = folder(&[
             ("fails.py", "1 / 0"),
+            ("explains.py", "raise ValueError('first line\\nsecond line')"),
             ("dies.py", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"),
             ("late.py", "import time; time.sleep(60)"),
             ("burns.py", "while True: pass"),
@@ -109,6 +111,8 @@ async fn what_ends_a_script_is_its_outcome() {
             Outcome::Failed(Failure::Exit { code: 1, message }),
             "with the end of its stderr"
         );
+        let outcome = runtime.run(Script::file("explains.py")).await.unwrap().outcome;
+        assert_eq!(outcome.to_string(), "the code asked to exit with code 1: ValueError: first line");
         let outcome = runtime.run(Script::file("dies.py")).await.unwrap().outcome;
         let Outcome::Lost(Lost { started: true, cause: LostCause::Died(death) }) = &outcome else {
             panic!("{outcome}")

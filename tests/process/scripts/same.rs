@@ -54,6 +54,14 @@ const FILES: &[(&str, &str)] = &[
         "import multiprocessing as m, time\ndef late():\n    time.sleep(1.2); print('done', flush=True)\nif __name__ == '__main__':\n    m.Process(target=late).start(); print('main ends', flush=True)",
     ),
     (
+        "exit_fails",
+        "import atexit\natexit.register(print, 'first')\nclass Fails:\n    def __call__(self): 1 / 0\n    def __repr__(self): return 'fails'\natexit.register(Fails())\n@atexit.register\ndef gone(): print('gone')\natexit.unregister(gone)\natexit.register(print, 'last')\nprint('code')\n{}['x']",
+    ),
+    (
+        "executor",
+        "import concurrent.futures as f, time\np = f.ThreadPoolExecutor(2)\np.submit(lambda: (time.sleep(.1), print('worked')))\nprint('first')",
+    ),
+    (
         "threads",
         "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print('from a thread'))).start()\nprint('first')",
     ),
