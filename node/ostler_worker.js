@@ -36,12 +36,10 @@ const { writeSync } = fs;
 const inspector = require('node:inspector');
 const { createHook, executionAsyncResource } = require('node:async_hooks');
 const { Module, createRequire } = require('node:module');
-const path = require('node:path');
-const { join, resolve: resolved } = path;
+const { join } = require('node:path');
 const { performance } = require('node:perf_hooks');
 const now = of(performance.now);
 const { Writable } = require('node:stream');
-const { pathToFileURL } = require('node:url');
 const util = require('node:util');
 const { inspect } = util;
 const { isMap, isProxy, isUint8Array } = util.types;
@@ -325,8 +323,7 @@ function channel() {
   function wrongIn(request) {
     const isText = (value) => typeof value === 'string';
     const texts = (value) => Array.isArray(value) && value.every(isText);
-    const checks = { code: [isText, 'str'], filename: [isText, 'str'], cwd: [isText, 'str'], argv: [texts, '[str]'],
-      sys_path: [texts, '[str]'] };
+    const checks = { code: [isText, 'str'], filename: [isText, 'str'], cwd: [isText, 'str'], sys_path: [texts, '[str]'] };
     if (request.code === undefined || request.code === null) return '`code` is missing';
     for (const [field, [holds, expected]] of Object.entries(checks)) {
       const value = request[field];
@@ -1023,16 +1020,6 @@ function wrongSyntax(error, name, code, details) {
   return { type: 'SyntaxError', message: error.message, text, frames: [{ file: name, line, name: '', col, text: source }] };
 }
 
-// The place stands in front of the stack: file and line, the text of the line, and an arrow below it.
-function wrongFile(error) {
-  const end = `SyntaxError: ${error.message}`;
-  const stack = String(error.stack), at = stack.indexOf(end);
-  const [, file, line] = /^(.*):(\d+)\n/.exec(stack) ?? [];
-  const frames = file ? [{ file, line: Number(line), name: '' }] : [];
-  const text = at < 0 ? end : stack.slice(0, at + end.length).replace('\n\n', '\n');
-  return { type: 'SyntaxError', message: error.message, text, frames };
-}
-
 // -- Running
 
 const { nextTick } = process;
@@ -1107,56 +1094,6 @@ function failed(thrown) {
   return outcome('thrown', thrown);
 }
 
-// Runs a file as `node FILE ARGS` would.
-async function script(mine, code, file) {
-  const before = atWork(), known = process.listeners('exit');
-  process.exitCode = undefined;
-  // The last thing that a program does, however it ends; returns its exit code.
-  mine.leave = (exitCode) => {
-    mine.leave = null;
-    process.exitCode = exitCode;
-    const last = process.listeners('exit').filter((listener) => !known.includes(listener));
-    for (const listener of last) process.removeListener('exit', listener);
-    for (const listener of last) listener.call(process, process.exitCode ?? 0);
-    exitCode = Number(process.exitCode ?? 0);
-    process.exitCode = undefined;
-    return exitCode;
-  };
-  store(shared, RUNS, 1);
-  try {
-    const whole = resolved(file);
-    if (whole.endsWith('.mjs')) {
-      let settled = false;
-      const imported = import(`${pathToFileURL(whole)}?ostler=${++count}`).finally(() => { settled = true; });
-      await Promise.race([imported, idle(mine, before)]);
-      // Its `await` waits for what cannot come: Node has a code for that.
-      if (!settled && !mine.over) return failed(new Exit(mine.leave(13)));
-    } else {
-      commonJs(code, file, whole);
-    }
-    await idle(mine, before);
-    if (mine.over) return outcome('stopped', true); // it was cancelled long ago
-    const exitCode = mine.leave(process.exitCode);
-    return exitCode === 0 ? outcome('value', undefined) : failed(new Exit(exitCode));
-  } catch (thrown) {
-    if (thrown?.name === 'SyntaxError' && calls(thrown).length === 0) return outcome('syntax', wrongFile(thrown));
-    return failed(thrown);
-  }
-}
-
-function commonJs(code, file, resolved) {
-  const body = code.startsWith('#!') ? `//${code}` : code;
-  const parameters = ['exports', 'require', 'module', '__filename', '__dirname'];
-  const importModuleDynamically = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-  const run = vm.compileFunction(body, parameters, { filename: file, importModuleDynamically });
-  const module = new Module(resolved);
-  module.filename = resolved;
-  module.paths = Module._nodeModulePaths(path.dirname(resolved));
-  const require = createRequire(resolved);
-  require.main = module;
-  run.call(module.exports, module.exports, require, module, resolved, path.dirname(resolved));
-}
-
 // Ends the code, and not the worker. What is thrown could be caught, and `catch` is where many programs call this.
 function exit(code = process.exitCode ?? 0) {
   const mine = owner();
@@ -1165,43 +1102,9 @@ function exit(code = process.exitCode ?? 0) {
     if (mine !== null) endAll(mine);
     throw new Exit(Number(code));
   }
-  if (mine.leave) code = mine.leave(code);
   line.postMessage({ id: mine.id, exit: Number(code) });
   for (;;) wait(shared, EXITED, 0);
 }
-
-// Resolves when nothing of a script is left to do: its timers, servers, requests and threads have ended. Node tells, once
-// we no longer keep it going ourselves; but not if earlier code does, then what there is more than before is counted.
-function idle(mine, before) {
-  if (before.size > 0) {
-    return new Promise((resolve) => apart(() => {
-      const look = () => {
-        const more = [...atWork()].some(([kind, count]) => count > (before.get(kind) ?? 0));
-        if (more) setTimeout(look, 5).unref();
-        else resolve();
-      };
-      setImmediate(look);
-    }));
-  }
-  return new Promise((resolve) => {
-    mine.idled = () => setImmediate(() => {
-      if (atWork().size > 0) return line.unref(); // another has been told first, and has begun something
-      mine.idled = null;
-      resolve();
-    });
-    line.unref();
-  });
-}
-
-// What Node is at work on, by kind.
-function atWork() {
-  const found = new Map();
-  for (const kind of process.getActiveResourcesInfo()) {
-    if (!QUIET.has(kind)) found.set(kind, (found.get(kind) ?? 0) + 1);
-  }
-  return found;
-}
-const QUIET = new Set(['MessagePort', 'Immediate', 'PipeWrap', 'TTYWrap', 'SignalWrap']);
 
 // The folder that it is in, or null if that was removed.
 function folder() {
@@ -1212,13 +1115,12 @@ function folder() {
 function around(request) {
   const before = { cwd: folder(), argv: process.argv, paths: sliced(Module.globalPaths) };
   if (request.cwd) apply(chdir, process, [request.cwd]);
-  if (request.argv) process.argv = [process.execPath, ...request.argv];
   if (request.sys_path?.length) Module.globalPaths.unshift(...request.sys_path);
   return () => {
-    if (!request.fresh) return;
-    process.argv = before.argv;
-    if (request.sys_path?.length) Module.globalPaths.splice(0, Infinity, ...before.paths);
-    if (before.cwd !== folder()) {
+    if (request.fresh) process.argv = before.argv;
+    if (request.fresh) Module.globalPaths.splice(0, Infinity, ...before.paths);
+    else for (const folder of request.sys_path ?? []) Module.globalPaths.splice(Module.globalPaths.indexOf(folder) >>> 0, 1);
+    if ((request.fresh || request.cwd) && before.cwd !== folder()) {
       try { apply(chdir, process, [before.cwd ?? home]); } catch { /* it was removed */ }
     }
   };
@@ -1264,15 +1166,13 @@ function lexicalNames(then) {
 }
 
 function run(request, mine, over) {
-  const isScript = isArray(request.argv) && request.argv[0] !== '-c';
   const name = request.filename ?? `<exec:${++count}>`;
   mine.restore = around(request);
   requireFrom();
-  const context = request.fresh && !isScript ? freshContext() : null;
+  const context = request.fresh ? freshContext() : null;
   bind(request.args ?? {}, context, (wrong) => {
     if (wrong !== null) return over(wrong);
-    if (isScript) then(script(mine, request.code, request.argv[0]), over, (thrown) => over(failed(thrown)));
-    else evaluate(request.code, name, context, over);
+    evaluate(request.code, name, context, over);
   });
 }
 
@@ -1293,7 +1193,7 @@ function toldOf({ how, what }, request) {
 
 function execute(request) {
   const mine = { __proto__: null, id: request.id, fresh: request.fresh === true, allowInput: request.allow_stdin !== false,
-    begun: new Map(), most: KEPT_MIN, over: false, ended: false, awaited: null, leave: null, idled: null, restore: null, finish: null };
+    begun: new Map(), most: KEPT_MIN, over: false, ended: false, awaited: null, restore: null, finish: null };
   store(shared, RUNS, 0);
   keepOurListeners();
   mine.finish = (end) => {
@@ -1322,10 +1222,6 @@ function execute(request) {
 function conclude(mine, ran, stopped, then) {
   mine.over = true;
   store(shared, RUNS, 0);
-  if (mine.idled !== null) {
-    mine.idled = null;
-    line.ref();
-  }
   try {
     post('Runtime.releaseObjectGroup', { objectGroup: 'ostler' });
     if (mine.restore !== null) mine.restore();
@@ -1474,7 +1370,6 @@ const told = {
     }
     home = folder() ?? home;
     if (message.sys_path) Module.globalPaths.unshift(...message.sys_path);
-    if (message.argv) process.argv = [process.execPath, ...message.argv];
   },
   run({ request }) { execute(setPrototypeOf(request, null)); },
   stop({ id }) { if (current !== null && current.id === id) current.finish(outcome('stopped', true)); },
@@ -1528,13 +1423,6 @@ function start() {
   process.abort = () => { allSaid(); apply(abortOf, process, []); };
   process.kill = (pid, signal) => { if (pid === process.pid) allSaid(); return apply(killOf, process, [pid, signal]); };
   Object.assign(globalThis, { prompt, display, importModule: (name) => import(name) });
-  // Nothing is left to do: a script has ended. We are not done.
-  hears('beforeExit', () => {
-    line.ref();
-    if (current === null || current.idled === null) return;
-    current.idled();
-    doing = current; // also for the listeners behind this one
-  });
   hears('uncaughtException', uncaught);
   hears('unhandledRejection', uncaught);
 
@@ -1559,7 +1447,7 @@ function start() {
   answers = questions.port1;
   line = lines.port1;
   // Its own, which code cannot replace.
-  for (const name of ['postMessage', 'ref', 'unref']) line[name] = line[name];
+  line.postMessage = line.postMessage;
   const ready = { pid: process.pid, language: 'javascript', version: process.versions.node, executable: process.execPath,
     capabilities: ['input', 'cancel', 'interrupt', 'await', 'display', 'vars', 'complete'], boot_ms: performance.now() };
   const other = new Worker(`(${channel})()`, {

@@ -806,7 +806,7 @@ class Execution:
 
     filename = None
     capture = allow_stdin = True
-    fresh = silent = rich = script = False
+    fresh = silent = rich = False
     level = 0  # asked to stop: 0, POLITE or FORCE
     raised = 0  # the level that user code has been given: 0 or POLITE, for FORCE is never used up
     insist = False  # force was asked for after the polite exception had been given
@@ -820,7 +820,6 @@ class Execution:
     namespace = newest = None  # where it runs, and the last name in there before
     packed_id = b""  # the id as MessagePack
     sources = None  # the linecache that holds its source
-    threads = ()  # those that ran before a script started
     leaves_nothing = False  # no function or class that could want the source later
     closed = False
 
@@ -1566,9 +1565,9 @@ def namespace_size():
 
 
 class Borrowed:
-    """Surroundings of its own for one execution: a namespace if it is fresh, arguments, path and folder if given."""
+    """Surroundings of its own for one execution: a namespace if it is fresh, path and folder if given."""
 
-    FIELDS = frozenset(("fresh", "argv", "sys_path", "cwd"))
+    FIELDS = frozenset(("fresh", "sys_path", "cwd"))
 
     def __init__(self, message):
         self.fresh = message.get("fresh") is True
@@ -1578,6 +1577,7 @@ class Borrowed:
         self.path = sys.path
         self.entries = sys.path[:]
         self.added = message.get("sys_path") or []
+        self.moves = self.fresh or message.get("cwd") is not None
         # Asked for at the end anyway; where nothing else ran since the last end, the answer still holds.
         self.folder = current_folder() if state.folder is None else state.folder
         state.folder = None
@@ -1585,11 +1585,6 @@ class Borrowed:
         if self.fresh:
             use_new_module()
             state.loop = None
-        argv = message.get("argv")
-        if argv is not None:
-            sys.argv = argv
-            if message.get("filename") and argv[:1] != ["-c"]:  # as with `python -c`: there is no file
-                state.namespace["__file__"] = message["filename"]
         if self.added:
             sys.path[:0] = self.added
         if message.get("cwd") is not None:
@@ -1600,9 +1595,9 @@ class Borrowed:
                 raise RequestError(f"cwd: {problem}") from None
 
     def give_back(self):
-        sys.argv = self.argv
         if self.fresh:
             put_back_signals()
+            sys.argv = self.argv
             sys.path = self.path
             self.path[:] = self.entries
             namespace = state.namespace
@@ -1618,6 +1613,8 @@ class Borrowed:
             for entry in self.added:  # what the code itself added stays, as it would have without ours
                 if entry in sys.path:
                     sys.path.remove(entry)
+        if not self.moves:  # where the code went is where its session is
+            return
         if self.folder is not None and self.folder != current_folder():
             try:
                 os.chdir(self.folder)
@@ -1660,66 +1657,6 @@ def current_folder():
         return os.getcwd()
     except OSError:
         return None
-
-
-def finish_like_a_process(execution):
-    """Waits for what `python FILE` would wait for at the end: the script's non-daemon threads."""
-    threading = sys.modules.get("threading")
-    if threading is None:
-        return
-    # Idle workers of a ThreadPoolExecutor wait for ever unless the interpreter is seen to shut down, so they are
-    # shown that, and the module is put right again: it serves later executions too.
-    pools = sys.modules.get("concurrent.futures.thread")
-    queues = getattr(pools, "_threads_queues", {})
-    try:
-        if queues:
-            pools._shutdown = True
-            for thread, queue in list(queues.items()):
-                if thread.ident not in execution.threads:
-                    queue.put(None)
-        while True:
-            threads = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
-            waited_for = [t for t in threads if t.ident not in execution.threads and t.is_alive()]
-            if not waited_for:
-                return
-            waited_for[0].join()
-    finally:
-        if queues:
-            pools._shutdown = False
-
-
-class ExitHandlers:
-    """What a script itself registers with atexit, which runs when the script ends. What libraries register runs when
-    the worker does: they stay loaded."""
-
-    def __init__(self, namespace):
-        self.namespace = namespace
-        self.handlers = []
-        self.atexit = load("atexit")
-        self.originals = self.atexit.register, self.atexit.unregister
-        self.atexit.register, self.atexit.unregister = self.register, self.unregister
-
-    def register(self, function, /, *args, **kwargs):
-        if sys._getframe(1).f_globals is not self.namespace:
-            return self.originals[0](function, *args, **kwargs)
-        self.handlers.append(partial(function, *args, **kwargs))
-        return function
-
-    def unregister(self, function):
-        self.handlers[:] = [handler for handler in self.handlers if handler.func != function]
-        self.originals[1](function)
-
-    def run(self, execution):
-        while self.handlers:
-            try:
-                self.handlers.pop()()
-            except BaseException:
-                if execution.level or execution.interrupted:
-                    raise
-                load("traceback").print_exc()  # as Python does, and goes on
-
-    def give_back(self):
-        self.atexit.register, self.atexit.unregister = self.originals
 
 
 def finish_tasks():
@@ -1979,7 +1916,6 @@ def run_cell(execution, message):
             sources[filename] = len(code), None, code.splitlines(True), filename
     body, tail = compile_cell(code, filename, execution.silent)
     execution.leaves_nothing = execution.fresh or defines_nothing(body, tail)
-    exit_handlers = ExitHandlers(namespace) if execution.script else None
     try:
         if ((body.co_flags if body else 0) | (tail.co_flags if tail else 0)) & COROUTINE:
             return run_coroutine(run_parts(body, tail, execution), execution)
@@ -1990,24 +1926,9 @@ def run_cell(execution, message):
             eval(body, namespace)
         return None if tail is None else eval(tail, namespace)
     finally:
-        if (execution.fresh or execution.script) and not state.forked:
-            finish_borrowed(execution, exit_handlers)
-
-
-def finish_borrowed(execution, exit_handlers):
-    """What a process would still do at its end, unless it has been told to stop."""
-    try:
-        if execution.level or execution.interrupted:
-            return
-        state.user = True
-        if execution.script:
-            finish_like_a_process(execution)
-            exit_handlers.run(execution)
-        if execution.fresh:
+        if execution.fresh and not (execution.level or execution.interrupted or state.forked):
+            state.user = True
             finish_tasks()
-    finally:
-        if exit_handlers is not None:
-            exit_handlers.give_back()
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -2358,7 +2279,6 @@ FIELDS = {
         "cwd": str,
         "env": dict,
         "sys_path": list,
-        "argv": list,
         "limits": dict,
         "seq": int,
     },
@@ -2371,7 +2291,6 @@ FIELDS = {
         "allow_stdin": bool,
         "fresh": bool,
         "mime": bool,
-        "argv": list,
         "sys_path": list,
         "cwd": str,
         "args": dict,
@@ -2385,7 +2304,7 @@ FIELDS = {
 }
 REQUIRED = {"execute": ("code",), "complete": ("code", "pos"), "fork": ("address", "tag", "folder")}
 # lists, and keys of maps
-HOLD_TEXT = frozenset(("argv", "sys_path", "args", "env", "keep", "include", "exclude", "names"))
+HOLD_TEXT = frozenset(("sys_path", "args", "env", "keep", "include", "exclude", "names"))
 
 
 class RequestError(Exception):
@@ -2445,7 +2364,7 @@ def execute(message):
             value = run_cell(execution, message)
             if value is not None and not execution.silent:
                 tell_value(execution, value, reply)
-                if not execution.fresh and not execution.script:
+                if not execution.fresh:
                     builtins._ = value
             value = None
         finally:
@@ -2504,10 +2423,6 @@ def configure(execution, message):
     execution.silent = message.get("silent") is True
     execution.fresh = message.get("fresh") is True
     execution.rich = message.get("mime") is True
-    execution.script = message.get("argv") is not None
-    if execution.script:
-        threading = sys.modules.get("threading")
-        execution.threads = frozenset(t.ident for t in threading.enumerate()) if threading else frozenset()
 
 
 def end(execution, ending, reply, borrowed):
@@ -2724,8 +2639,6 @@ def init(message):
         elif type(value) is str:
             os.environ[name] = value
     sys.path[:0] = message.get("sys_path") or []
-    if message.get("argv") is not None:
-        sys.argv = message["argv"]
     wanted = message.get("limits") or {}
     for name in "max_repr", "max_frames", "max_display":
         if type(wanted.get(name)) is int and wanted[name] > 0:

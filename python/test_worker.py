@@ -379,7 +379,7 @@ class Conversation:
         args = {"n": 1, "text": "é", "blob": b"\x00", "nested": {"a": [None, True, 1.5]}}
         self.assertEqual(self.host.value("[n, text, blob, nested]", args=args), list(args.values()))
 
-    # -- fresh namespaces and scripts
+    # -- fresh namespaces
 
     def test_a_fresh_execution_leaves_the_session_alone(self):
         self.host.run("import sys, os\nmine = 1")
@@ -420,47 +420,15 @@ class Conversation:
                 self.assertLess(time.monotonic(), limit, "it was not collected")
                 time.sleep(0.05)
 
-    def test_a_script_sees_what_a_script_sees(self):
-        code = "import sys, os\nprint(__name__, __file__, sys.argv, sys.path[0], os.getcwd())"
-        fields = dict(filename="/s/script.py", argv=["script.py", "-x"], sys_path=["/s"], cwd="/", fresh=True, silent=True)
-        self.assertEqual(self.host.run(code, **fields).text(), "__main__ /s/script.py ['script.py', '-x'] /s /\n")
-        self.assertEqual(self.host.value("'/s' in __import__('sys').path"), False)
-
-    def test_what_a_script_registers_with_atexit_runs_at_its_end_and_what_libraries_register_does_not(self):
-        code = (
-            "import atexit, sys, types\nlibrary = types.ModuleType('library')\n"
-            "exec('import atexit\\natexit.register(print, \"library\")', library.__dict__)\n"
-            "atexit.register(print, 'first')\n@atexit.register\ndef fails(): 1 / 0\n@atexit.register\ndef gone(): print('gone')\n"
-            "atexit.unregister(gone)\natexit.register(print, 'last')\nprint('code')\n{end}"
-        )
-        for end, kind in ("", "ok"), ("sys.exit(3)", "exit"), ("1 / 0", "exception"):
-            outcome = self.host.run(code.replace("{end}", end), fresh=True, argv=["x"], silent=True)
-            self.assertEqual((outcome.kind, outcome.text()), (kind, "code\nlast\nfirst\n"))
-            self.assertIn("ZeroDivisionError", outcome.text("stderr"))
-        self.assertEqual(self.host.run("import atexit\natexit.register(print, 'later')").text(), "")
-        self.assertEqual(self.host.value("type(atexit.register).__name__"), "builtin_function_or_method")
-
-    def test_a_script_that_is_cancelled_runs_no_exit_handlers(self):
-        code = "import atexit\natexit.register(print, 'end')\nprint('go')\nwhile True: pass"
-        id = self.host.arrive(code, fresh=True, argv=["x"], silent=True)
-        self.host.send("cancel", id=id)
-        outcome = self.host.finish(id)
-        self.assertEqual((outcome.kind, outcome.text()), ("cancelled", ""))
-        self.assertEqual(self.host.value("import atexit\ntype(atexit.register).__name__"), "builtin_function_or_method")
-
-    def test_a_script_waits_for_its_threads(self):
-        code = block("""
-            import threading, time
-            from concurrent.futures import ThreadPoolExecutor
-            def work():
-                time.sleep(0.05)
-                print('worked')
-            threading.Thread(target=work).start()
-            pool = ThreadPoolExecutor(2)
-            pool.submit(work)
-        """)
-        for _ in range(2):
-            self.assertEqual(self.host.run(code, fresh=True, argv=["x"], silent=True).text(), "worked\nworked\n")
+    def test_an_execution_has_its_own_path_and_folder_and_never_arguments(self):
+        code = "import sys, os\n[__name__, '__file__' in globals(), sys.argv, sys.path[0], os.getcwd()]"
+        before = self.host.value(code)
+        fields = dict(filename="/s/cell.py", argv=["cell.py", "-x"], sys_path=["/s"], cwd="/")
+        for fresh in False, True:
+            self.assertEqual(self.host.value(code, fresh=fresh, **fields), ["__main__", False, [""], "/s", "/"])
+            self.assertEqual(self.host.value(code), before)
+        self.host.run("os.chdir('/proc')", sys_path=["/s"])
+        self.assertEqual(self.host.value(code), [*before[:4], "/proc"], "it went there by itself, and is a session")
 
     def test_a_folder_that_does_not_exist_fails_the_request(self):
         self.fails("1", "request", cwd="/does/not/exist", fresh=True)
@@ -490,7 +458,7 @@ class Conversation:
     # -- requests that make no sense
 
     def test_a_field_of_a_wrong_type_fails_that_execution_alone(self):
-        wrong = dict(code=7, timestamp="now", capture_source=1, filename=b"x", silent="no", fresh=1, mime=0, argv="x")
+        wrong = dict(code=7, timestamp="now", capture_source=1, filename=b"x", silent="no", fresh=1, mime=0)
         wrong.update(sys_path=[1], cwd=3, args=[1], allow_stdin="yes")
         for field, value in wrong.items():
             with self.subTest(field=field):
@@ -587,10 +555,10 @@ class OverStdioInJson(Conversation, unittest.TestCase):
 class Init(unittest.TestCase):
     def test_init_prepares_the_session(self):
         folder = os.path.dirname(os.path.abspath(__file__))
-        init = dict(cwd="/", argv=["prog", "1"], sys_path=[folder], env={"ADDED": "yes", "PATH": None}, seq=41)
+        init = dict(cwd="/", sys_path=[folder], env={"ADDED": "yes", "PATH": None}, seq=41)
         with Host(init={**init, "limits": {"max_repr": 10, "max_frames": 4}}) as host:
             code = "import os, sys\nos.getcwd(), sys.argv, sys.path[0], os.environ['ADDED'], 'PATH' in os.environ"
-            self.assertEqual(host.value(code), ["/", ["prog", "1"], folder, "yes", False])
+            self.assertEqual(host.value(code), ["/", [""], folder, "yes", False])
             self.assertEqual(len(host.run("'x' * 100").frame["repr"]), 10)
             exception = host.run("def f(): f()\nf()").frame["exception"]
             self.assertEqual(exception["frames"][0]["file"], "<exec:44>")

@@ -23,7 +23,7 @@ pub type Affinity = Arc<str>;
 
 /// One piece of work for a worker.
 ///
-/// Build it with [`Request::python`] or [`Request::script`]; a `&str` or `String` is a request too.
+/// Build it with [`Request::python`]; a `&str`, a `String` and a [`Script`] are requests too.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,7 +44,6 @@ pub struct Request {
     pub(crate) label: Option<Label>,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) args: Vec<(String, Value)>,
-    pub(crate) argv: Option<Vec<String>>,
     pub(crate) sys_path: Vec<String>,
     pub(crate) filename: Option<String>,
     pub(crate) cwd: Option<PathBuf>,
@@ -101,7 +100,6 @@ impl Request {
             label: None,
             deadline: None,
             args: Vec::new(),
-            argv: None,
             sys_path: Vec::new(),
             filename: None,
             cwd: None,
@@ -115,23 +113,6 @@ impl Request {
             limits: Limits::default(),
             expects: None,
         }
-    }
-
-    /// A request to run `code` as `python FILE ARGS` would: `__name__` is `"__main__"`, `__file__` and
-    /// `sys.argv[0]` are `file`, `sys.path[0]` is its folder, and the last expression is not a value.
-    ///
-    /// `file` need not exist; the code is what is given here. It runs in a worker that served others before and will serve
-    /// others; for a process of its own, which is what `python FILE` is, see [`Script`].
-    pub fn script<A: Into<String>>(
-        file: impl Into<String>,
-        code: impl Into<String>,
-        args: impl IntoIterator<Item = A>,
-    ) -> Self {
-        let file = file.into();
-        let folder = std::path::Path::new(&file).parent().map(|folder| folder.to_string_lossy().into_owned());
-        let argv = std::iter::once(file.clone()).chain(args.into_iter().map(Into::into)).collect();
-        let sys_path = vec![folder.unwrap_or_default()];
-        Self { argv: Some(argv), sys_path, filename: Some(file), silent: true, ..Self::python(code) }
     }
 
     /// A call of a [JSON-RPC server](crate::WorkerSpec::json_rpc). `params` is a map, a list or nothing, such as
@@ -243,8 +224,7 @@ impl Request {
         self
     }
 
-    /// Puts these folders in front of `sys.path` while the code runs. Default: none; for a
-    /// [`script`](Self::script), its folder.
+    /// Puts these folders in front of `sys.path` while the code runs. Default: none.
     #[must_use]
     pub fn sys_path<P: Into<String>>(mut self, folders: impl IntoIterator<Item = P>) -> Self {
         self.sys_path = folders.into_iter().map(Into::into).collect();
@@ -305,7 +285,6 @@ impl From<&Execute> for Request {
     fn from(execute: &Execute) -> Self {
         Self {
             args: execute.args.clone(),
-            argv: execute.argv.clone(),
             sys_path: execute.sys_path.clone(),
             filename: execute.filename.clone(),
             cwd: execute.cwd.clone().map(PathBuf::from),

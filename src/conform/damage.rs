@@ -73,7 +73,7 @@ async fn survives_a_wrong_option(kit: &Kit) -> Result<(), Fault> {
     const EXPECTED: &str = "`error` of kind `request`, or `result`";
     let mut peer = Peer::greeted(kit).await?;
     let id = peer.new_id();
-    write_json(&mut peer, r#"{"type":"execute","id":"1","code":"","argv":"not a list"}"#).await?;
+    write_json(&mut peer, r#"{"type":"execute","id":"1","code":"","sys_path":"not a list"}"#).await?;
     match peer.follow(id, &mut Ran::default()).await? {
         Step::Completed(_) => {}
         Step::Failed(error) if error.kind == ErrorKind::Request => {}

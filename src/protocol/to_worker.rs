@@ -21,8 +21,6 @@ record! {
             env: Vec<(String, Option<String>)> = Vec::new(),
             /// Folders to put in front of the module path, in this order.
             sys_path: Vec<String> = Vec::new(),
-            /// The arguments of the program, as code sees them.
-            argv: Option<Vec<String>> = None,
             /// Limits on what the worker sends.
             limits: Limits = Limits::new(),
             /// Where the numbering of executions goes on, after a restore.
@@ -75,8 +73,6 @@ record! {
             fresh: bool = false,
             /// Whether to send the value as a rich bundle too.
             mime: bool = false,
-            /// Script mode: the arguments of the program, as code sees them.
-            argv: Option<Vec<String>> = None,
             /// Folders to put in front of the module path for this execution.
             sys_path: Vec<String> = Vec::new(),
             /// The working folder for this execution.

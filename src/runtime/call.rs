@@ -133,7 +133,6 @@ fn execute_message(id: ExecutionId, request: &Request, fresh: bool) -> Result<Ex
     execute.mime = request.mime;
     execute.cwd = request.cwd.as_deref().map(told).transpose()?;
     execute.args = request.args.clone();
-    execute.argv = request.argv.clone();
     execute.sys_path = request.sys_path.clone();
     Ok(execute)
 }

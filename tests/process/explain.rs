@@ -11,8 +11,6 @@ use crate::{
     support::wait::guarded,
 };
 
-const NO_ARGS: [&str; 0] = [];
-
 /// Where the code is, as the first line of the stack says.
 fn place(activity: &Activity) -> String {
     let main = activity.stacks.iter().find(|stack| stack.main);
@@ -50,7 +48,7 @@ async fn a_deadline_says_where_the_code_was_and_what_it_waited_for() {
         for transport in [Transport::Socket, Transport::Stdio] {
             let runtime = Runtime::builder(WorkerSpec::python().transport(transport)).start().await.unwrap();
             // Long enough for two looks at the worker, which tell what it used.
-            let request = Request::script("waits.py", WAITS, NO_ARGS).deadline(Duration::from_millis(2_500));
+            let request = Request::python(WAITS).filename("waits.py").deadline(Duration::from_millis(2_500));
             let outcome = runtime.run(request).await.unwrap().outcome;
             let Outcome::TimedOut(timed_out) = &outcome else { panic!("{outcome}") };
             assert_eq!(timed_out.phase, Phase::Running);
@@ -83,7 +81,7 @@ async fn a_kill_says_where_the_code_was_that_did_not_stop() {
     guarded(async {
         let runtime = one().grace(Duration::from_millis(1_500)).start().await.unwrap();
         let session = runtime.session().await.unwrap();
-        let execution = session.execute(Request::script("sums.py", SUMS, NO_ARGS)).await;
+        let execution = session.execute(Request::python(SUMS).filename("sums.py")).await;
         let execution = execution.unwrap();
         // Twice, so that the call has begun: until it has, an interrupt is obeyed.
         for _ in 0..2 {
@@ -112,7 +110,7 @@ async fn a_session_is_inspected_while_its_code_runs_and_while_it_waits() {
         assert!(idle.stacks.iter().all(|stack| stack.calls.is_empty()), "nothing of theirs: {idle}");
 
         let code = "def loops():\n    while not stop:\n        pass\nstop = False\nprint(1)\nloops()";
-        let execution = session.execute(Request::script("loops.py", code, NO_ARGS)).await.unwrap();
+        let execution = session.execute(code).await.unwrap();
         arrives(&execution, "in loops").await;
         // At the same moment, and one after another.
         let (first, second) = tokio::join!(session.inspect(), execution.inspect());

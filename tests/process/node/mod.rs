@@ -7,6 +7,7 @@ use ostler::{Codec, Event, Execution, Failure, Outcome, Report, Request, Runtime
 use crate::support::wait::guarded;
 
 mod ended;
+mod scripts;
 mod world;
 
 /// Whether there is a `node`. In CI there has to be one.
@@ -214,15 +215,6 @@ async fn output_and_children_come_in_order_and_input_is_asked_for() {
     .await;
 }
 
-/// Runs a script file of this name and text.
-async fn script(runtime: &Runtime, name: &str, code: &str) -> Report {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(name);
-    std::fs::write(&file, code).unwrap();
-    let request = Request::script(file.display().to_string(), code, ["arg"]);
-    runtime.execute(request).await.unwrap().report().await
-}
-
 fn exit_code(report: &Report) -> i64 {
     match &report.outcome {
         Outcome::Completed(_) => 0,
@@ -294,29 +286,24 @@ async fn an_exit_cannot_be_caught_and_a_closed_output_is_open_for_the_next() {
     .await;
 }
 
-/// As Node ends a program: when nothing is left to do, with what it does last, and with its exit code.
+/// A request has its folder and its module path for itself, also in a session; where code goes by itself, its session is.
 #[tokio::test]
-async fn a_script_ends_as_node_ends_it() {
+async fn a_folder_and_a_module_path_are_lent() {
     with_node(|runtime| async move {
-        let thread = "new (require('worker_threads').Worker)('setTimeout(() => {}, 30)', { eval: true })";
-        for (name, code, printed, exit) in [
-            ("a.js", "setTimeout(() => console.log(process.argv[2]), 30)", "arg\n", 0),
-            ("a.mjs", "setTimeout(() => console.log('late'), 30)", "late\n", 0),
-            ("b.mjs", "console.log(1); await new Promise(() => {})", "1\n", 13),
-            ("c.js", "require('zlib').gzip('a', () => console.log('zipped'))", "zipped\n", 0),
-            ("d.js", &format!("{thread}.on('exit', () => console.log('joined'))"), "joined\n", 0),
-            ("e.js", "process.on('exit', (code) => console.log(code)); process.exitCode = 4", "4\n", 4),
-            ("f.js", "process.on('exit', (code) => console.log(code)); process.exit(5)", "5\n", 5),
-            ("g.js", "process.on('exit', () => { process.exitCode = 6 })", "", 6),
-            ("h.js", "console.log(process.exitCode)", "undefined\n", 0),
-            ("i.js", "process.on('beforeExit', () => console.log('last'))", "last\n", 0),
-            ("j.js", "setTimeout(() => process.exit(7), 10); setInterval(() => {}, 1000)", "", 7),
-            // What an earlier script has left does not hold up this one.
-            ("k.js", "setTimeout(() => console.log('done'), 10)", "done\n", 0),
-        ] {
-            let report = script(&runtime, name, code).await;
-            assert_eq!((report.stdout_text().as_ref(), exit_code(&report)), (printed, exit), "{name}");
-        }
+        let places =
+            "[process.cwd(), require('module').globalPaths.includes('/no/where'), process.argv.length]";
+        let session = runtime.session().await.unwrap();
+        let home = value(&session.run(places).await.unwrap()).clone();
+        let lent = Request::new(places).cwd("/proc").sys_path(["/no/where"]);
+        let there = Value::List(vec!["/proc".into(), true.into(), 1.into()]);
+        assert_eq!(value(&session.run(lent.clone()).await.unwrap()), &there);
+        assert_eq!(value(&session.run(places).await.unwrap()), &home);
+        let goes = Request::new("process.chdir('/dev'); 1").sys_path(["/no/where"]);
+        session.run(goes).await.unwrap();
+        let went = Value::List(vec!["/dev".into(), false.into(), 1.into()]);
+        assert_eq!(value(&session.run(places).await.unwrap()), &went);
+        drop(session);
+        assert_eq!(value(&runtime.run(lent).await.unwrap()), &there, "a fresh one too");
     })
     .await;
 }
@@ -335,26 +322,6 @@ async fn an_error_of_any_size_is_told() {
             assert!(told.len() > 1 && told.len() < 1 << 20, "{code}: {} bytes", told.len());
         }
         assert_eq!(value(&runtime.run("42").await.unwrap()), &42.into());
-    })
-    .await;
-}
-
-/// What a cancelled script was to do last, it does not do in the time of another.
-#[tokio::test]
-async fn a_cancelled_script_has_no_end_of_its_own() {
-    with_node(|runtime| async move {
-        let session = runtime.session().await.unwrap();
-        let code =
-            "process.on('exit', () => console.log('late')); console.log('here'); setTimeout(() => {}, 300)";
-        let mut execution = session.execute(Request::script("s.js", code, ["arg"])).await.unwrap();
-        prints(&mut execution, "here").await;
-        execution.cancel();
-        let outcome = execution.outcome().await;
-        assert!(matches!(outcome, Outcome::Cancelled(_)), "{outcome}");
-        // Node tells another script that nothing is at work, and this one has an end.
-        let report =
-            session.run(Request::script("t.js", "setTimeout(() => {}, 600)", ["arg"])).await.unwrap();
-        assert_eq!((report.stdout_text().as_ref(), exit_code(&report)), ("", 0));
     })
     .await;
 }

@@ -71,19 +71,16 @@ async fn a_second_execution_on_a_busy_session_waits_in_its_bounded_line() {
     .await;
 }
 
+/// Code is no program, whatever it is called: arguments and a file are what a `Script` has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_script_sees_what_python_would_show_it() {
-    let code = "import sys\nprint(__name__, __file__, sys.argv, sys.path[0])\n1 + 1";
+async fn code_has_a_name_and_a_module_path_and_no_arguments() {
+    let code = "import sys\nprint(__name__, '__file__' in globals(), sys.argv, sys.path[0])";
     guarded(async {
         let runtime = one().start().await.unwrap();
-        let request = Request::script("/no/where/tool.py", code, ["-v", "file"]);
+        let request = Request::python(code).filename("/no/where/tool.py").sys_path(["/no/where"]);
         let report = runtime.run(request).await.unwrap();
         completed(&report);
-        assert_eq!(
-            report.stdout_text(),
-            "__main__ /no/where/tool.py ['/no/where/tool.py', '-v', 'file'] /no/where\n"
-        );
-        assert_eq!(report.value(), None, "a script has no value");
+        assert_eq!(report.stdout_text(), "__main__ False [''] /no/where\n");
         let report = runtime.run("import sys; sys.argv, '/no/where' in sys.path").await.unwrap();
         assert_eq!(report.outcome.to_string(), "([''], False)", "nothing of it stays");
     })
