@@ -1085,7 +1085,7 @@ function evaluate(code, name, context, then) {
   });
 }
 
-// How code has ended: with a `value`, `stopped`, with a `syntax` error, or by what it has `thrown`.
+// How code has ended: with a `value`, `stopped`, `refused` before it began, with a `syntax` error, or by what it has `thrown`.
 function outcome(how, what) {
   return { __proto__: null, how, what };
 }
@@ -1167,7 +1167,7 @@ function lexicalNames(then) {
 
 function run(request, mine, over) {
   const name = request.filename ?? `<exec:${++count}>`;
-  mine.restore = around(request);
+  try { mine.restore = around(request); } catch (error) { return over(outcome('refused', error.message)); }
   requireFrom();
   const context = request.fresh ? freshContext() : null;
   bind(request.args ?? {}, context, (wrong) => {
@@ -1178,6 +1178,7 @@ function run(request, mine, over) {
 
 function toldOf({ how, what }, request) {
   if (how === 'stopped') return { stopped: true };
+  if (how === 'refused') return { kind: 'request', exception: { type: 'ProtocolError', message: what } };
   if (how === 'syntax') return { kind: 'syntax', exception: what };
   if (how === 'thrown') {
     if (what instanceof Exit) return { kind: 'exit', exitCode: what.code };

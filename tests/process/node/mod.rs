@@ -302,6 +302,10 @@ async fn a_folder_and_a_module_path_are_lent() {
         session.run(goes).await.unwrap();
         let went = Value::List(vec!["/dev".into(), false.into(), 1.into()]);
         assert_eq!(value(&session.run(places).await.unwrap()), &went);
+        let outcome = session.run(Request::new("1").cwd("/no/such/folder")).await.unwrap().outcome;
+        let refused = matches!(&outcome, Outcome::Failed(Failure::Protocol { what }) if what.contains("/no/such/folder"));
+        assert!(refused, "{outcome}");
+        assert_eq!(value(&session.run(places).await.unwrap()), &went);
         drop(session);
         assert_eq!(value(&runtime.run(lent).await.unwrap()), &there, "a fresh one too");
     })
