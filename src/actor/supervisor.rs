@@ -2,7 +2,7 @@
 //! comes back; it never waits for a worker, a session or a caller. Only this file starts the other two actors.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -209,7 +209,7 @@ impl Actor for Supervisor {
                 state.notice(&myself, slot, generation, notice).await;
             }
             SupervisorMsg::SessionGone { slot, generation, why } => {
-                state.sessions.retain(|at, live| *at != slot || live.generation != generation);
+                state.forget_session(slot, generation);
                 let why = format!("its session actor ended before its time: {why}");
                 state.step(&myself, Input::Abandoned { slot, generation, why }).await;
             }
@@ -280,8 +280,7 @@ impl State {
                     self.starts.remove(&slot);
                 }
                 *self.deaths.entry(death.cause.kind()).or_default() += 1;
-                let of_it = |at: &usize, live: &mut Live| *at == slot && live.generation == generation;
-                for (_, live) in self.sessions.extract_if(of_it) {
+                if let Some(live) = self.forget_session(slot, generation) {
                     // Behind what it was handed meanwhile, which it tells how the worker ended.
                     let _ = live.session.cast(SessionMsg::Buried);
                 }
@@ -292,6 +291,14 @@ impl State {
             }
         };
         self.step(myself, input).await;
+    }
+
+    /// Takes the session of this worker out, if it is still that one.
+    fn forget_session(&mut self, slot: usize, generation: Generation) -> Option<Live> {
+        match self.sessions.entry(slot) {
+            Entry::Occupied(live) if live.get().generation == generation => Some(live.remove()),
+            Entry::Occupied(_) | Entry::Vacant(_) => None,
+        }
     }
 
     async fn step(&mut self, myself: &ActorRef<SupervisorMsg>, input: Input) {

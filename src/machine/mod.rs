@@ -14,5 +14,6 @@ pub(crate) mod rpc;
 pub(crate) mod script;
 pub(crate) mod session;
 pub(crate) mod slot;
+pub(crate) mod slots;
 pub(crate) mod supervisor;
 pub(crate) mod unstarted;

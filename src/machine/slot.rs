@@ -49,7 +49,7 @@ pub(crate) struct Record {
 }
 
 /// Whose code a worker has run: what that left behind is there for all that follows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Owner {
     /// Only the warmup has run in it.
     #[default]
@@ -58,21 +58,11 @@ pub(crate) enum Owner {
     Tenant(Option<Tenant>),
 }
 
-impl Owner {
-    /// Whether code of this tenant may run where this one's has run.
-    pub(crate) fn admits(&self, tenant: &Option<Tenant>) -> bool {
-        match self {
-            Self::Nobody => true,
-            Self::Tenant(own) => own == tenant,
-        }
-    }
-}
-
 /// Executions of one worker, when it was given each of them, and what that takes in memory.
 pub(crate) type Runs = SmallVec<[(ExecutionId, Instant, usize); 1]>;
 
 /// What is in the place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Place {
     Empty,
     /// Its worker is being started or warmed.
@@ -147,11 +137,6 @@ impl Slot {
             | Place::Doomed { .. } => true,
             Place::Empty | Place::BackingOff { .. } => false,
         }
-    }
-
-    /// Whether a worker may be started in it for anybody.
-    pub(crate) fn is_free(&self) -> bool {
-        matches!(self.place, Place::Empty) && self.heir.is_none()
     }
 
     /// What runs in it, leases aside.

@@ -21,7 +21,8 @@ use crate::{
         line::Line,
         pace::Pace,
         restart::{Restarts, Throttle},
-        slot::{Place, Slot},
+        slot::Place,
+        slots::Slots,
     },
     outcome::Generation,
     protocol::ExecutionId,
@@ -32,6 +33,7 @@ mod death;
 mod fork;
 mod io;
 mod lease;
+mod leases;
 mod look;
 mod renew;
 mod restore;
@@ -44,6 +46,8 @@ mod tenants;
 mod tests;
 
 pub(crate) use crate::machine::{line::Asked, slot::LeaseId};
+use leases::{Held, Lease, Leases, Waiting};
+
 pub(crate) use io::{Chore, Effect, Input, Moment, Sort, Want, Wear};
 
 /// The machine. `step` is total.
@@ -52,11 +56,11 @@ pub(crate) struct Pool {
     config: PoolConfig,
     /// Executions that one worker may have at once.
     in_flight: usize,
-    slots: Vec<Slot>,
+    slots: Slots,
     line: Line,
     /// Scripts that wait for a place of their own.
     scripts: Line,
-    leases: HashMap<LeaseId, Lease>,
+    leases: Leases,
     /// Copies of sessions that have no slot yet.
     forks: VecDeque<(LeaseId, u64)>,
     placed: HashMap<ExecutionId, usize>,
@@ -64,8 +68,6 @@ pub(crate) struct Pool {
     restarts: Restarts,
     throttle: Throttle,
     life: Life,
-    /// Which of its specs workers are made from.
-    edition: u32,
     /// Whether no worker of the newest spec has shown yet whether it lives.
     untried: bool,
     /// Why the last worker that was started never became ready, until one does.
@@ -87,49 +89,6 @@ const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 /// So long after `now`; what no clock can count is for ever.
 fn later(now: Instant, after: Duration) -> Instant {
     now.checked_add(after).unwrap_or(now + FOR_EVER)
-}
-
-/// A lease that was granted.
-#[derive(Debug)]
-struct Lease {
-    place: Held,
-    /// The holder has gone; what was submitted still runs.
-    leaving: bool,
-    running: Option<(ExecutionId, Sort)>,
-    line: VecDeque<Waiting>,
-    /// Executions that its workers were given: what its state may owe something to.
-    ran: u64,
-    /// Of those, the ones that the last saved state knows of.
-    covered: u64,
-    /// Of those, the ones before its last restore, of which its holder was told what is lost.
-    told: u64,
-    saves: save::Saves,
-    revivals: restore::Revivals,
-}
-
-/// An execution in the line of a leased session.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    execution: ExecutionId,
-    sort: Sort,
-    /// The generation that it may run in, if not any.
-    expects: Option<Generation>,
-    /// What it takes in memory.
-    bytes: usize,
-}
-
-/// What the holder of a lease has.
-#[derive(Debug)]
-enum Held {
-    Slot(usize),
-    /// Its worker died of this, and the next one of the slot, which is not started before that moment, is for its state.
-    Restoring {
-        slot: usize,
-        not_before: Instant,
-        why: String,
-    },
-    /// The session has ended, and the holder has not let go yet.
-    Ended(String),
 }
 
 /// Where the pool is in its life.
@@ -156,25 +115,34 @@ enum Life {
 
 impl Pool {
     pub(crate) fn new(config: PoolConfig, now: Instant) -> Self {
-        let slots = (0..config.max_sessions + config.surge).map(|_| Slot::new(now)).collect();
+        Self::with(config, 1, now)
+    }
+
+    /// A pool whose workers have several executions at once.
+    pub(crate) fn shared(config: PoolConfig, now: Instant) -> Self {
+        let in_flight = config.in_flight;
+        Self::with(config, in_flight, now)
+    }
+
+    fn with(config: PoolConfig, in_flight: usize, now: Instant) -> Self {
+        let slots = Slots::new(&config, in_flight, now);
         let restarts = Restarts::new(config.restart.clone());
         let throttle = Throttle::new(config.start_rate);
         let line = Line::new(config.tenant_weights.clone());
         let scripts = Line::new(config.tenant_weights.clone());
         Self {
             config,
-            in_flight: 1,
+            in_flight,
             slots,
             line,
             scripts,
-            leases: HashMap::new(),
+            leases: Leases::default(),
             forks: VecDeque::new(),
             placed: HashMap::new(),
             pace: Pace::default(),
             restarts,
             throttle,
             life: Life::Beginning,
-            edition: 0,
             untried: false,
             trouble: None,
             alarm: None,
@@ -188,13 +156,9 @@ impl Pool {
         }
     }
 
-    /// A pool whose workers have several executions at once.
-    pub(crate) fn shared(config: PoolConfig, now: Instant) -> Self {
-        Self { in_flight: config.in_flight, ..Self::new(config, now) }
-    }
-
     /// Takes one input and says what is to be done. `jitter` is in 0..=1.
     pub(crate) fn step(&mut self, input: Input, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
+        self.slots.advance(now);
         match input {
             Input::Begin => {
                 if self.config.min_idle == 0 {
@@ -271,10 +235,11 @@ impl Pool {
             Some(Place::Branching { .. }) => return self.branched(slot, now, effects),
             Some(_) | None => return,
         }
-        self.slots[slot].place = Place::Idle { since: now };
+        self.slots.put(slot, Place::Idle { since: now });
         self.trouble = None;
         self.canary(slot, Ok(()), effects);
-        if let Some(lease) = self.slots[slot].heir.take() {
+        let heir = self.slots.edit(slot).heir.take();
+        if let Some(lease) = heir {
             self.regrant(slot, lease, effects);
         }
         match self.life {
@@ -305,18 +270,20 @@ impl Pool {
             return;
         }
         self.restarts.worked();
-        let worker = &mut self.slots[slot].worker;
-        worker.served = worker.served.saturating_add(1);
-        match &mut self.slots[slot].place {
+        let mut place = self.slots.edit(slot);
+        place.worker.served = place.worker.served.saturating_add(1);
+        match &mut place.place {
             Place::Busy { runs } => {
                 if let Some(at) = runs.iter().position(|(id, ..)| *id == execution) {
                     self.pace.took(now.duration_since(runs.swap_remove(at).1));
                 }
                 if runs.is_empty() {
-                    self.slots[slot].place = Place::Idle { since: now };
+                    place.place = Place::Idle { since: now };
+                    let left = place.worker.left;
+                    drop(place);
                     if self.stopping() {
                         self.retire(slot, effects);
-                    } else if self.slots[slot].worker.left {
+                    } else if left {
                         self.left_over += 1;
                         self.replace(slot, Wear::Left, effects);
                     }
@@ -324,6 +291,7 @@ impl Pool {
             }
             Place::Leased { lease } => {
                 let lease = *lease;
+                drop(place);
                 self.lease_idle(lease, now, effects);
             }
             Place::Empty
@@ -335,9 +303,5 @@ impl Pool {
             | Place::Doomed { .. }
             | Place::BackingOff { .. } => {}
         }
-    }
-
-    fn count(&self, test: impl Fn(&Place) -> bool) -> usize {
-        self.slots.iter().filter(|slot| test(&slot.place)).count()
     }
 }

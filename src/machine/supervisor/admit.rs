@@ -6,7 +6,8 @@ use crate::{
     error::SubmitError,
     machine::{
         line::{Asked, Waiter},
-        slot::{Place, Runs, Slot},
+        slot::Runs,
+        slots::Is,
         supervisor::{Effect, Life, Pool, Want},
     },
     outcome::LostCause,
@@ -20,10 +21,8 @@ impl Pool {
         match &self.life {
             Life::Beginning | Life::Serving => None,
             Life::Failed { why, .. } | Life::HalfOpen { why } => {
-                let lives = |slot: &Slot| matches!(slot.place, Place::Idle { .. } | Place::Busy { .. });
-                let served = self.slots.iter().any(|slot| lives(slot) && self.may_serve(slot, tenant));
-                let failed = (SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed);
-                (!served).then_some(failed)
+                let failed = || (SubmitError::PoolFailed { why: why.clone() }, LostCause::PoolFailed);
+                (!self.slots.is_served(tenant)).then(failed)
             }
             Life::Stopping { .. } | Life::Stopped => {
                 Some((SubmitError::ShuttingDown, LostCause::ShuttingDown))
@@ -38,7 +37,7 @@ impl Pool {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        match self.refusal(&want, now) {
+        match self.refusal(&want) {
             Some(error) => effects.push(Effect::Refuse(execution, error)),
             None => {
                 effects.push(Effect::Accept(execution));
@@ -50,15 +49,15 @@ impl Pool {
         }
     }
 
-    pub(super) fn refusal(&self, want: &Want, now: Instant) -> Option<SubmitError> {
+    pub(super) fn refusal(&self, want: &Want) -> Option<SubmitError> {
         if let Some((error, _)) = self.closed(&want.tenant) {
             return Some(error);
         }
         let (room, at_once, comes) = match want.script {
-            true => (self.has_room_for_script(), self.place_for_script(now).is_some(), false),
+            true => (self.has_room_for_script(), self.place_for_script().is_some(), false),
             false => {
                 let tenant = &want.tenant;
-                (self.has_room(tenant, now), self.is_vacant_for(tenant, now), self.comes_a_worker(tenant))
+                (self.has_room(tenant), self.slots.is_vacant_for(tenant), self.comes_a_worker(tenant))
             }
         };
         if !room {
@@ -103,9 +102,7 @@ impl Pool {
 
     /// Why one with so many bytes may not wait, if that is why.
     pub(super) fn too_much(&self, len: usize) -> Option<SubmitError> {
-        let lines = self.leases.values().flat_map(|held| &held.line);
-        let waiting =
-            self.line.bytes() + self.scripts.bytes() + lines.map(|waiting| waiting.bytes).sum::<usize>();
+        let waiting = self.line.bytes() + self.scripts.bytes() + self.leases.bytes();
         let limit = self.config.queue_bytes;
         let retry_after = self.wait(1);
         (waiting.saturating_add(len) > limit).then_some(SubmitError::QueueBytes {
@@ -118,8 +115,7 @@ impl Pool {
 
     /// How long it probably takes until this many of those who wait have been served.
     fn wait(&self, waiting: usize) -> Option<Duration> {
-        let leased = self.slots.iter().filter(|slot| slot.is_leased()).count();
-        let shared = self.config.max_sessions.saturating_sub(leased);
+        let shared = self.config.max_sessions.saturating_sub(self.slots.count(Is::Leased));
         self.pace.wait(waiting, shared.saturating_mul(self.in_flight))
     }
 
@@ -133,19 +129,19 @@ impl Pool {
 
     /// Whether one more may wait. A queue of 0 still lets a request have an idle session, or wait for a worker that
     /// can be started for it.
-    pub(super) fn has_room(&self, tenant: &Option<Tenant>, now: Instant) -> bool {
-        self.is_vacant_for(tenant, now) || self.waiting() < self.config.queue || self.comes_a_worker(tenant)
+    pub(super) fn has_room(&self, tenant: &Option<Tenant>) -> bool {
+        self.slots.is_vacant_for(tenant) || self.waiting() < self.config.queue || self.comes_a_worker(tenant)
     }
 
     /// Whether there will be a worker for one more that waits, once it is started, or another one has made way.
     fn comes_a_worker(&self, tenant: &Option<Tenant>) -> bool {
-        let waits = self.count(|place| matches!(place, Place::BackingOff { .. }));
-        let coming = self.on_way().saturating_sub(waits) + self.idle_for_others(tenant);
+        let waits = self.slots.count(Is::BackingOff);
+        let coming = self.on_way().saturating_sub(waits) + self.slots.idle_for_others(tenant);
         matches!(self.life, Life::Beginning | Life::Serving) && self.line.len() < coming
     }
 
     pub(super) fn withdraw(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        if self.leave_line(execution) || self.leave_lease_line(execution) {
+        if self.leave_line(execution) || self.leases.leave(execution) {
             effects.push(Effect::Withdrawn(execution));
         } else if let Some(&slot) = self.placed.get(&execution) {
             effects.push(Effect::AlreadyAssigned { slot, execution });
@@ -154,7 +150,7 @@ impl Pool {
 
     /// It has its outcome. If a session still works on it, it does so in vain.
     pub(super) fn forget(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
-        if self.leave_line(execution) || self.leave_lease_line(execution) {
+        if self.leave_line(execution) || self.leases.leave(execution) {
             return;
         }
         if let Some(&slot) = self.placed.get(&execution) {

@@ -23,7 +23,7 @@ impl Pool {
         effects: &mut Vec<Effect>,
     ) {
         let doomed = |ran| Place::Doomed { ran, why: why.clone() };
-        self.slots[slot].place = match std::mem::replace(&mut self.slots[slot].place, Place::Empty) {
+        let place = match self.slots.put(slot, Place::Empty) {
             Place::Busy { runs } => {
                 self.displace_all(&runs, slot);
                 doomed(true)
@@ -42,6 +42,7 @@ impl Pool {
                 other
             }
         };
+        self.slots.put(slot, place);
     }
 
     /// The worker of `slot` is no more. Its place is filled again, unless too many have died.
@@ -55,7 +56,7 @@ impl Pool {
         effects: &mut Vec<Effect>,
     ) {
         let mut starting = false;
-        let (ran, why) = match std::mem::replace(&mut self.slots[slot].place, Place::Empty) {
+        let (ran, why) = match self.slots.put(slot, Place::Empty) {
             Place::Busy { runs } => {
                 self.displace_all(&runs, slot);
                 (true, why)
@@ -75,7 +76,7 @@ impl Pool {
             Place::Empty | Place::Idle { .. } | Place::BackingOff { .. } => (false, why),
         };
         self.crashed += 1;
-        self.slots[slot].last_death = Some(why.clone());
+        self.slots.edit(slot).last_death = Some(why.clone());
         let hopeless =
             matches!(self.life, Life::Beginning) || starting && matches!(self.life, Life::HalfOpen { .. });
         if hopeless || matches!(cause, Some(DeathCause::Version { .. } | DeathCause::McpVersion { .. })) {
@@ -94,7 +95,9 @@ impl Pool {
         let victim = Victim { birth: worker.birth, births: self.spawned, lived };
         match self.restarts.died(&victim, now, jitter) {
             Verdict::Wait(wait) if wait.is_zero() => {}
-            Verdict::Wait(wait) => self.slots[slot].place = Place::BackingOff { until: later(now, wait) },
+            Verdict::Wait(wait) => {
+                self.slots.put(slot, Place::BackingOff { until: later(now, wait) });
+            }
             Verdict::GiveUp => self.fail(why, now, effects),
         }
     }
@@ -112,7 +115,7 @@ impl Pool {
     }
 
     pub(super) fn retire(&mut self, slot: usize, effects: &mut Vec<Effect>) {
-        self.slots[slot].place = Place::Retiring;
+        self.slots.put(slot, Place::Retiring);
         effects.push(Effect::Stop { slot });
     }
 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::{
     error::SubmitError,
     machine::{
-        slot::{Place, Slot},
+        slot::Place,
+        slots::Is,
         supervisor::{Effect, Held, Lease, LeaseId, Pool, lease::RELEASED},
     },
     outcome::DeathCause,
@@ -38,8 +39,7 @@ impl Pool {
     /// Gives those that fork a slot each, or says that there is none.
     pub(super) fn branch(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
         while let Some(&(lease, ran)) = self.forks.front() {
-            let alive = self.alive();
-            let empty = self.slots.iter().position(Slot::is_free);
+            let (alive, empty) = (self.slots.count(Is::Alive), self.slots.first(Is::Free));
             if self.stopping() {
                 self.forks.pop_front();
                 effects.push(Effect::Deny(lease, SubmitError::ShuttingDown));
@@ -56,15 +56,12 @@ impl Pool {
     /// Has idle sessions give way to those that fork, the one first that was used least recently. Whoever that is not enough
     /// for waits as others do in the line: for at most as long as its caller does, and no more of them than `queue`.
     fn make_room(&mut self, effects: &mut Vec<Effect>) {
-        let ends = |place: &Place| matches!(place, Place::Retiring | Place::Doomed { .. });
-        while self.count(ends) < self.forks.len() {
-            let idle = self.slots.iter().enumerate();
-            let idle = idle.filter_map(|(index, slot)| Some((slot.idle_since()?, index))).min();
-            let Some((_, slot)) = idle else { break };
+        while self.slots.count(Is::Ending) < self.forks.len() {
+            let Some(slot) = self.slots.idle().next() else { break };
             self.retire(slot, effects);
         }
         // One that is coming will be idle.
-        let soon = self.count(|place| ends(place) || matches!(place, Place::Starting));
+        let soon = self.slots.count(Is::Ending) + self.slots.count(Is::Starting);
         while self.forks.len() > soon + self.config.queue
             && let Some((lease, _)) = self.forks.pop_back()
         {
@@ -77,12 +74,10 @@ impl Pool {
     pub(super) fn forget_fork(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) -> bool {
         let waiting = self.forks.len();
         self.forks.retain(|(fork, _)| *fork != lease);
-        let place = self
-            .slots
-            .iter()
-            .position(|slot| matches!(slot.place, Place::Branching { lease: of, .. } if of == lease));
+        let its = |slot: &usize| matches!(self.slots[*slot].place, Place::Branching { lease: of, .. } if of == lease);
+        let place = self.slots.all(Is::Branching).find(its);
         if let Some(slot) = place {
-            self.slots[slot].place = Place::Retiring;
+            self.slots.put(slot, Place::Retiring);
             effects.push(Effect::Kill { slot, cause: DeathCause::Retired });
         }
         place.is_some() || self.forks.len() < waiting
@@ -91,7 +86,7 @@ impl Pool {
     /// The copy is ready.
     pub(super) fn branched(&mut self, slot: usize, now: Instant, effects: &mut Vec<Effect>) {
         let Place::Branching { lease, ran } = self.slots[slot].place else { return };
-        self.slots[slot].place = Place::Idle { since: now };
+        self.slots.put(slot, Place::Idle { since: now });
         self.grant(slot, lease, now, effects);
         if let Some(held) = self.leases.get_mut(&lease) {
             held.ran = ran;

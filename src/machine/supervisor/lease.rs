@@ -1,6 +1,6 @@
 //! Leases: one caller, one session, its own line of executions.
 
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
 use crate::{
     error::SubmitError,
@@ -8,10 +8,8 @@ use crate::{
         line::{Asked, Waiter},
         restart::Restarts,
         slot::Place,
-        supervisor::{
-            Effect, Held, Lease, LeaseId, Moment, Pool, Sort, Waiting, Want, restore::Revivals, save::Saves,
-            stop::SHUTTING_DOWN,
-        },
+        slots::Is,
+        supervisor::{Effect, Held, Lease, LeaseId, Moment, Pool, Sort, Waiting, Want, stop::SHUTTING_DOWN},
     },
     outcome::{Generation, LostCause},
     protocol::ExecutionId,
@@ -31,7 +29,7 @@ impl Pool {
     ) {
         match self.closed(&tenant) {
             Some((error, _)) => effects.push(Effect::Deny(lease, error)),
-            None if !self.has_room(&tenant, now) => {
+            None if !self.has_room(&tenant) => {
                 effects.push(Effect::Deny(lease, self.queue_full()));
             }
             None => {
@@ -43,19 +41,8 @@ impl Pool {
 
     pub(super) fn grant(&mut self, slot: usize, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
         if self.slots[slot].is_idle() {
-            self.slots[slot].place = Place::Leased { lease };
-            let held = Lease {
-                place: Held::Slot(slot),
-                leaving: false,
-                running: None,
-                line: VecDeque::new(),
-                ran: 0,
-                covered: 0,
-                told: 0,
-                saves: Saves::new(now),
-                revivals: Revivals::new(Restarts::new(self.config.restart.clone())),
-            };
-            self.leases.insert(lease, held);
+            self.slots.put(slot, Place::Leased { lease });
+            self.leases.insert(lease, Lease::new(slot, Restarts::new(self.config.restart.clone()), now));
             effects.push(Effect::Grant { lease, slot });
             self.arm(lease, effects);
         }
@@ -84,7 +71,7 @@ impl Pool {
         }
         held.saves.goes_on();
         let Want { sort, expects, bytes, .. } = *want;
-        held.line.push_back(Waiting { execution, sort, expects, bytes });
+        self.leases.push_back(lease, Waiting { execution, sort, expects, bytes });
         self.lease_next(lease, now, effects);
     }
 
@@ -102,7 +89,7 @@ impl Pool {
         let waits = held.running.is_some() || here.is_none() || held.saves.comes_first();
         match (want.expects, here) {
             _ if self.stopping() => Some(SubmitError::ShuttingDown),
-            _ if waits && held.line.len() >= limit => Some(SubmitError::LineFull { limit }),
+            _ if waits && held.waiting() >= limit => Some(SubmitError::LineFull { limit }),
             (Some(expected), Some(found)) if expected != found => {
                 Some(SubmitError::OtherGeneration { expected, found })
             }
@@ -155,9 +142,10 @@ impl Pool {
             if held.running.is_some() || held.saves.comes_first() {
                 return;
             }
-            let Some(next) = held.line.pop_front() else {
-                if held.leaving || stopping {
-                    let why = if held.leaving { RELEASED } else { SHUTTING_DOWN };
+            let leaving = held.leaving;
+            let Some(next) = self.leases.pop_front(lease) else {
+                if leaving || stopping {
+                    let why = if leaving { RELEASED } else { SHUTTING_DOWN };
                     return self.conclude_lease(lease, slot, why, now, effects);
                 }
                 return self.arm(lease, effects);
@@ -204,15 +192,16 @@ impl Pool {
 
     /// The session is no more, and nobody has to wait for it any longer.
     pub(super) fn lease_over(&mut self, lease: LeaseId, why: &str, effects: &mut Vec<Effect>) {
+        let waiting = self.leases.empty_line(lease);
         let Some(held) = self.leases.get_mut(&lease) else { return };
-        let waiting = std::mem::take(&mut held.line);
         match held.leaving {
-            true => drop(self.leases.remove(&lease)),
+            true => self.leases.remove(&lease),
             false => held.place = Held::Ended(why.into()),
         }
         effects.push(Effect::LeaseEnded(lease, why.into()));
-        for slot in self.slots.iter_mut().filter(|slot| slot.heir == Some(lease)) {
-            slot.heir = None;
+        let inherits = self.slots.all(Is::Inherited).find(|slot| self.slots[*slot].heir == Some(lease));
+        if let Some(slot) = inherits {
+            self.slots.edit(slot).heir = None;
         }
         effects.push(Effect::DisarmLease(lease));
         let lost = |it: Waiting| Effect::Lose(it.execution, LostCause::SessionEnded);
@@ -226,14 +215,14 @@ impl Pool {
         let Some(held) = self.leases.get_mut(&lease) else { return };
         match held.place {
             _ if held.leaving => {}
-            Held::Ended(_) => drop(self.leases.remove(&lease)),
+            Held::Ended(_) => self.leases.remove(&lease),
             Held::Slot(_) => {
                 held.leaving = true;
                 self.lease_next(lease, now, effects);
             }
             Held::Restoring { slot, .. } => {
                 held.leaving = true;
-                let waits = held.line.is_empty() && !matches!(self.slots[slot].place, Place::Leased { .. });
+                let waits = held.waiting() == 0 && !matches!(self.slots[slot].place, Place::Leased { .. });
                 if waits {
                     self.lease_over(lease, RELEASED, effects);
                 }
@@ -267,13 +256,5 @@ impl Pool {
             Held::Ended(_) => Generation::default(),
         };
         Moment { generation, ran: held.ran }
-    }
-
-    /// Whether `execution` waited in the line of a leased session.
-    pub(super) fn leave_lease_line(&mut self, execution: ExecutionId) -> bool {
-        self.leases.values_mut().any(|held| {
-            let place = held.line.iter().position(|waiting| waiting.execution == execution);
-            place.and_then(|place| held.line.remove(place)).is_some()
-        })
     }
 }

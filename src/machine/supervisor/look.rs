@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::{
     machine::{
         slot::{Place, Slot},
+        slots::Is,
         supervisor::{Life, Pool},
     },
     outcome::Generation,
@@ -15,16 +16,16 @@ use crate::{
 impl Pool {
     /// What an operator sees. The actor adds the sessions and the totals.
     pub(crate) fn status(&self) -> PoolStatus {
-        let count = |test: fn(&Place) -> bool| self.count(test);
+        let count = |what| self.slots.count(what);
         PoolStatus {
-            idle: count(|place| matches!(place, Place::Idle { .. })),
-            busy: count(|place| matches!(place, Place::Busy { .. } | Place::Script { .. })),
-            leased: self.slots.iter().filter(|slot| slot.is_leased()).count(),
-            starting: count(|place| matches!(place, Place::Starting | Place::Branching { .. })),
-            retiring: count(|place| matches!(place, Place::Retiring | Place::Doomed { .. })),
-            backing_off: count(|place| matches!(place, Place::BackingOff { .. })),
+            idle: count(Is::Idle),
+            busy: count(Is::Busy) + count(Is::Script),
+            leased: count(Is::Leased),
+            starting: count(Is::Starting) + count(Is::Branching),
+            retiring: count(Is::Ending),
+            backing_off: count(Is::BackingOff),
             max_sessions: self.config.max_sessions,
-            queued: self.waiting() + self.leases.values().map(|lease| lease.line.len()).sum::<usize>(),
+            queued: self.waiting() + self.leases.waiting(),
             spawned: self.spawned,
             crashed: self.crashed,
             recycled: self.recycled,

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use crate::{
     machine::{
-        slot::{Place, Slot},
+        slot::Place,
+        slots::Is,
         supervisor::{Effect, Life, Pool, Wear},
     },
     outcome::Generation,
@@ -18,36 +21,40 @@ impl Pool {
         if !matches!(self.life, Life::Serving) {
             return;
         }
-        for slot in 0..self.slots.len() {
-            if !self.slots[slot].is_idle() {
-                continue;
+        while let Some(slot) = self.slots.first(Is::Spent) {
+            self.replace(slot, Wear::Executions, effects);
+        }
+        for worn in [Is::WornOfOne, Is::WornForAnybody] {
+            // Whatever keeps one from ending keeps the others from it.
+            while let Some(slot) = self.slots.first(worn)
+                && let Some(wear) = self.slots.wear(slot)
+                && self.may_go(worn == Is::WornOfOne, now, effects)
+            {
+                self.replace(slot, wear, effects);
             }
-            match self.wear(&self.slots[slot], now) {
-                Some(wear @ Wear::Executions) => self.replace(slot, wear, effects),
-                Some(wear) if self.may_go(slot, now, effects) => self.replace(slot, wear, effects),
-                Some(_) => {}
-                None if self.is_unused(&self.slots[slot], now) => self.replace(slot, Wear::Unused, effects),
-                None => {}
-            }
+        }
+        while let Some(slot) = self.slots.first(Is::UnusedOfOne) {
+            self.replace(slot, Wear::Unused, effects);
+        }
+        while let Some(slot) = self.slots.first(Is::UnusedForAnybody)
+            && self.slots.count(Is::Ready) > self.wanted()
+        {
+            self.replace(slot, Wear::Unused, effects);
         }
     }
 
-    /// Whether an idle session may end before the next step; if a successor has to come first, it is started.
-    fn may_go(&mut self, slot: usize, now: Instant, effects: &mut Vec<Effect>) -> bool {
-        let idle = self.count(|place| matches!(place, Place::Idle { .. }));
-        if idle > self.wanted(now) && self.is_spare(&self.slots[slot], now) {
+    /// Whether an idle session may end before the next step; if a successor has to come first, it is started. One `of_one`
+    /// tenant is no part of the reserve.
+    fn may_go(&mut self, of_one: bool, now: Instant, effects: &mut Vec<Effect>) -> bool {
+        let (idle, ready, wanted) = (self.slots.count(Is::Idle), self.slots.count(Is::Ready), self.wanted());
+        if idle > wanted && (of_one || ready > wanted) {
             return true;
         }
-        let unsettled = |place: &Place| {
-            matches!(
-                place,
-                Place::Starting | Place::Retiring | Place::Doomed { .. } | Place::BackingOff { .. }
-            )
-        };
-        if self.count(unsettled) > 0 {
+        let unsettled = [Is::Starting, Is::Ending, Is::BackingOff];
+        if unsettled.into_iter().any(|what| self.slots.count(what) > 0) {
             return false;
         }
-        let alive = self.alive();
+        let alive = self.slots.count(Is::Alive);
         let (ceiling, surge) = (self.config.max_sessions, self.config.surge);
         if alive < ceiling || alive == ceiling && surge > 0 {
             self.start(now, 0.0, effects);
@@ -60,7 +67,7 @@ impl Pool {
     /// is told, and goes on with it.
     pub(super) fn left(&mut self, slot: usize, generation: Generation) {
         if self.is_current(slot, generation) && matches!(self.slots[slot].place, Place::Busy { .. }) {
-            self.slots[slot].worker.left = true;
+            self.slots.edit(slot).worker.left = true;
         }
     }
 
@@ -70,65 +77,18 @@ impl Pool {
         self.retire(slot, effects);
     }
 
-    /// What wears this worker out, if it is.
-    fn wear(&self, slot: &Slot, now: Instant) -> Option<Wear> {
-        let worker = &slot.worker;
-        let policy = &self.config.recycle;
-        let worn = |limit: f64, used: f64| used >= limit * (1.0 - policy.jitter * worker.chance);
-        if worker.edition != self.edition {
-            Some(Wear::Spec)
-        } else if policy.max_executions.is_some_and(|limit| worn(limit.into(), worker.served.into())) {
-            Some(Wear::Executions)
-        } else if self.old_at(slot).is_some_and(|at| at <= now) {
-            Some(Wear::Age)
-        } else {
-            worker.heavy.then_some(Wear::Memory)
-        }
-    }
-
-    /// Whether this worker is on its way out, or will be when it is free.
-    pub(super) fn leaves(&self, slot: &Slot, now: Instant) -> bool {
-        match slot.place {
-            Place::Idle { .. } | Place::Busy { .. } => self.wear(slot, now).is_some(),
-            Place::Retiring | Place::Doomed { .. } => true,
-            Place::Empty
-            | Place::Starting
-            | Place::Branching { .. }
-            | Place::Script { .. }
-            | Place::Leased { .. }
-            | Place::BackingOff { .. } => false,
-        }
-    }
-
-    /// When this worker will be too old.
-    fn old_at(&self, slot: &Slot) -> Option<Instant> {
-        let policy = &self.config.recycle;
-        let age = policy.max_age?.mul_f64(1.0 - policy.jitter * slot.worker.chance);
-        slot.worker.since.checked_add(age)
-    }
-
-    /// When this session will have been free for too long.
-    fn unused_at(&self, slot: &Slot) -> Option<Instant> {
-        slot.idle_since()?.checked_add(self.config.idle_timeout?)
-    }
-
-    fn is_unused(&self, slot: &Slot, now: Instant) -> bool {
-        self.is_spare(slot, now) && self.unused_at(slot).is_some_and(|at| at <= now)
-    }
-
     /// How much memory an idle worker holds.
     pub(super) fn measured(&mut self, slot: usize, generation: Generation, memory: u64) {
         let Some(limit) = self.config.recycle.max_memory else { return };
         if self.is_current(slot, generation) {
-            let worker = &mut self.slots[slot].worker;
-            let part = 1.0 - self.config.recycle.jitter * worker.chance;
-            worker.heavy = memory as f64 >= limit as f64 * part;
+            let part = 1.0 - self.config.recycle.jitter * self.slots[slot].worker.chance;
+            self.slots.edit(slot).worker.heavy = memory as f64 >= limit as f64 * part;
         }
     }
 
     /// Every worker that lives is of an older spec now.
     pub(super) fn reload(&mut self) {
-        self.edition += 1;
+        self.slots.next_edition();
         self.untried = true;
         self.reset();
     }
@@ -136,10 +96,8 @@ impl Pool {
     /// Whatever kept workers from living is mended, says the operator.
     pub(super) fn reset(&mut self) {
         self.restarts.worked();
-        for slot in &mut self.slots {
-            if matches!(slot.place, Place::BackingOff { .. }) {
-                slot.place = Place::Empty;
-            }
+        while let Some(slot) = self.slots.first(Is::BackingOff) {
+            self.slots.put(slot, Place::Empty);
         }
         if let Life::Failed { why, .. } = &self.life {
             self.life = Life::HalfOpen { why: why.clone() };
@@ -148,7 +106,7 @@ impl Pool {
 
     /// Says what became of the first worker of the newest spec.
     pub(super) fn canary(&mut self, slot: usize, fate: Result<(), String>, effects: &mut Vec<Effect>) {
-        if self.slots[slot].worker.edition == self.edition && std::mem::take(&mut self.untried) {
+        if self.slots[slot].worker.edition == self.slots.edition() && std::mem::take(&mut self.untried) {
             effects.push(Effect::Reloaded(fate));
         }
     }
@@ -157,10 +115,11 @@ impl Pool {
     pub(super) fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.alarm = None;
         self.turn_out(now, effects);
-        for slot in &mut self.slots {
-            if matches!(slot.place, Place::BackingOff { until } if until <= now) {
-                slot.place = Place::Empty;
-            }
+        let over =
+            |slot: &usize| matches!(self.slots[*slot].place, Place::BackingOff { until } if until <= now);
+        let over: SmallVec<[usize; 4]> = self.slots.all(Is::BackingOff).filter(over).collect();
+        for slot in over {
+            self.slots.put(slot, Place::Empty);
         }
         if let Life::Failed { why, probe_at } = &self.life
             && *probe_at <= now
@@ -177,27 +136,16 @@ impl Pool {
             let oldest = [self.line.oldest(), self.scripts.oldest()];
             oldest.into_iter().flatten().min()?.checked_add(limit)
         });
-        let slots = self.slots.iter().flat_map(|slot| match slot.place {
-            Place::BackingOff { until } => [Some(until), None],
-            Place::Idle { .. } => [self.old_at(slot), self.unused_at(slot)],
-            Place::Empty
-            | Place::Starting
-            | Place::Branching { .. }
-            | Place::Busy { .. }
-            | Place::Script { .. }
-            | Place::Leased { .. }
-            | Place::Retiring
-            | Place::Doomed { .. } => [None, None],
-        });
         let probe = match self.life {
             Life::Failed { probe_at, .. } => Some(probe_at),
             Life::Stopping { .. } | Life::Stopped => return,
             Life::Beginning | Life::Serving | Life::HalfOpen { .. } => None,
         };
-        let leases = self.leases.values().flat_map(|held| [held.restores_at(), self.saves_at(held)]);
+        self.leases.settle(&self.config);
         let waits = self.throttle.closed_until(now).filter(|_| !self.line.is_empty());
-        let others = [probe, self.throttle.opens(), overdue, waits];
-        let due = slots.chain(leases).chain(others).flatten().filter(|at| *at > now).min();
+        let leases = self.leases.due(now);
+        let all = [self.slots.due(), leases, probe, self.throttle.opens(), overdue, waits];
+        let due = all.into_iter().flatten().filter(|at| *at > now).min();
         let Some(due) = due.filter(|due| self.alarm.is_none_or(|alarm| *due < alarm)) else { return };
         self.alarm = Some(due);
         effects.push(Effect::Tick(due.saturating_duration_since(now).max(Duration::from_millis(1))));

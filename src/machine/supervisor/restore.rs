@@ -7,11 +7,14 @@
 
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use crate::{
     config::OnDeath,
     machine::{
         restart::{Restarts, Verdict, Victim},
         slot::Place,
+        slots::Is,
         supervisor::{Chore, Effect, Held, Lease, LeaseId, Life, Pool, Sort, Waiting, later},
     },
     outcome::{Generation, LostCause},
@@ -69,7 +72,7 @@ impl Pool {
                 if let Some(held) = self.leases.get_mut(&lease) {
                     held.place = Held::Restoring { slot, not_before, why: why.into() };
                 }
-                self.slots[slot].heir = Some(lease);
+                self.slots.edit(slot).heir = Some(lease);
                 effects.push(Effect::DisarmLease(lease));
             }
             Err(why) => self.lease_over(lease, &why, effects),
@@ -94,7 +97,7 @@ impl Pool {
         };
         // Its state owes nothing to what never ran. If its death is not known yet, that follows.
         held.ran = held.ran.saturating_sub(1).max(held.told);
-        held.line.push_front(Waiting { execution, sort: Sort::Code, expects, bytes: 0 });
+        self.leases.push_front(lease, Waiting { execution, sort: Sort::Code, expects, bytes: 0 });
         // It may come when the session is long restored.
         self.lease_next(lease, now, effects);
     }
@@ -111,7 +114,7 @@ impl Pool {
     ) -> Result<Instant, String> {
         let over = || why.to_owned();
         let held = self.leases.get_mut(&lease).ok_or_else(over)?;
-        if self.config.on_death == OnDeath::Fail || held.leaving && held.line.is_empty() {
+        if self.config.on_death == OnDeath::Fail || held.leaving && held.waiting() == 0 {
             return Err(over());
         }
         if !matches!(self.life, Life::Serving) {
@@ -148,12 +151,12 @@ impl Pool {
         if !matches!(self.life, Life::Serving) {
             return;
         }
-        for slot in 0..self.slots.len() {
-            let heir = self.slots[slot].heir.filter(|_| matches!(self.slots[slot].place, Place::Empty));
-            let due = heir.and_then(|lease| self.leases.get(&lease)?.restores_at());
-            if due.is_none_or(|due| due > now) {
-                continue;
-            }
+        let due = |slot: &usize| {
+            let lease = self.slots[*slot].heir.and_then(|lease| self.leases.get(&lease));
+            lease.and_then(Lease::restores_at).is_some_and(|due| due <= now)
+        };
+        let due: SmallVec<[usize; 4]> = self.slots.all(Is::Vacated).filter(due).collect();
+        for slot in due {
             if *room == 0 || !self.throttle.pass(now) {
                 return;
             }
@@ -167,7 +170,7 @@ impl Pool {
         let Some(held) = self.leases.get(&lease) else { return };
         let Held::Restoring { why, .. } = &held.place else { return };
         let (generation, why) = (self.slots[slot].generation, why.clone());
-        self.slots[slot].place = Place::Leased { lease };
+        self.slots.put(slot, Place::Leased { lease });
         let chore = Chore::Restore { generation, why };
         effects.extend([Effect::Regrant { lease, slot }, Effect::Tend(lease, chore)]);
     }
@@ -204,7 +207,8 @@ impl Pool {
 
     /// No more workers are started: whoever waits for one to be restored in waits in vain.
     pub(super) fn disinherit(&mut self, why: &str, effects: &mut Vec<Effect>) {
-        let heirs: Vec<LeaseId> = self.slots.iter().filter_map(|slot| slot.heir).collect();
+        let heirs: Vec<LeaseId> =
+            self.slots.all(Is::Inherited).filter_map(|slot| self.slots[slot].heir).collect();
         for lease in heirs {
             self.lease_over(lease, why, effects);
         }

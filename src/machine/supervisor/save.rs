@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use crate::{
-    config::OnDeath,
+    config::{OnDeath, PoolConfig},
     machine::{
         slot::Place,
         supervisor::{Chore, Effect, Held, Lease, LeaseId, Pool},
@@ -70,6 +70,21 @@ impl Saves {
     }
 }
 
+impl Lease {
+    /// Whether there is something to save, and somewhere.
+    fn may_save(&self, config: &PoolConfig) -> bool {
+        let kept = self.saves.named || config.on_death == OnDeath::Restore;
+        let free = self.running.is_none() && self.saves.under_way == UnderWay::No;
+        kept && free && self.ran > self.covered && matches!(self.place, Held::Slot(_))
+    }
+
+    /// When the state is to be saved, if time alone brings that.
+    pub(super) fn saves_at(&self, config: &PoolConfig) -> Option<Instant> {
+        let at = self.saves.last.0.checked_add(config.save_interval?)?;
+        Some(at).filter(|_| self.may_save(config))
+    }
+}
+
 impl Pool {
     /// The state of a session is kept under a name from now on.
     pub(super) fn name(&mut self, lease: LeaseId) {
@@ -83,17 +98,10 @@ impl Pool {
         let Some(held) = self.leases.get(&lease) else { return };
         let since = held.ran - held.saves.last.1.min(held.ran);
         let many = self.config.save_every.is_some_and(|every| since >= u64::from(every));
-        let late = self.saves_at(held).is_some_and(|at| at <= now);
-        if self.may_save(held) && (many || late || held.saves.strained) {
+        let late = held.saves_at(&self.config).is_some_and(|at| at <= now);
+        if held.may_save(&self.config) && (many || late || held.saves.strained) {
             self.ask_to_save(lease, now, effects);
         }
-    }
-
-    /// Whether there is something to save, and somewhere.
-    fn may_save(&self, held: &Lease) -> bool {
-        let kept = held.saves.named || self.config.on_death == OnDeath::Restore;
-        let free = held.running.is_none() && held.saves.under_way == UnderWay::No;
-        kept && free && held.ran > held.covered && matches!(held.place, Held::Slot(_))
     }
 
     fn ask_to_save(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
@@ -104,21 +112,10 @@ impl Pool {
         }
     }
 
-    /// When the state is to be saved, if time alone brings that.
-    pub(super) fn saves_at(&self, held: &Lease) -> Option<Instant> {
-        let at = held.saves.last.0.checked_add(self.config.save_interval?)?;
-        Some(at).filter(|_| self.may_save(held))
-    }
-
     /// Saves those that have waited for it for long enough.
     pub(super) fn keep(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.config.save_interval.is_none() {
-            return;
-        }
-        let due = self.leases.iter().filter(|(_, held)| self.saves_at(held).is_some_and(|at| at <= now));
-        let mut due: Vec<LeaseId> = due.map(|(lease, _)| *lease).collect();
-        due.sort_unstable();
-        for lease in due {
+        self.leases.settle(&self.config);
+        for lease in self.leases.to_save(now) {
             self.ask_to_save(lease, now, effects);
         }
     }
@@ -163,7 +160,7 @@ impl Pool {
         held.saves.under_way = UnderWay::No;
         let ending = held.saves.ending.take();
         match (ending, &held.place) {
-            (Some(why), Held::Slot(slot)) if held.running.is_none() && held.line.is_empty() => {
+            (Some(why), Held::Slot(slot)) if held.running.is_none() && held.waiting() == 0 => {
                 let slot = *slot;
                 held.saves.in_vain = covers.is_none();
                 self.conclude_lease(lease, slot, &why, now, effects);

@@ -8,7 +8,8 @@ use std::time::Instant;
 use crate::{
     machine::{
         line::{Head, Waiter},
-        slot::{Place, Slot},
+        slot::Place,
+        slots::Is,
         supervisor::{Effect, Life, Pool},
     },
     protocol::ExecutionId,
@@ -38,11 +39,11 @@ impl Pool {
     pub(super) fn serve_scripts(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
         while matches!(self.life, Life::Beginning | Life::Serving) {
             let Some(Head { waiter, .. }) = self.scripts.heads().next() else { return };
-            if self.place_for_script(now).is_none() {
+            if self.place_for_script().is_none() {
                 self.make_way(effects);
             }
             // With a surge, a worker that leaves counts no more.
-            let (Waiter::Execution(execution), Some(slot)) = (waiter, self.place_for_script(now)) else {
+            let (Waiter::Execution(execution), Some(slot)) = (waiter, self.place_for_script()) else {
                 return;
             };
             self.scripts.serve(waiter);
@@ -53,18 +54,16 @@ impl Pool {
     }
 
     /// Where the process of a script may be started now.
-    pub(super) fn place_for_script(&self, now: Instant) -> Option<usize> {
-        let empty = self.slots.iter().position(Slot::is_free)?;
+    pub(super) fn place_for_script(&self) -> Option<usize> {
+        let empty = self.slots.first(Is::Free)?;
         // Copies of sessions that wait for a place have been promised one.
-        (self.alive() + self.forks.len() < self.ceiling(now)).then_some(empty)
+        (self.slots.count(Is::Alive) + self.forks.len() < self.ceiling()).then_some(empty)
     }
 
     /// Ends as many idle workers as there are scripts that nothing else makes room for.
     fn make_way(&mut self, effects: &mut Vec<Effect>) {
-        let leaving = self.count(|place| matches!(place, Place::Retiring | Place::Doomed { .. }));
-        for _ in leaving..self.scripts.len() {
-            let idle = |(index, slot): (usize, &Slot)| Some((slot.idle_since()?, index));
-            let Some((_, longest)) = self.slots.iter().enumerate().filter_map(idle).min() else { return };
+        for _ in self.slots.count(Is::Ending)..self.scripts.len() {
+            let Some(longest) = self.slots.idle().next() else { return };
             self.retire(longest, effects);
         }
     }
@@ -78,7 +77,7 @@ impl Pool {
     /// Whether one more script may wait. As for code, a queue of 0 still lets it have a place that is free.
     pub(super) fn has_room_for_script(&self) -> bool {
         let serves = matches!(self.life, Life::Beginning | Life::Serving);
-        let places = self.slots.iter().filter(|slot| slot.is_free() || slot.is_idle()).count();
+        let places = self.slots.count(Is::Free) + self.slots.count(Is::Idle);
         self.waiting() < self.config.queue || serves && self.scripts.len() < places
     }
 }

@@ -5,10 +5,10 @@ use std::time::Instant;
 use smallvec::smallvec;
 
 use crate::{
-    config::IN_FLIGHT_BYTES,
     machine::{
         line::{Head, Waiter},
         slot::{Owner, Place, Record, Slot},
+        slots::Is,
         supervisor::{Effect, Life, Pool, Wear, tenants::Next},
     },
     outcome::Generation,
@@ -24,8 +24,10 @@ impl Pool {
                 Next::Replace(slot) => self.replace(slot, Wear::Tenant, effects),
                 Next::Serve(waiter, slot) => {
                     let Some(asked) = self.line.serve(waiter) else { return };
-                    let worker = &mut self.slots[slot].worker;
-                    (worker.affinity, worker.owner) = (asked.affinity, Owner::Tenant(asked.tenant));
+                    let mut place = self.slots.edit(slot);
+                    place.worker.affinity = asked.affinity;
+                    place.worker.owner = Owner::Tenant(asked.tenant);
+                    drop(place);
                     match waiter {
                         Waiter::Execution(execution) => {
                             self.assign(slot, (execution, now, asked.bytes), effects);
@@ -37,22 +39,15 @@ impl Pool {
         }
     }
 
-    /// Whether a worker that has something to do takes more. One that is worn takes no more, so that it becomes idle.
-    pub(super) fn offers_room(&self, slot: &Slot, now: Instant) -> bool {
-        let runs = slot.runs();
-        let has_room = |runs: &[(ExecutionId, Instant, usize)]| {
-            runs.iter().map(|(.., bytes)| bytes).sum::<usize>() < IN_FLIGHT_BYTES
-        };
-        (1..self.in_flight).contains(&runs.len()) && has_room(runs) && !self.leaves(slot, now)
-    }
-
     fn assign(&mut self, slot: usize, run: (ExecutionId, Instant, usize), effects: &mut Vec<Effect>) {
         let execution = run.0;
-        if let Place::Busy { runs } = &mut self.slots[slot].place {
+        let mut place = self.slots.edit(slot);
+        if let Place::Busy { runs } = &mut place.place {
             runs.push(run);
         } else {
-            self.slots[slot].place = Place::Busy { runs: smallvec![run] };
+            place.place = Place::Busy { runs: smallvec![run] };
         }
+        drop(place);
         self.placed.insert(execution, slot);
         effects.push(Effect::Assign { slot, execution });
     }
@@ -77,16 +72,16 @@ impl Pool {
 
     /// Starts workers until those who wait and the reserve are provided for.
     pub(super) fn replenish(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
-        let starting = self.count(|place| matches!(place, Place::Starting));
+        let starting = self.slots.count(Is::Starting);
         let missing = match self.life {
-            Life::Beginning => self.config.min_idle.saturating_sub(self.unclaimed()),
-            Life::Serving => self.missing(now),
+            Life::Beginning => self.config.min_idle.saturating_sub(self.slots.count(Is::Unclaimed)),
+            Life::Serving => self.missing(),
             // One, to see whether it lives.
             Life::HalfOpen { .. } => usize::from(starting == 0),
             Life::Failed { .. } | Life::Stopping { .. } | Life::Stopped => 0,
         };
         // Whatever keeps one worker from starting keeps the others from it too: the whole pool waits.
-        if self.count(|place| matches!(place, Place::BackingOff { .. })) > 0 {
+        if self.slots.count(Is::BackingOff) > 0 {
             return;
         }
         let mut room = self.config.max_starting.saturating_sub(starting);
@@ -100,22 +95,16 @@ impl Pool {
 
     /// Starts one worker, if there may be one more: beyond `max_sessions` only while others are leaving.
     pub(super) fn start(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) -> bool {
-        let room = self.alive() < self.ceiling(now);
-        let empty = self.slots.iter().position(Slot::is_free);
+        let room = self.slots.count(Is::Alive) < self.ceiling();
+        let empty = self.slots.first(Is::Free);
         let Some(slot) = empty.filter(|_| room && self.throttle.pass(now)) else { return false };
         self.start_in(slot, now, jitter, effects);
         true
     }
 
     /// How many workers there may be.
-    pub(super) fn ceiling(&self, now: Instant) -> usize {
-        let leaving = self.slots.iter().filter(|slot| self.leaves(slot, now)).count();
-        self.config.max_sessions + leaving.min(self.config.surge)
-    }
-
-    /// Workers that are alive, and those that will be in the places of leased ones.
-    pub(super) fn alive(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.has_worker() || slot.heir.is_some()).count()
+    pub(super) fn ceiling(&self) -> usize {
+        self.config.max_sessions + self.slots.count(Is::Leaving).min(self.config.surge)
     }
 
     pub(super) fn start_in(&mut self, slot: usize, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
@@ -129,7 +118,7 @@ impl Pool {
         self.spawned += 1;
         // One draw serves all that start now: their births spread it (by the golden ratio, which spreads best).
         let chance = (jitter + self.spawned as f64 * 0.618_033_988_749_895).fract();
-        let (birth, edition) = (self.spawned, self.edition);
+        let (birth, edition) = (self.spawned, self.slots.edition());
         let worker = Record {
             since: now,
             birth,
@@ -141,8 +130,9 @@ impl Pool {
             affinity: None,
             owner: Owner::Nobody,
         };
-        let (last_death, heir) = (self.slots[slot].last_death.take(), self.slots[slot].heir);
-        self.slots[slot] = Slot { generation, place, worker, last_death, heir };
+        let mut it = self.slots.edit(slot);
+        let (last_death, heir) = (it.last_death.take(), it.heir);
+        *it = Slot { generation, place, worker, last_death, heir };
         generation
     }
 }

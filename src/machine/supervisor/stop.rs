@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::{
     machine::{
         slot::Place,
-        supervisor::{Effect, Held, LeaseId, Life, Pool, later},
+        slots::Is,
+        supervisor::{Effect, Held, LeaseId, Life, Pool, Waiting, later},
     },
     outcome::{DeathCause, LostCause},
 };
@@ -36,12 +37,14 @@ impl Pool {
         effects.push(Effect::ArmShutdown(grace));
         self.empty_lease_lines(effects);
         self.disinherit(SHUTTING_DOWN, effects);
-        for slot in 0..self.slots.len() {
+        let all: Vec<usize> =
+            [Is::Worker, Is::BackingOff].iter().flat_map(|what| self.slots.all(*what)).collect();
+        for slot in all {
             match self.slots[slot].place {
                 Place::Idle { .. } | Place::Starting => self.retire(slot, effects),
                 Place::Leased { lease } => self.stop_lease(lease, slot, now, effects),
                 Place::Branching { lease, .. } => self.stop_branching(slot, lease, effects),
-                Place::BackingOff { .. } => self.slots[slot].place = Place::Empty,
+                Place::BackingOff { .. } => drop(self.slots.put(slot, Place::Empty)),
                 Place::Empty
                 | Place::Busy { .. }
                 | Place::Script { .. }
@@ -52,10 +55,8 @@ impl Pool {
     }
 
     fn empty_lease_lines(&mut self, effects: &mut Vec<Effect>) {
-        for held in self.leases.values_mut() {
-            let waiting = std::mem::take(&mut held.line);
-            effects.extend(waiting.into_iter().map(|it| Effect::Lose(it.execution, LostCause::ShuttingDown)));
-        }
+        let lost = |it: Waiting| Effect::Lose(it.execution, LostCause::ShuttingDown);
+        effects.extend(self.leases.empty_lines().map(lost));
     }
 
     fn stop_lease(&mut self, lease: LeaseId, slot: usize, now: Instant, effects: &mut Vec<Effect>) {
@@ -75,12 +76,12 @@ impl Pool {
             Life::Stopping { until, killed: killed @ false } => {
                 (*until, *killed) = (now + LAST_WAIT, true);
                 effects.push(Effect::ArmShutdown(LAST_WAIT));
-                let alive = (0..self.slots.len()).filter(|slot| self.slots[*slot].has_worker());
+                let alive = self.slots.all(Is::Worker);
                 effects.extend(alive.map(|slot| Effect::Kill { slot, cause: DeathCause::ShuttingDown }));
             }
             Life::Stopping { killed: true, .. } => {
                 self.life = Life::Stopped;
-                let alive = (0..self.slots.len()).filter(|slot| self.slots[*slot].has_worker());
+                let alive = self.slots.all(Is::Worker);
                 effects.extend(alive.map(|slot| Effect::Desert { slot }));
                 effects.push(Effect::Stopped);
             }
@@ -90,7 +91,7 @@ impl Pool {
     }
 
     pub(super) fn finish(&mut self, effects: &mut Vec<Effect>) {
-        if matches!(self.life, Life::Stopping { .. }) && self.slots.iter().all(|slot| !slot.has_worker()) {
+        if matches!(self.life, Life::Stopping { .. }) && self.slots.count(Is::Worker) == 0 {
             self.life = Life::Stopped;
             effects.push(Effect::Stopped);
         }

@@ -53,6 +53,7 @@ impl Bench {
     fn step(&mut self, input: Input) -> &[Effect] {
         self.effects.clear();
         self.pool.step(input, self.now, 0.0, &mut self.effects);
+        assert_eq!(self.pool.slots.wrong(), None);
         for effect in &self.effects {
             if let Effect::Tick(wait) = effect {
                 self.alarm = Some(self.now + *wait);
@@ -64,6 +65,13 @@ impl Bench {
 
 fn id(number: u64) -> ExecutionId {
     ExecutionId(number)
+}
+
+impl Pool {
+    /// How many places were touched since the last time.
+    pub(crate) fn slots_touched(&self) -> usize {
+        self.slots.touched()
+    }
 }
 
 impl Bench {

@@ -52,7 +52,7 @@ impl Story {
         let (pool, status) = (&self.bench.pool, self.bench.pool.status());
         let waiting = pool.scripts.len();
         if waiting > 0 && matches!(pool.life, Life::Beginning | Life::Serving) {
-            prop_assert!(pool.place_for_script(self.bench.now).is_none(), "a place is free: {status:?}");
+            prop_assert!(pool.place_for_script().is_none(), "a place is free: {status:?}");
             prop_assert!(
                 status.idle == 0 || status.retiring >= waiting,
                 "{waiting} scripts wait while workers are idle: {status:?}"

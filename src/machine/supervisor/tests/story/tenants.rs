@@ -24,6 +24,16 @@ fn tenant(number: u8) -> Option<Tenant> {
     [None, Some("a"), Some("b"), Some("c")][usize::from(number) % 4].map(Tenant::from)
 }
 
+impl Owner {
+    /// Whether code of this tenant may run where this one's has run.
+    fn admits(&self, tenant: &Option<Tenant>) -> bool {
+        match self {
+            Self::Nobody => true,
+            Self::Tenant(own) => own == tenant,
+        }
+    }
+}
+
 impl Tenants {
     /// A worker comes into this slot.
     pub(super) fn begins(&mut self, slot: usize) {
