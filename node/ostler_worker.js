@@ -47,7 +47,7 @@ const { promiseHooks } = require('node:v8');
 const vm = require('node:vm');
 const { createContext } = vm;
 const { Worker, receiveMessageOnPort } = require('node:worker_threads');
-const { cwd: cwdOf, chdir, listeners: listenersOf, rawListeners, removeAllListeners, on: listen, eventNames } = process;
+const { cwd: cwdOf, chdir, listeners: listenersOf, rawListeners, removeAllListeners, on: listen, prependListener, eventNames } = process;
 
 const NOT_UNDERSTOOD = 64; // the exit code of a worker that cannot speak what it was told to
 const WINDOW = 1 << 20; // bytes of output on their way to the other thread; beyond them code that prints waits
@@ -294,6 +294,7 @@ function channel() {
   let running = null; // {id, begun, cpu, seq, stop, made, exit}
   let last = { at: performance.now(), cpu: process.cpuUsage() };
   let leaving = null;
+  let patience = Infinity; // seconds that the code has for its end
   let asking = 0; // the number of the last question whether the main thread is there
   let tainted = false;
   let parked = null; // what is left of an execution behind which the main thread has stopped for ever
@@ -380,7 +381,7 @@ function channel() {
 
   function settled() {
     if (running && running.id === null) running = null;
-    if (leaving !== null && !running) return leave(leaving);
+    if (leaving !== null && !running) return leaving === 0 ? goodbye() : leave(leaving);
     next();
   }
 
@@ -419,6 +420,12 @@ function channel() {
     running.exit = { kind: 'exit', exitCode: code };
     port.postMessage({ do: 'stop', id: running.id });
     make(running.id);
+  }
+
+  // What the code has left comes to its end first, unless there is no time for that.
+  function goodbye() {
+    if (parked || patience === 0) leave(0);
+    else port.postMessage({ do: 'finish', ms: Math.min(patience * 750, 2 ** 31 - 1) });
   }
 
   function leave(code) {
@@ -472,6 +479,8 @@ function channel() {
       asking++;
       if (running && running.id !== null && running.made) ended({ stopped: true, left: told.left, parked: told.parked });
       else settled();
+    } else if (told.finished) {
+      leave(0);
     } else if (told.reply) {
       send(told.reply, told.fields);
       busy = false;
@@ -540,11 +549,12 @@ function channel() {
     },
     vars: question,
     complete: question,
-    shutdown() {
+    shutdown(message) {
       leaving = 0;
+      if (typeof message.timeout === 'number' && message.timeout >= 0) patience = message.timeout;
       line.length = 0;
       if (running && running.id !== null) stop('cancelled', false);
-      else if (!running) leave(0);
+      else if (!running) goodbye();
     },
     protocol_error(message) {
       fs.writeSync(2, `the host complains: ${message.what}\n`);
@@ -614,6 +624,7 @@ let line; // the port to the other thread
 let shared;
 let answers;
 let current = null; // what runs, see `execute`
+let latest = null; // what ran last
 let asked = 0;
 let count = 0;
 let limits = {};
@@ -1212,7 +1223,7 @@ function execute(request) {
       if (parked) park();
     });
   };
-  current = mine;
+  current = latest = mine;
   runFor(mine, () => {
     try { run(request, mine, mine.finish); } catch (error) { mine.finish(failed(error)); }
   });
@@ -1259,6 +1270,31 @@ function park() {
     if (code > 0) reallyExit(code - 1);
   }
 }
+
+// Ends as `node FILE` does: when nothing is left to do, or after so many milliseconds, and with the listeners of `exit`.
+function finish(ms) {
+  finishing = true;
+  const last = () => {
+    const listeners = apply(rawListeners, process, ['exit']);
+    apply(removeAllListeners, process, ['exit']);
+    for (let at = 0; at < listeners.length; at++) {
+      if (listeners[at] === last) continue;
+      try { runFor(latest, () => apply(listeners[at], process, [process.exitCode ?? 0])); } catch (error) { uncaught(error, 0); }
+    }
+    allSaid();
+    line.postMessage({ finished: true });
+    park();
+  };
+  apply(prependListener, process, ['exit', last]);
+  apart(() => setTimeout(() => {
+    const left = new Set();
+    for (let at = 0; at < behind.length; at++) leftOf(behind[at]).forEach((what) => left.add(what));
+    left.forEach((what) => emit('stderr', `ostler: ${what} did not end in time, and ends with the session\n`, latest));
+    last();
+  }, ms).unref());
+  line.unref();
+}
+let finishing = false;
 
 // An error that nothing caught ends the execution that it is of, as it would end a program of its own.
 function uncaught(error, promise) {
@@ -1384,6 +1420,7 @@ const told = {
     else answered();
   },
   tell({ question }) { tell(question); },
+  finish({ ms }) { finish(ms); },
   exit({ code }) { leave(code); },
 };
 
@@ -1424,6 +1461,8 @@ function start() {
   process.abort = () => { allSaid(); apply(abortOf, process, []); };
   process.kill = (pid, signal) => { if (pid === process.pid) allSaid(); return apply(killOf, process, [pid, signal]); };
   Object.assign(globalThis, { prompt, display, importModule: (name) => import(name) });
+  // Nothing is left to do, at the end of the session. For the listeners behind this one, too.
+  hears('beforeExit', () => { doing = latest; });
   hears('uncaughtException', uncaught);
   hears('unhandledRejection', uncaught);
 

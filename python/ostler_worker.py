@@ -49,6 +49,7 @@ import select
 import time
 from _collections import deque
 from _functools import partial
+from _stat import S_ISREG
 from _struct import Struct, pack, unpack_from
 from _thread import _count as count_threads
 from _thread import allocate_lock, get_ident, interrupt_main
@@ -756,6 +757,7 @@ def log(level, text):
 # State: what the signal handler and the main loop share. Only the main thread changes it.
 # ---------------------------------------------------------------------------------------------------------------
 
+FOR_EVER = 1e6  # seconds
 POLITE, FORCE = 1, 2  # how urgently a running execution has been asked to stop
 
 
@@ -776,6 +778,7 @@ class State:
         self.known_threads = frozenset()  # those of which was told, or of the warmup
         self.handlers = []  # of `WATCHED_SIGNALS`, as what is not stateless has left them
         self.shutdown = False
+        self.patience = FOR_EVER  # seconds that the code has for its end
         self.sequence = 0  # executions so far; names them `<exec:N>`
         self.stop_left = False  # the loop may stop at once when it runs again
         self.abandoned = []  # event loops and tasks that a forced cancel left in an unknown state
@@ -786,6 +789,7 @@ class State:
         self.namespace = None
         self.baseline = 0  # names that every new module has
         self.future = 0  # `from __future__` flags that later cells inherit
+        self.holds = False  # what code has opened may be open yet, though it ran in a namespace of its own
         self.untidy = False  # a namespace was thrown away, and lives on in cycles; collect them when idle
         self.clean_path = list(sys.path)  # sys.path before the host or the user changed it
         self.idle = False  # the idle work is done
@@ -995,6 +999,8 @@ def control_input(message, frame):
 
 def control_shutdown(message, frame):
     state.shutdown = True
+    if type(message.get("timeout")) in (int, float) and message["timeout"] >= 0:
+        state.patience = min(float(message["timeout"]), FOR_EVER)
     if state.current is not None:
         state.current.ask(POLITE)
 
@@ -1608,7 +1614,8 @@ class Borrowed:
                 state.loop.close()
             state.loop = self.loop
             # Nearly always the two of us are the last to hold it, and it is freed with us: no cycle, nothing to collect.
-            state.untidy = state.untidy or sys.getrefcount(namespace) > SOLE_OWNERS
+            if sys.getrefcount(namespace) > SOLE_OWNERS:
+                state.untidy = state.holds = True
         else:
             for entry in self.added:  # what the code itself added stays, as it would have without ours
                 if entry in sys.path:
@@ -2359,8 +2366,8 @@ def execute(message):
                     borrowed = Borrowed(message)
                 else:
                     state.folder = None
-            execution.namespace = namespace = state.namespace
-            execution.newest = next(reversed(namespace), None)
+            execution.namespace = state.namespace  # and in no local: see SOLE_OWNERS
+            execution.newest = next(reversed(execution.namespace), None)
             value = run_cell(execution, message)
             if value is not None and not execution.silent:
                 tell_value(execution, value, reply)
@@ -2453,6 +2460,7 @@ def end(execution, ending, reply, borrowed):
     if borrowed is not None:
         borrowed.give_back()
     if not execution.fresh:
+        state.holds = True
         state.handlers = [get_signal(signum) for signum in WATCHED_SIGNALS]
     if execution.sources is not None and execution.leaves_nothing and (ending == "result" or execution.fresh):
         execution.sources.pop(execution.filename, None)  # a long session's linecache must not grow without bound
@@ -2615,6 +2623,8 @@ def leave_child(ending, reply):
         code = 130 if reply["exception"]["type"] == "KeyboardInterrupt" else 1
         if code == 1:
             os.write(2, utf8(reply["exception"].get("text", "")))
+    run_exit_handlers()
+    write_files(True)
     flush_output()
     exit_now(code)
 
@@ -3107,15 +3117,123 @@ def report_background_failure(error):
 
 
 def say_goodbye():
-    """Ends in order: what user code registered with atexit runs, and what it printed is sent."""
-    try:
-        load("atexit")._run_exitfuncs()
-    except BaseException:
-        pass
+    """Ends in order, as the interpreter does: what the code left running comes to its end, its exit handlers run, its files
+    are written, and what all that printed is sent. First the files: whatever hangs is killed by the host."""
+    limit = monotonic() + state.patience * PATIENT
+    steps = [run_exit_handlers]
+    if not state.patience and (state.holds or count_threads()):
+        steps.append(partial(write_files, True))
+    if state.patience:
+        ends = partial(end_tasks, limit), partial(wait_for_threads, limit)
+        steps = write_files, *ends, run_exit_handlers, drop_everything
+    for step in steps:
+        try:
+            step()
+        except BaseException as error:
+            report_background_failure(error)
     flush_output()
     channel.send({"type": "bye"})
     channel.finish()
     exit_now(0)
+
+
+PATIENT = 0.75  # the part of the patience that tasks and threads may use up
+FILE_BASE = io.IOBase.__base__
+# In which order files are written: what wraps another one comes first.
+WRITERS = {io.TextIOWrapper: 0, io.BufferedWriter: 2, io.BufferedRandom: 2, io.FileIO: 3}
+
+
+def end_tasks(limit):
+    """Ends the tasks of the session as `asyncio.run` does; their `finally` runs."""
+    loop = state.loop
+    if loop is None or loop.is_closed():
+        return
+    asyncio = load("asyncio")
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        run_loop(loop, loop.create_task(asyncio.wait(tasks, timeout=limit - monotonic())))
+    run_loop(loop, loop.create_task(loop.shutdown_asyncgens()))
+
+
+def wait_for_threads(limit):
+    """Waits for the threads that are not daemons, and lets executors end theirs, but not past `limit`."""
+    threading = sys.modules.get("threading")
+    if threading is None or count_threads() == 0:
+        return
+
+    def finish():
+        threading._SHUTTING_DOWN = True
+        for end in reversed(list(getattr(threading, "_threading_atexits", ()))):
+            end()
+        main = threading.main_thread()
+        for thread in iter(lambda: next((it for it in threading.enumerate() if not it.daemon and it is not main), None), None):
+            thread.join()
+
+    waiting = threading.Thread(target=finish, daemon=True)
+    waiting.start()
+    waiting.join(max(0.0, limit - monotonic()))
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.main_thread():
+            print(f"ostler: thread {thread.name} did not end in time, and ends with the session", file=sys.stderr)
+
+
+def run_exit_handlers():
+    try:
+        load("atexit")._run_exitfuncs()
+    except BaseException:  # it has been shown
+        pass
+
+
+def drop_everything():
+    """Frees what the code holds, which closes files; unless a thread goes on with it, then they are only written."""
+    write_files(True)
+    if len(sys._current_frames()) > 1:
+        return
+    builtins._ = None
+    names = state.namespace
+    kinds = type(sys), type(drop_everything), type
+    # What is made of modules, functions and classes goes before them: it may need them for its end.
+    for name in sorted(reversed(list(names)), key=lambda name: issubclass(type(names[name]), kinds)):
+        names.pop(name, None)
+    write_files(True, True)
+
+
+def write_files(everything=False, close=False):
+    """Writes what is held back in memory by files that are open: by those on disk, or by `everything`."""
+    compress = load("itertools").compress
+    kinds = list(WRITERS)
+    if everything:
+        kinds = [FILE_BASE]
+        for kind in kinds:  # grows meanwhile
+            kinds += type.__subclasses__(kind)
+    objects = gc.get_objects()  # millions, perhaps: no line of ours looks at each
+    found = list(compress(objects, map(set(map(id, kinds)).__contains__, map(id, map(type, objects)))))
+    del objects
+    for file in sorted(found, key=lambda file: WRITERS.get(type(file), 1)):
+        try:
+            if file.closed or not file.writable():
+                continue
+            number = descriptor(file)
+            if close and (number is None or number > 2):
+                file.close()
+            elif everything or (number is not None and S_ISREG(os.fstat(number).st_mode)):
+                file.flush()
+        except Exception as problem:
+            if file not in unwritten:
+                print(f"{shorten(repr(getattr(file, 'name', file)), 200)} was not written: {problem}", file=sys.stderr)
+                unwritten.append(file)
+
+
+unwritten = []  # files of which that was told
+
+
+def descriptor(file):
+    try:
+        return file.fileno()
+    except Exception:  # it is no file of the operating system
+        return None
 
 
 HANDLERS = {

@@ -49,10 +49,13 @@ pub enum SessionEvent {
         /// What it says.
         params: Value,
     },
-    /// The session has ended; its state is gone. The last event.
+    /// The session has ended, and its worker is dead; its state is gone. The last event.
     Ended {
         /// How.
         why: String,
+        /// Whether its worker was asked to end and had to be killed: what its code left running did not end within the
+        /// pool's grace.
+        killed: bool,
     },
 }
 
@@ -87,11 +90,17 @@ struct Lease {
     keep: Keep,
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
+impl Lease {
+    fn release(&self) {
         self.kept.is_left(&self.keep);
         // A supervisor that is gone has ended the session.
         let _ = self.keep.supervisor.cast(SupervisorMsg::Release(self.id));
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -257,6 +266,17 @@ impl Session {
     /// As [`save`](Self::save); it is given back all the same.
     pub async fn end(self) -> Result<u64, StateError> {
         self.save().await
+    }
+
+    /// Begins the end of the session: it takes nothing more, and ends when what was submitted has ended. Its code then ends as
+    /// a program does: threads that are no daemons come to their end, tasks are cancelled, exit handlers run, and files that
+    /// are open are written. All that has the pool's grace; then the worker is killed. Returns at once;
+    /// [`next_event`](Self::next_event) tells what is printed meanwhile, [`SessionEvent::Ended`] when the worker is dead, and
+    /// `None` behind that.
+    ///
+    /// Dropping the session does the same, and nobody hears what is printed.
+    pub fn close(&self) {
+        self.lease.release();
     }
 
     /// What happens in the session while nothing runs; `None` after it has ended. Waits for ever if nothing happens.

@@ -58,8 +58,8 @@ Examples:
   ostler run report.py --json | jq -r 'select(.event == \"output\").text'";
 
 pub(crate) const REPL_HELP: &str = "\
-Ctrl-C interrupts the code that runs and keeps the state; at the prompt it clears the input. Ctrl-D or exit() ends. A
-TERM signal lets a statement that runs end within --grace; a second one kills it. The exit code is then 143. When
+Ctrl-C interrupts the code that runs and keeps the state; at the prompt it clears the input. Ctrl-D or exit() ends:
+threads and exit handlers of the code then have --grace to end, and what they print is shown. A TERM signal lets a statement that runs end within --grace; a second one kills it. The exit code is then 143. When
 the worker dies, its cause is shown and a new session begins. The history is kept in $XDG_STATE_HOME/ostler/history
 (~/.local/state/ostler/history).
 

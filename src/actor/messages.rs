@@ -25,7 +25,7 @@ use crate::{
         mailbox::Sender,
         obligation::Obligation,
         question::Question,
-        sink::{Feed, Sink},
+        sink::{Feed, LastEvent, Sink},
     },
     config::WorkerSpec,
     error::{ReloadError, SpawnError, SubmitError},
@@ -201,6 +201,8 @@ pub(crate) enum SessionMsg {
     Assign(Box<Charge>),
     /// Supervisor: background output goes here from now on.
     Leased(Feed),
+    /// Supervisor: your holder has gone, or is refused from now on. Told him when the worker is dead.
+    Released(LastEvent),
     /// Execution: stop it, if it still runs.
     Cancel(ExecutionId),
     /// Execution: raise `KeyboardInterrupt` in it.

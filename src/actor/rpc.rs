@@ -17,7 +17,7 @@ use crate::{
         messages::{Heard, Progress, SessionMsg, SessionNotice, SupervisorMsg},
         notes::Notes,
         obligation::Ledger,
-        sink::Feed,
+        sink::{Feed, LastEvent},
         tail::Tail,
         timers::Timers,
         writer::Writer,
@@ -80,6 +80,8 @@ pub(crate) struct State {
     tail: Tail,
     notes: Notes,
     background: Option<Feed>,
+    /// What its holder is told when the worker is dead.
+    last: Option<LastEvent>,
     effects: Vec<Effect>,
     supervisor: ActorRef<SupervisorMsg>,
     ledger: Arc<Ledger>,
@@ -128,6 +130,9 @@ impl Actor for Rpc {
                 }
             }
             SessionMsg::Leased(events) => state.background = Some(events),
+            SessionMsg::Released(last) => {
+                state.last = Some(last).filter(|_| state.machine.state() != SessionState::Terminated);
+            }
             SessionMsg::Cancel(id) => state.cancel(&myself, id),
             SessionMsg::Reply { id, request, answer } => {
                 state.step(&myself, Input::Reply { id, request, answer });
@@ -189,6 +194,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         tail: Tail::new(),
         notes: Notes::default(),
         background: None,
+        last: None,
         effects,
         supervisor,
         ledger,
@@ -243,7 +249,10 @@ impl State {
                 }
             }
             Effect::Close => self.writer = None,
-            Effect::Kill => self.control.kill(),
+            Effect::Kill => {
+                self.last.iter_mut().for_each(LastEvent::is_killed);
+                self.control.kill();
+            }
             Effect::Arm(timer, wait) => {
                 let myself = myself.clone();
                 self.timers.arm(timer, wait, move || drop(myself.cast(SessionMsg::Due(timer))));
@@ -275,6 +284,7 @@ impl State {
             Effect::Terminated(death) => {
                 info!(slot = self.slot, generation = %self.generation, pid = self.pid, cause = %death, "worker ended");
                 self.notify(SessionNotice::Terminated(death));
+                self.last = None;
             }
             Effect::Noted(noted) => self.note(noted),
         }

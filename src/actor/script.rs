@@ -124,6 +124,7 @@ impl Actor for Script {
             SessionMsg::Unwritable
             | SessionMsg::Written
             | SessionMsg::Leased(_)
+            | SessionMsg::Released(_)
             | SessionMsg::Send(..)
             | SessionMsg::Heard(_)
             | SessionMsg::Reply { .. }

@@ -16,7 +16,7 @@ use crate::{
         notes::Notes,
         obligation::Ledger,
         reader::Reader,
-        sink::Feed,
+        sink::{Feed, LastEvent},
         tail::Tail,
         timers::Timers,
         writer::Writer,
@@ -79,6 +79,8 @@ pub(crate) struct State {
     tail: Tail,
     notes: Notes,
     background: Option<Feed>,
+    /// What its holder is told when the worker is dead.
+    last: Option<LastEvent>,
     memory: Memory,
     effects: Vec<Effect>,
     progress: SmallVec<[Progress; 2]>,
@@ -121,6 +123,9 @@ impl Actor for Session {
             SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed), Credit::none()),
             SessionMsg::Assign(charge) => state.assign(&myself, *charge),
             SessionMsg::Leased(events) => state.background = Some(events),
+            SessionMsg::Released(last) => {
+                state.last = Some(last).filter(|_| state.machine.state() != SessionState::Terminated);
+            }
             SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id), Credit::none()),
             SessionMsg::Interrupt(id) => state.step(&myself, Input::Interrupt(id), Credit::none()),
             SessionMsg::Send(id, message) => state.step(&myself, Input::Send(id, *message), Credit::none()),
@@ -135,7 +140,10 @@ impl Actor for Session {
             | SessionMsg::Due(_)
             | SessionMsg::Reply { .. } => {}
             SessionMsg::Buried => myself.stop(None),
-            SessionMsg::Stop => state.step(&myself, Input::Stop, Credit::none()),
+            SessionMsg::Stop => {
+                let leased = state.background.is_some();
+                state.step(&myself, Input::Stop { leased }, Credit::none());
+            }
             SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::none()),
         }
         state.report();
@@ -183,6 +191,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         tail: Tail::new(),
         notes: Notes::default(),
         background: None,
+        last: None,
         memory: Memory::default(),
         effects,
         progress: SmallVec::new(),
@@ -267,7 +276,10 @@ impl State {
                 }
                 self.progress.push(Progress::Exceeded(excess));
             }
-            Effect::Kill => self.control.kill(),
+            Effect::Kill => {
+                self.last.iter_mut().for_each(LastEvent::is_killed);
+                self.control.kill();
+            }
             Effect::Arm(timer, wait) => {
                 let myself = myself.clone();
                 self.timers.arm(timer, wait, move || drop(myself.cast(SessionMsg::Elapsed(timer))));
@@ -289,6 +301,7 @@ impl State {
             Effect::Terminated(death) => {
                 info!(slot = self.slot, generation = %self.generation, pid = self.pid, cause = %death, "worker ended");
                 self.notify(SessionNotice::Terminated(death));
+                self.last = None;
             }
             Effect::Noted(noted) => self.note(noted),
         }

@@ -172,3 +172,30 @@ impl Feed {
         self.events.try_send(Fed { event, credit: credit.carrying(output) }).is_ok()
     }
 }
+
+/// That a leased session has ended. Told when this is dropped, with whatever keeps it: when its worker is dead, or at once
+/// where there is none.
+#[derive(Debug)]
+pub(crate) struct LastEvent {
+    events: Feed,
+    why: String,
+    killed: bool,
+}
+
+impl LastEvent {
+    pub(crate) fn new(events: Feed, why: String) -> Self {
+        Self { events, why, killed: false }
+    }
+
+    /// The worker has not ended by itself.
+    pub(crate) fn is_killed(&mut self) {
+        self.killed = true;
+    }
+}
+
+impl Drop for LastEvent {
+    fn drop(&mut self) {
+        let (why, killed) = (std::mem::take(&mut self.why), self.killed);
+        self.events.offer(SessionEvent::Ended { why, killed });
+    }
+}

@@ -186,7 +186,7 @@ impl Session {
             Input::Elapsed(timer) => self.elapsed(timer, effects),
             Input::Look(vitals) => self.look(vitals, effects),
             Input::Examined(activity) => self.examined(activity),
-            Input::Stop => self.stop(effects),
+            Input::Stop { leased } => self.stop(leased, effects),
             Input::Kill(cause) => self.die(cause, effects),
         }
     }

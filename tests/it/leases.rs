@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ostler::{Exit, Lost, LostCause, Outcome, SessionEvent, Stream, SubmitError, testing::Stage};
+use ostler::{
+    Exit, Lost, LostCause, Outcome, SessionEvent, Stream, SubmitError,
+    protocol::ToWorker,
+    testing::{Entry, Fact, ScriptedSpawner, Stage},
+};
 use tokio::{sync::Barrier, task::JoinSet, time::Instant};
 
 use crate::{
@@ -192,7 +196,10 @@ async fn a_session_that_runs_nothing_for_its_timeout_is_ended() {
         }
         let begun = Instant::now();
         let ended = session.next_event().await;
-        assert_eq!(ended, Some(SessionEvent::Ended { why: "it ran nothing for `session_timeout`".into() }));
+        assert_eq!(
+            ended,
+            Some(SessionEvent::Ended { why: "it ran nothing for `session_timeout`".into(), killed: false })
+        );
         assert_eq!(begun.elapsed(), timeout);
         assert_eq!(session.next_event().await, None);
         let refused = session.execute("x").await.expect_err("it has ended");
@@ -203,6 +210,49 @@ async fn a_session_that_runs_nothing_for_its_timeout_is_ended() {
         pool.works_on_worker(2).await;
         drop(session);
         pool.close().await;
+    })
+    .await;
+}
+
+/// Its holder hears of the end when the worker is dead: behind what that prints meanwhile, and with whether it was killed.
+#[tokio::test(start_paused = true)]
+async fn a_closed_session_tells_its_end_when_its_worker_has_ended() {
+    guarded(async {
+        let workers = ScriptedSpawner::new(|mut stage: Stage| async move {
+            stage.ready().await;
+            while let Some(message) = stage.recv().await {
+                if let ToWorker::Shutdown(shutdown) = message {
+                    tokio::time::sleep(Duration::from_millis(600 * stage.number() as u64)).await;
+                    stage.print(Stream::Stdout, format!("{:?}", shutdown.timeout)).await;
+                    break;
+                }
+            }
+            Exit::Code(0)
+        });
+        let pool = Pool::start(workers).await;
+        for (took, printed, killed) in [(600, Some("Some(1.0)"), false), (1_000, None, true)] {
+            let mut session = pool.runtime.session().await.unwrap();
+            let begun = Instant::now();
+            session.close();
+            if let Some(printed) = printed {
+                let (stream, data) = (Stream::Stdout, printed.into());
+                assert_eq!(session.next_event().await, Some(SessionEvent::Background { stream, data }));
+            }
+            let why = "it was released".into();
+            assert_eq!(session.next_event().await, Some(SessionEvent::Ended { why, killed }));
+            assert_eq!(begun.elapsed(), Duration::from_millis(took));
+            assert_eq!(session.next_event().await, None);
+            assert!(matches!(session.execute("x").await, Err(SubmitError::SessionEnded { .. })));
+        }
+        let workers = pool.workers.clone();
+        pool.close().await;
+        let told = |entry: Entry| match entry.fact {
+            Fact::Received(ToWorker::Shutdown(shutdown)) => shutdown.timeout,
+            _ => None,
+        };
+        // The last one was nobody's: nothing of its code may take any time.
+        let timeouts: Vec<f64> = workers.log().into_iter().filter_map(told).collect();
+        assert_eq!(timeouts, [1.0, 1.0, 0.0]);
     })
     .await;
 }
@@ -228,7 +278,7 @@ async fn a_leased_session_whose_worker_dies_has_ended() {
         let ended = Lost { started: false, cause: LostCause::SessionEnded };
         assert_eq!(waiting.outcome().await, Outcome::Lost(ended));
         assert!(
-            matches!(session.next_event().await, Some(SessionEvent::Ended { why }) if why.contains("SIGKILL"))
+            matches!(session.next_event().await, Some(SessionEvent::Ended { why, .. }) if why.contains("SIGKILL"))
         );
         assert!(matches!(session.execute("x").await, Err(SubmitError::SessionEnded { .. })));
         pool.works_on_worker(2).await;
@@ -242,7 +292,7 @@ async fn a_leased_session_whose_worker_dies_has_ended() {
 #[tokio::test(start_paused = true)]
 async fn background_output_goes_to_the_holder_of_the_session() {
     guarded(async {
-        let workers = ostler::testing::ScriptedSpawner::new(|mut stage: Stage| async move {
+        let workers = ScriptedSpawner::new(|mut stage: Stage| async move {
             stage.ready().await;
             for _ in 0..2 {
                 let id = stage.next_execute().await.expect("two requests come").id;

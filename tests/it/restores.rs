@@ -280,7 +280,9 @@ async fn a_state_that_kills_its_workers_is_given_up() {
         let lost = waits.outcome().await;
         assert_eq!(lost, Outcome::Lost(Lost { started: false, cause: LostCause::SessionEnded }));
         assert!(begun.elapsed() >= Duration::from_millis(100), "it backs off");
-        let Some(SessionEvent::Ended { why }) = session.next_event().await else { panic!("it has ended") };
+        let Some(SessionEvent::Ended { why, .. }) = session.next_event().await else {
+            panic!("it has ended")
+        };
         assert!(why.contains("signal 11") && why.contains("not restored again"), "{why}");
         let refused = session.execute("tell").await.unwrap_err();
         assert!(matches!(&refused, SubmitError::SessionEnded { why: same } if *same == why), "{refused}");
@@ -302,7 +304,9 @@ async fn a_state_that_cannot_be_brought_back_ends_the_session_with_the_reason() 
         session.run("keep refusal").await.unwrap();
         session.checkpoint().await.unwrap();
         lost_running(&session.run("die 9").await.unwrap().outcome);
-        let Some(SessionEvent::Ended { why }) = session.next_event().await else { panic!("it has ended") };
+        let Some(SessionEvent::Ended { why, .. }) = session.next_event().await else {
+            panic!("it has ended")
+        };
         assert!(why.contains("could not be restored") && why.contains("not that one"), "{why}");
         drop(session);
         pool.close().await;

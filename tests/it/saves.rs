@@ -244,7 +244,7 @@ async fn f82_a_disk_that_hangs_holds_no_session_in_its_restore_beyond_the_limit(
         assert!(matches!(died, Outcome::Lost(_)), "{died}");
         let why = loop {
             match session.next_event().await {
-                Some(SessionEvent::Ended { why }) => break why,
+                Some(SessionEvent::Ended { why, .. }) => break why,
                 Some(_) => {}
                 None => panic!("it ended without a word"),
             }

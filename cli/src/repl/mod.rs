@@ -80,7 +80,7 @@ pub(crate) async fn run(args: ReplArgs, console: Console) -> Result<Exit, Fatal>
         repl.screen.say(&restored).await;
     }
     let exit = serve(&mut repl, language, typed).await;
-    repl.end().await;
+    let exit = repl.end().await.unwrap_or(exit);
     console.flush().await;
     drop(repl);
     runtime.shutdown(settings.pool.grace).await;

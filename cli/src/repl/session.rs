@@ -24,6 +24,7 @@ use crate::{
     words,
 };
 
+mod end;
 mod renew;
 
 /// Whether the conversation goes on.
@@ -157,7 +158,7 @@ impl Repl {
     async fn between(&mut self, event: Option<SessionEvent>) -> Result<(), Exit> {
         match event {
             Some(SessionEvent::Background { stream, data }) => self.write(stream, data).await,
-            Some(SessionEvent::Ended { why }) => {
+            Some(SessionEvent::Ended { why, .. }) => {
                 if let Flow::Leave(exit) = self.renew(&format!("the session has ended: {why}")).await {
                     return Err(exit);
                 }
@@ -177,16 +178,6 @@ impl Repl {
 
     pub(crate) fn session(&self) -> &Session {
         self.session.as_ref().expect("one follows another before anything else happens")
-    }
-
-    /// Ends the session, and saves the state of the branch that has a name.
-    pub(crate) async fn end(&mut self) {
-        let others = std::mem::take(&mut self.others).into_iter().map(|branch| branch.session);
-        for session in self.session.take().into_iter().chain(others).filter(|it| it.name().is_some()) {
-            if let Err(error) = session.end().await {
-                self.screen.say(&format!("the last state was not saved: {error}")).await;
-            }
-        }
     }
 
     /// Runs a statement, or performs a command.

@@ -1,6 +1,8 @@
 //! `ostler repl`, from a pipe and in a terminal.
 
-use crate::program::Scratch;
+use rustix::process::Signal;
+
+use crate::program::{Scratch, eventually, is_gone};
 
 #[test]
 fn statements_of_a_pipe_share_their_state() {
@@ -63,6 +65,42 @@ fn what_runs_in_the_background_is_shown() {
     running.say("import threading\nthreading.Timer(0.1, print, ['from behind']).start()\n");
     assert_eq!(running.line(), "from behind");
     running.end().expect(0);
+}
+
+/// As `python` would: threads end, exit handlers run, files are written, and all that is seen.
+#[test]
+fn the_session_ends_in_order() {
+    let scratch = Scratch::new();
+    let input = "import atexit, threading, time\nkept = open('kept', 'w')\n_ = kept.write('a')\n\
+        _ = atexit.register(print, 'bye')\ndef late():\n    time.sleep(0.3); print('late')\n\n\
+        threading.Thread(target=late).start()\n";
+    for end in ["", "exit()\n"] {
+        let ended = scratch.ostler(&["repl", "--grace", "1h"]).run(&format!("{input}{end}")).expect(0);
+        assert_eq!((ended.out(), ended.err()), ("late\nbye\n", ""));
+        assert_eq!(std::fs::read_to_string(scratch.path().join("kept")).unwrap(), "a");
+    }
+}
+
+#[test]
+fn what_does_not_end_is_not_waited_for_past_the_grace() {
+    let stays = "import atexit, time\n_ = atexit.register(time.sleep, 3600)\n";
+    let ended = Scratch::new().ostler(&["repl", "--grace", "200ms"]).run(stays).expect(0);
+    let told = "ostler: the code had left something running that did not end, so its worker was killed\n";
+    assert_eq!((ended.out(), ended.err()), ("", told));
+}
+
+#[test]
+fn a_signal_ends_a_session_that_is_ending() {
+    let scratch = Scratch::new();
+    let mut running = scratch.ostler(&["repl", "--grace", "1h"]).start();
+    running
+        .say("import os, threading\nos.getpid()\nthreading.Thread(target=threading.Event().wait).start()\n");
+    let pid = running.line();
+    eventually("the end of the worker", || {
+        running.signal(Signal::INT);
+        is_gone(&pid).then_some(())
+    });
+    running.end().expect(130);
 }
 
 #[cfg(target_os = "linux")]

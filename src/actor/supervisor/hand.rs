@@ -8,7 +8,7 @@ use crate::{
         charge::{Charge, Duty},
         mailbox::Sender,
         messages::{ExecutionMsg, Granted, SessionMsg, SupervisorMsg},
-        sink::Feed,
+        sink::{Feed, LastEvent},
         supervisor::State,
     },
     log::info,
@@ -121,10 +121,12 @@ impl State {
         holder.news = Some(news);
     }
 
-    /// Whoever keeps its state has nothing more to do.
+    /// Whoever keeps its state has nothing more to do. Its holder is told when its worker is dead, too.
     pub(super) fn lease_ended(&mut self, lease: LeaseId, why: String) {
         if let Some(holder) = self.holders.remove(&lease) {
-            holder.events.offer(SessionEvent::Ended { why });
+            let last = LastEvent::new(holder.events, why);
+            // A session that is gone is what has ended.
+            let _ = holder.granted.borrow().session.cast(SessionMsg::Released(last));
         }
     }
 

@@ -38,14 +38,17 @@ impl Session {
     /// A message about an execution: the one that runs, one that has ended, or one that never was.
     fn about(&mut self, id: ExecutionId, frame: FromWorker, effects: &mut Vec<Effect>) {
         let terminal = matches!(frame, FromWorker::Result(_) | FromWorker::Error(_));
+        let known = self.ended.contains(&id);
         if self.runs(id) {
             self.current(id, frame, effects);
-        } else if matches!(self.phase, Phase::ShuttingDown { .. } | Phase::Terminated) {
+        } else if matches!(self.phase, Phase::ShuttingDown { .. } | Phase::Terminated)
+            && !(known && matches!(frame, FromWorker::Output(_)))
+        {
             // What a killed worker had still sent is a sign, and nothing more.
             if !matches!(frame, FromWorker::Started(_)) {
                 effects.push(Effect::Noted(Noted::Late(id)));
             }
-        } else if !self.ended.contains(&id) {
+        } else if !known {
             self.die(
                 DeathCause::Protocol(format!("it spoke of execution {id}, which it was never given")),
                 effects,

@@ -11,11 +11,12 @@ use crate::{
 };
 
 impl Session {
-    pub(super) fn stop(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn stop(&mut self, leased: bool, effects: &mut Vec<Effect>) {
         match &self.phase {
             Phase::Ready | Phase::Idle => {
                 self.phase = Phase::ShuttingDown { cause: DeathCause::Retired, run: None };
-                let shutdown = protocol::Shutdown { reason: None, timeout: None };
+                let timeout = if leased { self.limits.grace.as_secs_f64() } else { 0.0 };
+                let shutdown = protocol::Shutdown { reason: None, timeout: Some(timeout) };
                 effects.extend([
                     Effect::Write(ToWorker::Shutdown(shutdown)),
                     Effect::Arm(Timer::Exit, self.limits.grace),
@@ -103,7 +104,7 @@ impl Session {
             | Input::Elapsed(_)
             | Input::Look(_)
             | Input::Examined(_)
-            | Input::Stop
+            | Input::Stop { .. }
             | Input::Kill(_) => false,
         };
     }

@@ -59,8 +59,9 @@ pub(crate) enum Input {
     Look(Option<Vitals>),
     /// What the worker was doing, as it was asked with [`Effect::Examine`].
     Examined(Box<Activity>),
-    /// End the worker: politely when it is idle, at once when it is not.
-    Stop,
+    /// End the worker: politely when it is idle, at once when it is not. Of a leased one, what its code left running
+    /// has the grace to come to its end; the code of others had that before it was answered.
+    Stop { leased: bool },
     /// End the worker at once.
     Kill(DeathCause),
 }
@@ -87,7 +88,7 @@ impl Input {
             Self::Elapsed(Timer::Exit) => "no exit",
             Self::Look(_) => "health check",
             Self::Elapsed(Timer::Examine) | Self::Examined(_) => "examination",
-            Self::Stop => "stop",
+            Self::Stop { .. } => "stop",
             Self::Kill(_) => "kill",
         }
     }

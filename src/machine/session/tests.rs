@@ -53,7 +53,9 @@ impl Bench {
             SessionState::Warming | SessionState::Ready => vec![ready()],
             SessionState::Busy => vec![ready(), Input::Assign(id), started(id)],
             SessionState::Idle => vec![ready(), Input::Assign(id), started(id), result(id)],
-            SessionState::ShuttingDown => vec![ready(), Input::Assign(id), started(id), Input::Stop],
+            SessionState::ShuttingDown => {
+                vec![ready(), Input::Assign(id), started(id), Input::Stop { leased: false }]
+            }
             SessionState::Terminated => vec![ready(), Input::Assign(id), exited()],
         };
         for input in way {
@@ -142,7 +144,13 @@ const STATES: [SessionState; 7] = [
 /// One of each kind of input, about the execution `id` or about another one.
 fn inputs(id: ExecutionId) -> Vec<Input> {
     let garbage = |printed| Broken::Garbage { what: "no frame".into(), printed };
-    let mut inputs = vec![ready(), printed(), exited(), Input::Stop, Input::Kill(DeathCause::ShuttingDown)];
+    let mut inputs = vec![
+        ready(),
+        printed(),
+        exited(),
+        Input::Stop { leased: true },
+        Input::Kill(DeathCause::ShuttingDown),
+    ];
     for id in [id, WARMUP, ExecutionId(99)] {
         inputs.extend([started(id), result(id), output(id, 0), output(id, 7), heartbeat(0, Some(id))]);
         inputs.extend(
@@ -257,7 +265,7 @@ fn a_worker_that_goes_wrong_is_killed_and_its_execution_is_told_when_it_is_dead(
         (output(id, 3), protocol("output of execution 5 out of sequence: expected number 0, got 3")),
         (Input::Broken(Broken::NotReading), DeathCause::NotReading),
         (Input::Kill(DeathCause::ShuttingDown), DeathCause::ShuttingDown),
-        (Input::Stop, DeathCause::Retired),
+        (Input::Stop { leased: true }, DeathCause::Retired),
     ] {
         let mut bench = Bench::in_state(SessionState::Busy, id);
         let told = format!("{input:?}");

@@ -86,7 +86,7 @@ async fn a_leased_session_whose_worker_dies_says_so_and_the_pool_goes_on() {
         signal(session.pid().unwrap(), Signal::KILL);
         let ended = loop {
             match session.next_event().await {
-                Some(SessionEvent::Ended { why }) => break why,
+                Some(SessionEvent::Ended { why, .. }) => break why,
                 Some(_) => {}
                 None => panic!("the session ended without a word"),
             }

@@ -7,6 +7,7 @@ use ostler::{Codec, Event, Execution, Failure, Outcome, Report, Request, Runtime
 use crate::support::wait::guarded;
 
 mod ended;
+mod ends;
 mod scripts;
 mod world;
 

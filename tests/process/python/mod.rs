@@ -1,5 +1,6 @@
 //! What code may rely on when it runs in the shipped worker.
 
+mod ends;
 mod errors;
 mod input;
 mod left;

@@ -184,7 +184,7 @@ impl Story {
             Beat::Examined => Input::Examined(doing(id)),
             Beat::Closes => Input::Broken(Broken::Closed),
             Beat::StopsReading => Input::Broken(Broken::NotReading),
-            Beat::Stop => Input::Stop,
+            Beat::Stop => Input::Stop { leased: true },
             Beat::Kill => Input::Kill(DeathCause::ShuttingDown),
             Beat::Exits => exited(),
         })
