@@ -26,7 +26,8 @@ struct Bounded<'a, 'b> {
 
 impl Write for Bounded<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let fitting = &text[..text.floor_char_boundary(self.room)];
+        let end = (0..=self.room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+        let fitting = &text[..end.unwrap_or(0)];
         self.out.write_str(fitting)?;
         self.room -= fitting.len();
         self.cut = fitting.len() < text.len();

@@ -1,7 +1,7 @@
 //! What the store asks of a disk, and the disk of this machine.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -9,6 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 
 use crate::error::StoreError;
 
@@ -52,7 +56,7 @@ pub(super) struct Folder {
 /// and would keep the folder for as long.
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = self.lock.unlock();
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
@@ -68,15 +72,15 @@ impl Folder {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
         let mut lock = options.open(&path).map_err(failed("open", &path))?;
-        match lock.try_lock() {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+            Err(Errno::WOULDBLOCK) => {
                 let mut told = String::new();
                 // Who has it may be writing its number just now.
                 let _ = lock.read_to_string(&mut told);
                 return Err(StoreError::InUse { path: root.to_owned(), pid: told.trim().parse().ok() });
             }
-            Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+            Err(error) => return Err(failed("lock", &path)(error.into())),
         }
         let mut taken = Self { root: root.to_owned(), lock, making: Mutex::default() };
         taken.sign().map_err(failed("write", &path))?;

@@ -63,8 +63,9 @@ impl State {
     pub(super) fn reply(&mut self, message: Bytes, price: usize) {
         let Some(writer) = &self.writer else { return };
         let (written, line) = (writer.written(), &mut self.line);
-        while let Some((_, price)) = line.replies.pop_front_if(|(end, _)| *end <= written) {
+        while let Some((_, price)) = line.replies.front().filter(|(end, _)| *end <= written) {
             line.owed -= price;
+            line.replies.pop_front();
         }
         line.owed += price;
         line.replies.push_back((writer.taken() + (line.said + message.len()) as u64, price));
