@@ -99,7 +99,8 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
         0
     }
 
-    /// Resolves when nothing is left of the workers that have ended: no child of theirs, no scratch folder.
+    /// The end of a pool: resolves when nothing is left of its workers, no child of theirs and no scratch folder, nor of what
+    /// would clear that up.
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(std::future::ready(()))
     }

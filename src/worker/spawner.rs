@@ -112,10 +112,12 @@ impl Spawner for ProcessSpawner {
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let (zygote, cleared) = (self.shared.zygote.end(), self.cleared());
-        let settled = async {
+        let (zygote, cleared, unsettled) =
+            (self.shared.zygote.end(), self.cleared(), self.shared.unsettled.clone());
+        let settled = async move {
             zygote.await;
             cleared.await;
+            unsettled.dismiss_undertaker();
         };
         Box::pin(async move { timeout(SETTLED_LIMIT, settled).await.unwrap_or_default() })
     }

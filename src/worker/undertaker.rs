@@ -59,6 +59,11 @@ impl Office {
         self.now = Some(undertaker);
     }
 
+    /// Gives away the one that there is, whose death is then no loss.
+    pub(super) fn dismiss(&mut self) -> Option<Undertaker> {
+        self.now.take()
+    }
+
     /// This one is dead. Whether it was the one that is needed.
     pub(super) fn has_lost(&mut self, pid: u32) -> bool {
         let lost = self.now.take_if(|now| now.pid == pid).is_some();

@@ -42,6 +42,12 @@ impl Unsettled {
         }
     }
 
+    /// Ends the undertaker: its pool has ended, and nothing of it is left. Whoever exits right after that leaves nobody behind.
+    pub(super) fn dismiss_undertaker(&self) {
+        let dismissed = self.office().dismiss();
+        drop(dismissed);
+    }
+
     /// How often the undertaker died while it was needed.
     pub(super) fn undertakers_lost(&self) -> u64 {
         self.office().lost()
