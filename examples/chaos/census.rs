@@ -2,7 +2,7 @@
 
 use std::{env, fs, time::Duration};
 
-use crate::is_ours;
+use crate::{is_ours, numbers};
 
 /// What allocators may keep.
 const SLACK: u64 = 32 << 20;
@@ -30,10 +30,7 @@ impl Census {
         Self {
             descriptors: entries("/proc/self/fd"),
             threads: entries("/proc/self/task"),
-            processes: names("/proc".into())
-                .filter_map(|name| name.parse().ok())
-                .filter(|pid| is_ours(*pid))
-                .count(),
+            processes: numbers("/proc").filter(|pid| is_ours(*pid)).count(),
             folders: names(env::temp_dir()).filter(|name| name.starts_with(&scratch)).count(),
             memory: pages * 4096,
         }

@@ -1,6 +1,6 @@
-//! A supervisor binary that attacks its own workers: under load, from a seed, it kills, stops, crashes, floods and
-//! garbles them, keeps a ledger of every request, and gives a verdict. A second ledger is written by the code itself: what
-//! was told of how often it ran is compared with that.
+//! A supervisor binary that attacks its own workers and scripts: under load, from a seed, it kills, stops, crashes, floods
+//! and garbles them, keeps a ledger of every request, and gives a verdict. A second ledger is written by the code itself:
+//! what was told of how often it ran is compared with that. Children that scripts start are to be dead soon behind them.
 //!
 //! `cargo run --example chaos -- --seed 1 --requests 20000 --every 50`, or `--minutes 30` for a soak. `--every` is the
 //! time between two attacks, in ms; without it there is one for every twenty requests, however slow the machine is.
@@ -10,6 +10,7 @@
 
 mod census;
 mod ledger;
+mod work;
 
 use std::{
     collections::BTreeMap,
@@ -21,16 +22,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ostler::{
-    Outcome, PoolStatus, Request, RestartPolicy, Runtime, RuntimeBuilder, Script, SubmitError, Totals, Value,
-    WorkerSpec,
-};
+use ostler::{Outcome, PoolStatus, RestartPolicy, Runtime, RuntimeBuilder, SubmitError, Totals, WorkerSpec};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{
     census::Census,
-    ledger::{FIRST_ACT, Ledger},
+    ledger::Ledger,
+    work::{Fate, Runs, Work},
 };
 
 const WORKERS: usize = 8;
@@ -41,30 +40,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(1);
 /// What an outcome may take beyond deadline and grace.
 const LATE: Duration = Duration::from_millis(250);
-/// The pool is shut down under so many requests, most of which have not begun.
+/// What the children of a script may live on when its outcome is told: as long as one that hears no signal has until it is
+/// killed, and a second.
+const CHILDREN: Duration = Duration::from_secs(2);
+/// Each pool is shut down under so many requests, most of which have not begun.
 const LAST_BURST: u64 = 64;
-
-/// The common case answers; a few do what nobody should, or are given up. (Weight in a thousand, name, code.)
-const WORK: [(u32, &str, &str); 11] = [
-    (820, "answers", "print(n)\nn * 2"),
-    // A process of its own.
-    (90, "script", "print(n * 2)"),
-    // The same in the pool of the workers, one of which makes way.
-    (10, "guest", "print(n * 2)"),
-    (30, "floods", "import os\nfor _ in range(64): os.write(1, b'x' * 65536)\nn * 2"),
-    (10, "raises", "raise ValueError(n)"),
-    (5, "crashes", "import os\nos.abort()"),
-    (5, "hangs", "while True: pass"),
-    (
-        5,
-        "garbles",
-        "import os\nfor fd in range(3, 64):\n  try: os.write(fd, b'no frame at all')\n  except OSError: pass",
-    ),
-    (5, "daemonises", "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)\nn * 2"),
-    // Cancelled, or past its deadline, at a moment when it may still wait, or be on its way, or run.
-    (10, "cancelled", "n * 2"),
-    (10, "hurried", "n * 2"),
-];
 
 /// What is asked for on the command line.
 struct Plan {
@@ -104,8 +84,12 @@ struct Book {
     next: AtomicU64,
     over: AtomicBool,
     outcomes: Mutex<BTreeMap<&'static str, u64>>,
+    /// Of those that answer if they are let: how many have ended, and how many of them completed.
+    answers: [AtomicU64; 2],
     wrong: Mutex<Vec<String>>,
     worst: Mutex<Duration>,
+    /// How long children lived on.
+    outlived: Mutex<Duration>,
 }
 
 impl Book {
@@ -115,8 +99,10 @@ impl Book {
             next: AtomicU64::default(),
             over: AtomicBool::default(),
             outcomes: Mutex::default(),
+            answers: Default::default(),
             wrong: Mutex::default(),
             worst: Mutex::default(),
+            outlived: Mutex::default(),
         })
     }
 
@@ -124,10 +110,30 @@ impl Book {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
-    fn enter(&self, kind: &'static str, took: Duration) {
-        *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
-        let mut worst = self.worst.lock().unwrap_or_else(PoisonError::into_inner);
-        *worst = took.max(*worst);
+    fn enter(&self, outcome: &Outcome, fate: Fate, took: Duration) {
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        *outcomes.entry(outcome.kind()).or_default() += 1;
+        if fate == Fate::Answers {
+            self.answers[0].fetch_add(1, Relaxed);
+            self.answers[1].fetch_add(outcome.is_completed().into(), Relaxed);
+        }
+        longer(&self.worst, took);
+    }
+
+    /// Waits until the children of a script are dead.
+    async fn bury_children(&self, n: u64, name: &str) {
+        let told = Instant::now();
+        loop {
+            let living = work::children(n);
+            if living.is_empty() {
+                return longer(&self.outlived, told.elapsed());
+            }
+            if told.elapsed() > 2 * CHILDREN {
+                self.wrong(format!("{name}-{n} has left {living:?}"));
+                return longer(&self.outlived, told.elapsed());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -155,7 +161,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     book.over.store(true, Relaxed);
     let attacks = attacker.await?;
     let status = pools.status().await;
-    let last = last_burst(&pools.workers, &book).await;
+    let last = [
+        last_burst(&pools.workers, Runs::Code, &book).await,
+        last_burst(&pools.scripts, Runs::Script, &book).await,
+    ];
     pools.shutdown().await;
 
     println!("seed {}: {:.1?}, {attacks:?}", plan.seed, begun.elapsed());
@@ -168,24 +177,32 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         check(&book, totals.in_flight == 0 && sum == totals.accepted, "the totals do not add up");
     }
     println!("outcomes: {:?}", book.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
-    let worst = *book.worst.lock().unwrap_or_else(PoisonError::into_inner);
+    let [worst, outlived] =
+        [&book.worst, &book.outlived].map(|it| *it.lock().unwrap_or_else(PoisonError::into_inner));
     println!("worst outcome: {worst:.1?} after its submission");
-    let [accepted, completed] = [|it: &PoolStatus| it.totals.accepted, |it: &PoolStatus| it.totals.completed]
-        .map(|of| status.iter().map(of).sum::<u64>());
-    check(&book, accepted >= plan.requests.min(1), "nothing was accepted");
-    check(&book, completed * 10 >= accepted * 9, "less than 90 % completed");
+    println!("children of scripts: dead {outlived:.1?} behind them, at the latest");
+    let [asked, answered] = book.answers.each_ref().map(|count| count.load(Relaxed));
+    println!("of {asked} that answer if they are let, {answered} completed");
+    check(&book, asked >= plan.requests.min(1), "nothing was accepted");
+    check(&book, answered * 10 >= asked * 9, "less than 90 % of those completed");
     check(&book, worst <= DEADLINE + GRACE + LATE, "an outcome came too late");
+    check(&book, outlived <= CHILDREN, "children of a script lived on for too long");
     let left = Census::settled(&before).await;
     println!("left over: {left}");
     check(&book, left.is_nothing(), "something is left over");
     let audit = book.ledger.audit();
-    println!("shut down under {LAST_BURST} more: {last:?}");
+    println!("each shut down under {LAST_BURST} more: {last:?}");
     println!("ledger of the code: {audit}");
     audit.wrong.into_iter().for_each(|what| book.wrong(what));
 
     let wrong = book.wrong.lock().unwrap_or_else(PoisonError::into_inner);
     println!("verdict: {}", if wrong.is_empty() { "sound".into() } else { wrong.join("\n") });
     if wrong.is_empty() { Ok(()) } else { Err("chaos found a fault".into()) }
+}
+
+fn longer(longest: &Mutex<Duration>, took: Duration) {
+    let mut longest = longest.lock().unwrap_or_else(PoisonError::into_inner);
+    *longest = took.max(*longest);
 }
 
 fn check(book: &Book, holds: bool, otherwise: &str) {
@@ -234,33 +251,22 @@ async fn call(pools: Pools, book: Arc<Book>, seed: u64, requests: u64) {
         if n >= requests {
             return;
         }
-        let mut roll = chance.random_range(0..1_000);
-        let work = WORK.iter().find(|(weight, ..)| {
-            let chosen = roll < *weight;
-            roll = roll.saturating_sub(*weight);
-            chosen
-        });
-        let (_, name, code) = work.unwrap_or(&WORK[0]);
+        let work = Work::by(&mut chance);
         let soon = Duration::from_micros(chance.random_range(0..20_000));
-        let request = match *name {
-            "hangs" => request(&book, n, name, code).deadline(Duration::from_millis(300)),
-            "hurried" => request(&book, n, name, code).deadline(soon),
-            _ => request(&book, n, name, code),
-        };
         let begun = Instant::now();
-        let runtime = if *name == "script" { &pools.scripts } else { &pools.workers };
-        let execution = match runtime.execute(request).await {
+        let runtime = if work.runs == Runs::Script { &pools.scripts } else { &pools.workers };
+        let execution = match runtime.execute(work.request(&book.ledger, n, soon)).await {
             Ok(execution) => execution,
-            Err(SubmitError::TooLate { .. }) if matches!(*name, "hangs" | "hurried") => {
-                book.ledger.refused(n, name);
+            Err(SubmitError::TooLate { .. }) if work.may_be_late() => {
+                book.ledger.refused(n, work.name);
                 continue;
             }
             Err(error) => {
-                book.wrong(format!("{name}-{n} was refused: {error}"));
+                book.wrong(format!("{}-{n} was refused: {error}", work.name));
                 continue;
             }
         };
-        if *name == "cancelled" {
+        if work.fate == Fate::Cancelled {
             let canceller = execution.canceller();
             drop(tokio::spawn(async move {
                 tokio::time::sleep(soon).await;
@@ -268,41 +274,25 @@ async fn call(pools: Pools, book: Arc<Book>, seed: u64, requests: u64) {
             }));
         }
         let report = execution.report().await;
-        let answers = match *name {
-            "script" | "guest" => report.stdout_text().trim_end() == (n * 2).to_string(),
-            _ => report.value() == Some(&Value::from(n * 2)),
-        };
-        let silent = matches!(*name, "raises" | "crashes" | "hangs" | "garbles");
-        if matches!(report.outcome, Outcome::Completed(_)) && !silent && !answers {
-            book.wrong(format!("{name}-{n} got an answer that is not its own: {}", report.outcome));
+        if !work.is_answered_by(&report, n) {
+            book.wrong(format!("{}-{n} got an answer that is not its own: {}", work.name, report.outcome));
         }
-        book.ledger.told(n, name, &report.outcome);
-        book.enter(report.outcome.kind(), begun.elapsed());
+        book.ledger.told(n, work.name, &report.outcome);
+        book.enter(&report.outcome, work.fate, begun.elapsed());
+        if work.has_children() {
+            book.bury_children(n, work.name).await;
+        }
     }
 }
 
-/// A request whose first act is to write to the ledger.
-fn request(book: &Book, n: u64, name: &str, code: &str) -> Request {
-    let file = book.ledger.file(n);
-    let request = match name {
-        "script" | "guest" => {
-            let code = format!("import sys\nledger, n = sys.argv[1], int(sys.argv[2])\n{FIRST_ACT}{code}");
-            Script::code(code).args([file.into_os_string(), n.to_string().into()]).into()
-        }
-        _ => {
-            let file = file.to_string_lossy().into_owned();
-            Request::python(format!("{FIRST_ACT}{code}")).arg("n", n).arg("ledger", file)
-        }
-    };
-    request.label(format!("{name}-{n}"))
-}
-
 /// Shuts the pool down while code runs and much more waits. What was told of those that wait is in the ledger, too.
-async fn last_burst(runtime: &Runtime, book: &Book) -> BTreeMap<&'static str, u64> {
+async fn last_burst(runtime: &Runtime, runs: Runs, book: &Book) -> BTreeMap<&'static str, u64> {
     let mut executions = Vec::new();
     let first = book.next.fetch_add(LAST_BURST, Relaxed);
     for n in first..first + LAST_BURST {
-        match runtime.execute(request(book, n, "last", "import time\ntime.sleep(0.1)")).await {
+        // So many would be refused as too late.
+        let request = work::request(&book.ledger, n, runs, "import time\ntime.sleep(0.1)").no_deadline();
+        match runtime.execute(request).await {
             Ok(execution) => executions.push((n, execution)),
             Err(error) => book.wrong(format!("last-{n} was refused: {error}")),
         }
@@ -317,7 +307,7 @@ async fn last_burst(runtime: &Runtime, book: &Book) -> BTreeMap<&'static str, u6
     outcomes
 }
 
-/// Signals a random worker at a steady pace: most are killed, some are stopped, shot or asked to go.
+/// Signals a random worker or script at a steady pace: most are killed, some are stopped, shot or asked to go.
 async fn attack(
     pools: Pools,
     book: Arc<Book>,
@@ -359,4 +349,10 @@ fn is_ours(pid: u32) -> bool {
     let tag = format!("OSTLER_TAG={}-", std::process::id());
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(tag.as_bytes()))
+}
+
+/// The numbers that are names in a folder.
+fn numbers(folder: &str) -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
