@@ -227,6 +227,26 @@ fn f26_an_answer_to_what_was_never_asked_ends_the_server() {
     }
 }
 
+/// An error without an id is about the only request that it can be about, or about something that is not known.
+#[test]
+fn an_error_without_an_id_is_of_the_only_call_and_otherwise_noted() {
+    let error = RpcError::new(-32700, "cannot read this");
+    let mut driver = Driver::plain();
+    driver.call(1);
+    let failed = Ending::Failed(Failure::Rpc(Box::new(error.clone())));
+    assert_eq!(driver.answer(Id::Null, Err(error.clone()))[1], Effect::Ended(id(1), failed));
+    driver.call(2);
+    driver.call(3);
+    for _ in 0..2 {
+        let effects = driver.answer(Id::Null, Err(error.clone()));
+        let [Effect::Noted(Noted::Complaint(what))] = effects.as_slice() else { panic!("{effects:?}") };
+        assert!(what.contains("cannot read this"), "{what}");
+    }
+    assert_eq!(driver.answer(Id::Call(id(3)), Ok(3.into()))[1], Effect::Ended(id(3), completed(3.into())));
+    let mut driver = Driver::new(WorkerSpec::mcp("server"));
+    assert!(driver.answer(Id::Null, Err(error)).contains(&Effect::Kill), "it could not read `initialize`");
+}
+
 /// C12: a wrong message fails its call; repeated offence ends the server.
 #[test]
 fn a_wrong_answer_fails_its_call_and_the_third_ends_the_server() {

@@ -15,6 +15,7 @@ use crate::{
     status::SessionState,
 };
 
+mod exits;
 mod question;
 mod signs;
 mod story;
