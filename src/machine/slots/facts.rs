@@ -203,7 +203,7 @@ impl Rules {
         let worn = wear.is_some() && !spent;
         let mut hold = |what: Is, holds: bool| facts.is |= u32::from(holds) << what as usize;
         hold(Is::Idle, true);
-        hold(Is::Fresh, slot.worker.served == 0 && *owner == Owner::Nobody);
+        hold(Is::Fresh, *owner == Owner::Nobody);
         hold(Is::Ready, anybody);
         hold(Is::Leaving, wear.is_some());
         hold(Is::Spent, spent);

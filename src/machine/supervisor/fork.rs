@@ -70,9 +70,8 @@ impl Pool {
         }
     }
 
-    /// The one who wanted this copy does not want it any more. True if there was one.
-    pub(super) fn forget_fork(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) -> bool {
-        let waiting = self.forks.len();
+    /// The one who wanted this copy, if it is one, does not want it any more.
+    pub(super) fn forget_fork(&mut self, lease: LeaseId, effects: &mut Vec<Effect>) {
         self.forks.retain(|(fork, _)| *fork != lease);
         let its = |slot: &usize| matches!(self.slots[*slot].place, Place::Branching { lease: of, .. } if of == lease);
         let place = self.slots.all(Is::Branching).find(its);
@@ -80,7 +79,6 @@ impl Pool {
             self.slots.put(slot, Place::Retiring);
             effects.push(Effect::Kill { slot, cause: DeathCause::Retired });
         }
-        place.is_some() || self.forks.len() < waiting
     }
 
     /// The copy is ready.

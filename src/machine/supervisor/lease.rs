@@ -209,9 +209,9 @@ impl Pool {
     }
 
     pub(super) fn release(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
-        if self.line.remove(Waiter::Lease(lease)) || self.forget_fork(lease, effects) {
-            return;
-        }
+        self.line.remove(Waiter::Lease(lease));
+        self.forget_fork(lease, effects);
+        // Neither of them is held yet.
         let Some(held) = self.leases.get_mut(&lease) else { return };
         match held.place {
             _ if held.leaving => {}

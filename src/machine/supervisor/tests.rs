@@ -109,6 +109,33 @@ fn requests_are_served_in_order_and_each_is_told_once() {
     }
 }
 
+/// What an operator sees is what is there.
+#[test]
+fn each_place_is_counted_as_what_it_is() {
+    let mut bench = Bench::idle(4);
+    let seen = |bench: &Bench| {
+        let it = bench.pool.status();
+        [it.idle, it.busy, it.leased, it.starting, it.retiring, it.backing_off, it.queued]
+    };
+    assert_eq!(seen(&bench), [4, 0, 0, 0, 0, 0, 0]);
+    bench.step(Input::Submit(id(1), Want::default()));
+    bench.step(Input::Lease(LeaseId(1), None));
+    bench.step(Input::Lease(LeaseId(2), None));
+    assert_eq!(seen(&bench), [1, 1, 2, 0, 0, 0, 0]);
+    bench.step(Input::Release(LeaseId(1)));
+    assert_eq!(seen(&bench), [1, 1, 1, 0, 1, 0, 0]);
+    bench.step(dead(3, 1));
+    assert_eq!(seen(&bench), [0, 1, 1, 1, 1, 0, 0]);
+    bench.step(dead(3, 2));
+    assert_eq!(seen(&bench), [0, 1, 1, 0, 1, 1, 0]);
+    bench.step(Input::Submit(id(2), Want::default()));
+    let lease = Some(LeaseId(2));
+    for number in [3, 4] {
+        bench.step(Input::Submit(id(number), Want { lease, ..Want::default() }));
+    }
+    assert_eq!(seen(&bench)[6], 2, "one for any session, and one behind what runs in its own");
+}
+
 /// Fault 12: the one that lost its worker comes first.
 #[test]
 fn who_lost_its_worker_is_served_before_those_that_wait() {

@@ -1,6 +1,8 @@
 //! Who is let in, how long they wait, and who is served when they are not alone.
 
-use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, Want, id};
+use super::{
+    Asked, Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, Want, dead, id,
+};
 use crate::{error::SubmitError, outcome::LostCause, request::Tenant};
 
 /// A pool of one session that has served ten executions of a second each, and runs one more.
@@ -140,4 +142,24 @@ fn the_bytes_of_all_who_wait_are_bounded_together() {
         assert_eq!(bench.asks(number, want), Some(too_much(len)), "{number}");
     }
     assert_eq!(bench.asks(10, here(30)), None, "as many as it says");
+}
+
+/// A script whose process could not be started goes first among scripts, and to no worker.
+#[test]
+fn a_script_that_comes_back_is_launched_again() {
+    let mut bench = Bench::idle(1);
+    let script = Want { script: true, ..Want::default() };
+    bench.step(Input::Submit(id(1), script.clone()));
+    let launch = |number, generation| Effect::Launch {
+        slot: 0,
+        generation: Generation(generation),
+        execution: id(number),
+    };
+    assert_eq!(bench.step(dead(0, 1)), [launch(1, 2)]);
+    bench.step(Input::Submit(id(2), script));
+    let why = "no descriptor is left".to_owned();
+    assert_eq!(bench.step(Input::NotSpawned { slot: 0, generation: Generation(2), why }), [launch(2, 3)]);
+    let asked = Asked { script: true, ..Asked::default() };
+    bench.step(Input::Requeue { execution: id(1), lease: None, asked, expects: None });
+    assert_eq!(bench.step(dead(0, 3)), [launch(1, 4)]);
 }
