@@ -69,6 +69,7 @@ EXIT_HOST_GONE = 113
 
 PID = os.getpid()
 MAIN_THREAD = get_ident()
+SIGINT = _signal.SIGINT
 DOORBELL = _signal.SIGURG  # ignored by default: harmless before our handler is set, after exec, and in children
 WORKER = globals()  # `frame.f_globals is WORKER` tells our frames from the user's
 LINUX = sys.platform.startswith("linux")
@@ -761,6 +762,9 @@ FOR_EVER = 1e6  # seconds
 POLITE, FORCE = 1, 2  # how urgently a running execution has been asked to stop
 
 
+DEFAULT_HANDLER = _signal.default_int_handler
+
+
 class State:
     def __init__(self):
         self.current = None  # the running Execution
@@ -777,6 +781,7 @@ class State:
         self.forced = None  # the exception of a forced cancel; see `raise_forced`
         self.known_threads = frozenset()  # those of which was told, or of the warmup
         self.handlers = []  # of `WATCHED_SIGNALS`, as what is not stateless has left them
+        self.handler = DEFAULT_HANDLER  # of SIGINT, as the code has set it; see `set_signal`
         self.shutdown = False
         self.patience = FOR_EVER  # seconds that the code has for its end
         self.sequence = 0  # executions so far; names them `<exec:N>`
@@ -818,6 +823,7 @@ class Execution:
     asked_at = 0.0
     interrupt = False  # a KeyboardInterrupt is due
     interrupted = False  # one was given
+    signals = 0  # SIGINT that the host sends along with what it has said, and that were not seen yet
     task = None  # the asyncio task, for top-level await
     context = None  # its context variables when it ended, where they are the session's too
     outputs = 0  # `output` frames so far (stdio transport)
@@ -898,7 +904,8 @@ def answer_doorbell(frame):
 
 
 def on_sigint(signum, frame):
-    """SIGINT: a terminal, or `os.kill`. The host asks by a frame, and signals only what user code has started."""
+    """SIGINT: a terminal, or `os.kill`; or the host, behind a frame that says what it wants. Of those, native code hears
+    only the signal; to us it is a doorbell. One that comes late comes before the next execution."""
     if sys.version_info < (3, 10) and (state.rung or (state.current is not None and state.current.level)):
         state.rung = False  # two Bells may be freed behind one look; a cancel that is known covers the second
         bell = answer_doorbell(frame)
@@ -910,11 +917,41 @@ def answer_sigint(frame):
     execution = state.current
     if execution is None or state.forked:
         return None
-    execution.interrupt = True
-    execution.asked_at = execution.asked_at or monotonic()
     if state.waiting:
+        channel.take_available()
+        sort_incoming(frame)
+    elif not state.main_reads and not state.serving:
+        try:
+            serve_channel(frame)  # the frame may be there already
+        except RecursionError:
+            state.pending = True
+    if execution.signals:
+        execution.signals -= 1
+    elif not execution.level:
+        execution.interrupt = True
+        execution.asked_at = execution.asked_at or monotonic()
+    if state.waiting and execution.due():
         raise_due(execution, frame)
     return deliver(frame)
+
+
+def set_signal(signum, handler, /):
+    """In the place of `signal.signal`: ours stays the handler of SIGINT, and calls that of the code where that may raise."""
+    if signum != SIGINT or state.forked:
+        return real_signal(signum, handler)
+    if not callable(handler) and handler not in (_signal.SIG_IGN, _signal.SIG_DFL):
+        return real_signal(signum, handler)  # refuses it
+    real_signal(signum, handler if handler == _signal.SIG_IGN else on_sigint)
+    before, state.handler = state.handler, handler
+    return before
+
+
+def get_handler(signum, /):
+    """In the place of `signal.getsignal`."""
+    return state.handler if signum == SIGINT and not state.forked else get_signal(signum)
+
+
+real_signal = _signal.signal
 
 
 def serve_channel(frame):
@@ -976,7 +1013,9 @@ def control_cancel(message, frame):
         return
     hit = execution is not None and id == execution.id
     if hit:
-        execution.ask(FORCE if message.get("force") is True else POLITE)
+        force = message.get("force") is True
+        execution.ask(FORCE if force else POLITE)
+        execution.signals += not force
     channel.send({"type": "cancel_ack", "id": id, "hit": hit})
 
 
@@ -984,6 +1023,7 @@ def control_interrupt(message, frame):
     execution = state.current
     if execution is not None:
         execution.interrupt = True
+        execution.signals += 1
         execution.asked_at = execution.asked_at or monotonic()
 
 
@@ -1128,10 +1168,16 @@ def raise_due(execution, frame):
         raise_forced()
     # The polite exception comes first in any case: it may be all that it takes.
     text = ("cancelled",) if execution.level else ()
+    first = not execution.raised and not execution.interrupted
     execution.interrupted = execution.interrupted or execution.interrupt
     execution.interrupt = False
     if execution.level:
         execution.raised = POLITE
+    if first and isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        return  # native code has had the signal, and this is what it made of it
+    if callable(state.handler) and state.handler is not DEFAULT_HANDLER:
+        state.handler(SIGINT, frame)
+        return
     task = execution.task
     if task is not None and not task.done() and in_event_loop(frame):
         state.loop.call_soon_threadsafe(task.cancel)  # CancelledError at the await, so that clean-up can run
@@ -1430,6 +1476,8 @@ def wait_for_reply(question, execution):
             serve_channel(sys._getframe())
     if execution.due():
         raise_due(execution, sys._getframe())
+        if question.reply is None and execution.level != FORCE:  # a handler of the code has had it
+            return wait_for_reply(question, execution)
     if question.reply is None:
         question.reply = {"eof": True}
 
@@ -1588,6 +1636,7 @@ class Borrowed:
         self.folder = current_folder() if state.folder is None else state.folder
         state.folder = None
         self.loop = state.loop
+        self.handler = state.handler
         if self.fresh:
             use_new_module()
             state.loop = None
@@ -1602,6 +1651,7 @@ class Borrowed:
 
     def give_back(self):
         if self.fresh:
+            state.handler = self.handler
             put_back_signals()
             sys.argv = self.argv
             sys.path = self.path
@@ -1640,7 +1690,7 @@ def put_back_signals():
             _signal.setitimer(timer, 0)
         for signum, handler in zip(WATCHED_SIGNALS, state.handlers):
             if get_signal(signum) is not handler and handler is not None:
-                _signal.signal(signum, handler)
+                real_signal(signum, handler)
     if sys.gettrace() is not None:
         sys.settrace(None)
     if sys.getprofile() is not None:
@@ -2607,8 +2657,8 @@ def in_child():
     if state.branching:
         return
     state.forked = True
-    _signal.signal(DOORBELL, _signal.SIG_DFL)
-    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    real_signal(DOORBELL, _signal.SIG_DFL)
+    real_signal(SIGINT, state.handler)
     faulthandler.unregister(_signal.SIGUSR2)
     channel.link.close()
 
@@ -2927,7 +2977,6 @@ def is_sound():
 
 
 PRINT = print
-SIGINT = _signal.SIGINT
 ADD_TO_MASK = _signal.SIG_BLOCK
 signal_mask = _signal.pthread_sigmask
 
@@ -2953,8 +3002,9 @@ def repair():
     repair_descriptors(repaired)
     repair_streams(repaired)
     for signum, handler, name in (DOORBELL, on_doorbell, "SIGURG"), (_signal.SIGINT, on_sigint, "SIGINT"):
-        if _signal.getsignal(signum) is not handler:
-            _signal.signal(signum, handler)
+        if get_signal(signum) is not handler:
+            state.handler = DEFAULT_HANDLER
+            real_signal(signum, handler)
             repaired.append(f"the handler of {name}")
     blocked = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, OUR_SIGNALS)
     if not blocked.isdisjoint(OUR_SIGNALS):
@@ -3364,8 +3414,9 @@ def install_signals():
     global stacks
     """Sets our handlers, whatever was inherited: nohup and service managers leave signals ignored or blocked."""
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, OUR_SIGNALS)
-    _signal.signal(DOORBELL, on_doorbell)
-    _signal.signal(_signal.SIGINT, on_sigint)
+    real_signal(DOORBELL, on_doorbell)
+    real_signal(SIGINT, on_sigint)
+    _signal.signal, _signal.getsignal = set_signal, get_handler
     faulthandler.enable(2)
     # How the host sees what the threads do, also while one of them holds the interpreter.
     stacks = open_stacks()
@@ -3399,7 +3450,7 @@ def ring_on_arrival(fd):
 
 
 def greeting(doorbell):
-    capabilities = ["input", "cancel", "interrupt", "await", "display", "reset", "vars", "complete"]
+    capabilities = ["input", "cancel", "interrupt", "sigint", "await", "display", "reset", "vars", "complete"]
     if has_part("state"):
         capabilities.append("checkpoint")
     if LINUX and has_part("branch"):

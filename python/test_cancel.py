@@ -98,9 +98,10 @@ if sys.version_info < (3, 10):
 
 
 def cancel(host, id, limit=2.0):
-    """The host's ladder: a polite cancel and SIGINT for the children, then force. Returns the outcome, rung and seconds."""
+    """The host's ladder: a polite cancel and SIGINT, then force and SIGINT for the children. Returns the outcome, rung and seconds."""
     began = time.monotonic()
     host.send("cancel", id=id)
+    os.kill(host.process.pid, signal.SIGINT)
     host.interrupt_children()
     rung, next_force = POLITE, began + FORCE_AFTER
     events = []
@@ -345,6 +346,7 @@ class Details(unittest.TestCase):
             'once'
         """)
         self.host.send("interrupt")
+        os.kill(self.host.process.pid, signal.SIGINT)
         self.host.interrupt_children()
         self.assertEqual(self.host.finish(id).frame["value"], "once")
 
@@ -358,6 +360,43 @@ class Details(unittest.TestCase):
             self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"), code)
         frame = self.host.run("import os\nos.kill(os.getpid(), 2)\nwhile True: pass").frame
         self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"))
+
+    def test_a_handler_of_the_code_has_the_first_cancel_and_each_interrupt_once(self):
+        handle = "import signal\nhits = []\nsignal.signal(signal.SIGINT, lambda signum, frame: hits.append((signum, frame.f_code.co_name)))"
+        self.assertEqual(self.host.run(handle).kind, "ok")
+        wait = "print('go')\nwhile not hits: pass\nimport time; time.sleep(0.02)\n(hits.copy(), hits.clear())[0]"
+        for ask in "cancel", "interrupt":
+            id = self.begin(wait)
+            self.host.send(ask, **({"id": id} if ask == "cancel" else {}))
+            os.kill(self.host.process.pid, signal.SIGINT)
+            self.assertEqual(self.host.finish(id).frame["value"], [[2, "<module>"]])
+        id = self.begin("print('go')\ninput() + str(len(hits))")
+        question = self.host.next_frame("input_request")
+        os.kill(self.host.process.pid, signal.SIGINT)
+        self.host.send("input_response", id=id, request=question["request"], value="answered ")
+        self.assertEqual(self.host.finish(id).frame["value"], "answered 1")
+        id = self.begin("print('go')\nwhile True: pass")
+        frame, rung, _ = cancel(self.host, id)
+        self.assertEqual((frame["kind"], rung), ("cancelled", FORCE))
+        # It is the session's until that sets another one.
+        back = "signal.signal(signal.SIGINT, signal.default_int_handler) is signal.default_int_handler"
+        self.assertEqual([self.host.value(back), self.host.value(back)], [False, True])
+
+    def test_a_handler_of_stateless_code_goes_with_it(self):
+        self.host.run("import signal\nsignal.signal(signal.SIGINT, print)", fresh=True)
+        is_default = "import signal\nsignal.getsignal(signal.SIGINT) is signal.default_int_handler"
+        self.assertEqual(self.host.value(is_default, fresh=True), True)
+        child = "import os\npid = os.fork()\nif pid == 0:\n    import signal\n    os._exit(signal.getsignal(2) is signal.default_int_handler)\n"
+        self.assertEqual(self.host.value(child + "os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"), 1)
+
+    def test_a_late_sigint_of_the_host_hits_nothing(self):
+        for _ in range(20):
+            id = self.begin("print('go')\nimport time; time.sleep(60)")
+            self.host.send("cancel", id=id)
+            self.host.next_frame("cancel_ack")
+            os.kill(self.host.process.pid, signal.SIGINT)
+            self.host.finish(id)
+            self.assertEqual(self.host.value("sum(range(1000))"), 499500)
 
     def test_sigint_does_nothing_to_an_idle_worker(self):
         os.kill(self.host.process.pid, signal.SIGINT)

@@ -268,6 +268,9 @@ impl State {
             Effect::Write(message) => self.write_message(&message),
             Effect::Execute(id) => self.execute(id),
             Effect::Interrupt => self.control.interrupt(),
+            // One that is not behind its message would be taken for somebody else's.
+            Effect::Signal if self.writer.unwritten() > 0 => {}
+            Effect::Signal => self.control.interrupt_worker(),
             Effect::Examine => self.examine(myself),
             Effect::Measure => self.machine.step(Input::Measured(self.control.vitals()), &mut self.effects),
             Effect::Exceeded(_, excess) => {

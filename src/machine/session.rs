@@ -175,7 +175,8 @@ impl Session {
             Input::Cancel(id) => self.cancel(id, effects),
             Input::Interrupt(id) => {
                 if self.runs(id) {
-                    effects.extend([Effect::Write(ToWorker::Interrupt), Effect::Interrupt]);
+                    effects.push(Effect::Write(ToWorker::Interrupt));
+                    effects.extend(self.speaker.interrupt());
                 }
             }
             Input::Send(id, message) => {
@@ -237,7 +238,9 @@ impl Session {
         effects.extend([
             Effect::Shed,
             Effect::Write(ToWorker::Cancel(protocol::Cancel { id, force: false, reason: None })),
-            Effect::Interrupt,
+        ]);
+        effects.extend(self.speaker.interrupt());
+        effects.extend([
             Effect::Arm(Timer::Force, force),
             Effect::Arm(Timer::Examine, examine),
             Effect::Arm(Timer::Grace, kill),

@@ -178,6 +178,8 @@ pub struct Sighting {
 pub trait Control: Send {
     /// Asks the running code to stop: rings the worker, and interrupts its children if it has any.
     fn interrupt(&self);
+    /// Sends SIGINT to the worker, and to nobody else. Only to one that offers `sigint`.
+    fn interrupt_worker(&self) {}
     /// Sends SIGINT to the worker and its group, as Ctrl-C does. For scripts.
     fn interrupt_group(&self) {}
     /// Sends SIGTERM to the worker and its group. For scripts.

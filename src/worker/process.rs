@@ -324,9 +324,9 @@ impl Process {
         }
     }
 
-    /// Has a process that knows the signal write down what it does. To any other, the signal is death.
-    pub(super) fn ask_for_stacks(&self) {
-        let _ = pidfd_send_signal(&self.pidfd, Signal::USR2);
+    /// Sends a signal to it alone, which knows it: to any other, it is death.
+    pub(super) fn alert(&self, signal: Signal) {
+        let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
     /// Once the process is dead: kills what is left of its group, then collects it. `None` while it lives.

@@ -323,6 +323,10 @@ impl Control for Power {
         self.process.interrupt(self.naming().as_deref());
     }
 
+    fn interrupt_worker(&self) {
+        self.process.alert(Signal::INT);
+    }
+
     fn interrupt_group(&self) {
         self.process.signal(Signal::INT);
     }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::process::Process;
@@ -35,7 +36,8 @@ pub(super) fn ask(process: &Process) -> Option<File> {
     let file = process.look(find)??;
     // What an earlier question left. The worker appends.
     file.set_len(0).ok()?;
-    process.ask_for_stacks();
+    // The shipped worker writes its stacks then.
+    process.alert(Signal::USR2);
     Some(file)
 }
 

@@ -133,6 +133,8 @@ pub(crate) enum Effect {
     Execute(ExecutionId),
     /// Ring the worker and interrupt its children.
     Interrupt,
+    /// Send it SIGINT, for what listens to nothing else: behind the message that says why.
+    Signal,
     /// See what the worker is doing.
     Examine,
     /// See how much processor time the worker has used.

@@ -10,6 +10,8 @@ use crate::{
     protocol::{CheckpointData, ExecutionId, FromWorker, HeapSize, Ready},
 };
 
+/// The capability of a worker that expects SIGINT with what asks its code to stop.
+pub(super) const HEARS: &str = "sigint";
 /// The capability of a worker that saves and restores.
 const SAVES: &str = "checkpoint";
 /// The capability of a worker that tells its names.
@@ -65,8 +67,16 @@ pub(crate) struct Speaker {
 impl From<&Ready> for Speaker {
     fn from(ready: &Ready) -> Self {
         let has = |known: &&str| ready.capabilities.iter().any(|capability| capability == known);
-        let capabilities = [SAVES, FORKS, PROVES, TELLS].into_iter().filter(has).collect();
+        let capabilities = [SAVES, FORKS, PROVES, TELLS, HEARS].into_iter().filter(has).collect();
         Self { language: ready.language.clone(), version: ready.version.clone(), capabilities }
+    }
+}
+
+impl Speaker {
+    /// What interrupts its code.
+    pub(super) fn interrupt(&self) -> impl Iterator<Item = Effect> + use<> {
+        let signal = self.capabilities.contains(&HEARS).then_some(Effect::Signal);
+        signal.into_iter().chain([Effect::Interrupt])
     }
 }
 

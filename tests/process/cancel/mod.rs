@@ -2,6 +2,7 @@
 
 mod other_ways;
 mod rows;
+mod sigint;
 
 use std::{pin::pin, time::Duration};
 

@@ -1,8 +1,9 @@
 //! What is a sign that the code of an execution has begun, and what proves that it has not (P5).
 
 use super::{
-    Bench, Broken, ChannelEnd, DeathCause, DecodeError, Effect, Ending, ExecutionId, Exit, FromWorker, Input,
-    SessionState, exited, exited_with, heartbeat, output, printed, result, started, wrong_field,
+    Bench, Broken, ChannelEnd, Codec, DeathCause, DecodeError, Effect, Ending, ExecutionId, Exit, FromWorker,
+    Input, Ready, SessionState, Timer, VERSION, exited, exited_with, heartbeat, output, printed, result,
+    started, wrong_field,
 };
 use crate::{
     config::UNKNOWN_TOLD_MAX,
@@ -136,5 +137,27 @@ fn only_so_many_messages_of_unknown_types_are_answered() {
         assert!(
             effects[1..].iter().all(|effect| matches!(effect, Effect::Write(ToWorker::ProtocolError(_))))
         );
+    }
+}
+
+/// To any other worker, SIGINT is death. It comes behind the message that says why, and not with the forced ones.
+#[test]
+fn only_a_worker_that_expects_sigint_is_sent_one() {
+    let id = ExecutionId(7);
+    for offers in [true, false] {
+        let mut bench = Bench::new(false);
+        let mut ready = Ready::new(VERSION, 7_u32, Codec::MessagePack, "test");
+        ready.capabilities.extend(offers.then(|| "sigint".into()));
+        for input in [Input::Frame(FromWorker::Ready(ready)), Input::Assign(id), started(id)] {
+            bench.step(input);
+        }
+        let inputs = [Input::Interrupt(id), Input::Cancel(id), Input::Elapsed(Timer::Force)];
+        let signals = inputs.map(|input| {
+            let effects = bench.step(input);
+            let written = effects.iter().position(|it| matches!(it, Effect::Write(_)));
+            let signal = effects.iter().position(|it| *it == Effect::Signal);
+            signal.is_some_and(|signal| written < Some(signal))
+        });
+        assert_eq!(signals, [offers, offers, false]);
     }
 }

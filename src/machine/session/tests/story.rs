@@ -1,5 +1,4 @@
-//! Stories: sequences in which most things make sense, and some come late, twice or from nowhere. After each beat the
-//! promises hold.
+//! Stories: most of each makes sense, and some comes late, twice or from nowhere. After each beat the promises hold.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -254,6 +253,7 @@ impl Story {
             Effect::Write(ToWorker::Ping(ping)) => self.probe = ping.seq,
             Effect::Write(_)
             | Effect::Interrupt
+            | Effect::Signal
             | Effect::Examine
             | Effect::Measure
             | Effect::Shed
