@@ -480,6 +480,15 @@ def reduce_descriptor(_saver, value):
     return make_descriptor, (base, kind, *parts), state or None
 
 
+def reduce_method(_saver, method):
+    """By its name, as pickle does it, if that leads back to it; one that was made by hand, by its parts."""
+    holder, name = method.__self__, method.__func__.__name__
+    own = () if isinstance(holder, type) else getattr(holder, "__dict__", ())
+    if name not in own and getattr(holder, name, None) == method:
+        return NotImplemented
+    return types.MethodType, (method.__func__, holder)
+
+
 def reduce_proxy(_saver, proxy):
     return types.MappingProxyType, (gc.get_referents(proxy)[0],)  # itself: what changes there, changes here
 
@@ -568,6 +577,7 @@ REDUCERS = {
     Cell: Saver.reduce_cell,
     types.CodeType: Saver.reduce_code,
     **dict.fromkeys(DESCRIPTORS, reduce_descriptor),
+    types.MethodType: reduce_method,
     types.MappingProxyType: reduce_proxy,
     weakref.ProxyType: functools.partial(refuse, "cannot save a weakref.proxy: it would come back as the object itself"),
     weakref.CallableProxyType: functools.partial(refuse, "cannot save a weakref.proxy: it would come back as the object itself"),
@@ -862,6 +872,7 @@ def bring_back(data, at, failed):
     patient = Patient(file)
     try:
         early, others = read(patient)
+        patient.settle()
         values = {**early, **others}
     except MemoryError:
         raise
@@ -901,6 +912,8 @@ class Patient(pickle._Unpickler):
     def __init__(self, file):
         super().__init__(file)
         self.half_built = {}
+        self.waiting = []  # what failed while something in it was not whole yet: the value, how to go on with it, and why
+        self.incomplete = {}  # ids of the collections among them, and why: what is made of one now would miss items
         self.kept = []  # so that no other value gets the id of one that is half built
 
     def find_class(self, module, name):
@@ -914,6 +927,8 @@ class Patient(pickle._Unpickler):
             for inner in part if type(part) is tuple else (part,):
                 if type(inner) is Lost:
                     return inner
+                if id(inner) in self.incomplete:
+                    return Lost(self.incomplete[id(inner)])
         try:
             return make(*parts)
         except MemoryError:
@@ -927,7 +942,7 @@ class Patient(pickle._Unpickler):
         made = make if type(make) is Lost else self.attempt(make, *arguments)
         self.stack[-1] = made
         if type(made) is Lost and make in FILLERS and type(arguments[0]) is not Lost:
-            self.spoil(arguments[0], made.reason)
+            self.waiting.append((arguments[0], lambda: make(*arguments), made.reason))
 
     dispatch[pickle.REDUCE[0]] = load_reduce
 
@@ -949,38 +964,83 @@ class Patient(pickle._Unpickler):
         if type(self.stack[-2]) is Lost:
             self.stack.pop()
             return
-        value = self.stack[-2]
+        value, state = self.stack[-2:]
+        if id(state) in self.incomplete:
+            self.waiting.append((value, lambda: self.build(value, state), self.incomplete[id(state)]))
+            self.stack.pop()
+            return
         try:
             super().load_build()
         except MemoryError:
             raise
         except Exception as error:
-            self.spoil(value, reason(error))
+            self.waiting.append((value, lambda: self.build(value, state), reason(error)))
 
     dispatch[pickle.BUILD[0]] = load_build
 
-    def fill(load):
-        """What a collection's own methods refuse spoils that collection, and nothing else."""
+    def build(self, value, state):
+        self.stack = [value, state]
+        super().load_build()
+
+    def load_frozenset(self):
+        items = self.pop_mark()
+        self.append(self.attempt(frozenset, items))
+
+    dispatch[pickle.FROZENSET[0]] = load_frozenset
+
+    def fill(load, taken=None):
+        """What a collection's own methods refuse spoils that collection, and nothing else. A dict or a set refuses a key
+        whose `__hash__` needs what comes later, so it is filled later."""
 
         def guarded(self):
-            holds = self.metastack[-1] if load.__name__.endswith("s") else self.stack
-            value = holds[-1] if load.__name__.endswith("s") else holds[-3 if load.__name__ == "load_setitem" else -2]
+            value = self.metastack[-1][-1] if taken is None else self.stack[-1 - taken]
+            items = self.stack if taken is None else self.stack[-taken:]
             try:
                 load(self)
             except MemoryError:
                 raise
             except Exception as error:
-                self.spoil(value, reason(error))
+                if isinstance(value, (dict, set)) and not is_python(getattr(type(value), "__setitem__", None)):
+                    self.incomplete[id(value)] = reason(error)
+                    self.waiting.append((value, lambda: fill_plain(value, items), reason(error)))
+                else:
+                    self.spoil(value, reason(error))
 
         return guarded
 
-    for opcode in pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS, pickle.ADDITEMS:
+    for opcode in pickle.APPENDS, pickle.SETITEMS, pickle.ADDITEMS:
         dispatch[opcode[0]] = fill(dispatch[opcode[0]])
+    dispatch[pickle.APPEND[0]] = fill(dispatch[pickle.APPEND[0]], 1)
+    dispatch[pickle.SETITEM[0]] = fill(dispatch[pickle.SETITEM[0]], 2)
     del fill, opcode
 
+    def settle(self):
+        """Goes on with what failed, now that all is there, as long as any of it succeeds."""
+        tried = None
+        while self.waiting and len(self.waiting) != tried:
+            waiting, self.waiting, tried = self.waiting, [], len(self.waiting)
+            for value, go_on, _ in waiting:
+                try:
+                    go_on()
+                except MemoryError:
+                    raise
+                except Exception as error:
+                    self.waiting.append((value, go_on, reason(error)))
+        for value, _, why in self.waiting:
+            self.spoil(value, why)
+
     def spoil(self, value, why):
+        if type(value) in (dict, set):  # pickle asks nobody about these
+            value.update({Lost(why): None})
         self.half_built[id(value)] = why
         self.kept.append(value)
+
+
+def fill_plain(value, items):
+    if isinstance(value, set):
+        return value.update(items)
+    for key, item in zip(items[::2], items[1::2]):
+        value[key] = item
 
 
 def compiled(code, place):

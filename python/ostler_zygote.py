@@ -362,8 +362,13 @@ def become_script(order, fds):
         stream = open_stream(getattr(sys, f"__{name}__"), fd)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    sys._xoptions.clear()  # the zygote's
     worker.stacks = worker.open_stacks()
-    worker.faulthandler.enable(2)
+    if os.environ.get("PYTHONFAULTHANDLER"):
+        worker.faulthandler.enable(2)
+    else:
+        worker.faulthandler.disable()
     worker.faulthandler.register(worker._signal.SIGUSR2, 2 if worker.stacks is None else worker.stacks)
     del sys.modules["_ostler_worker"]
     worker.main = lambda: None  # what the bootstrap calls next
@@ -374,15 +379,13 @@ def open_stream(before, fd):
     """A standard stream as the interpreter opens it."""
     import io
 
+    unbuffered = fd > 0 and bool(os.environ.get("PYTHONUNBUFFERED"))
+    binary = open(fd, "wb" if fd else "rb", buffering=0 if unbuffered else -1, closefd=False)
+    (binary if unbuffered else binary.raw).name = before.name
     text = io.TextIOWrapper(
-        open(fd, "rb" if fd == 0 else "wb", closefd=False),
-        before.encoding,
-        before.errors,
-        None if fd == 0 else "\n",
-        line_buffering=fd == 2 or os.isatty(fd),
-        write_through=fd > 0 and bool(os.environ.get("PYTHONUNBUFFERED")),
+        binary, before.encoding, before.errors, "\n", line_buffering=fd == 2 or os.isatty(fd), write_through=unbuffered
     )
-    text.mode = "r" if fd == 0 else "w"
+    text.mode = "w" if fd else "r"
     return text
 
 
@@ -392,7 +395,11 @@ def run_script(args):
     main = sys.modules["__main__"] = type(sys)("__main__")
     names = main.__dict__
     names["__builtins__"] = builtins
+    if sys.version_info < (3, 14):
+        names["__annotations__"] = {}
+    sys.orig_argv = [sys.executable, *args]
     what = args[0]
+    path = os.path.join(os.getcwd(), what) if sys.version_info >= (3, 9) else what
     if what == "-m":
         sys.argv, sys.path[:0] = args[1:], [os.getcwd()]
         __import__("runpy")._run_module_as_main(args[1])
@@ -403,20 +410,21 @@ def run_script(args):
         sys.argv, sys.path[:0] = args, [""]
         exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True), names)
     elif os.path.isdir(what) or __import__("zipfile").is_zipfile(what):
-        sys.argv, sys.path[:0] = args, [what]
+        sys.argv, sys.path[:0] = args, [path]
         __import__("runpy")._run_module_as_main("__main__", False)
     else:
         sys.argv, sys.path[:0] = args, [os.path.dirname(os.path.realpath(what))]
-        path = os.path.join(os.getcwd(), what)
         try:
             with open(what, "rb") as file:
                 source = file.read()
         except OSError as error:
             print(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
             sys.exit(2)
-        loader = sys.modules["_frozen_importlib_external"].SourceFileLoader("__main__", path)
+        files = sys.modules["_frozen_importlib_external"]
+        is_compiled = source[:4] == files.MAGIC_NUMBER
+        loader = (files.SourcelessFileLoader if is_compiled else files.SourceFileLoader)("__main__", path)
         names.update(__file__=path, __cached__=None, __loader__=loader)
-        exec(compile(source, path, "exec", dont_inherit=True), names)
+        exec(loader.get_code("__main__") if is_compiled else compile(source, path, "exec", dont_inherit=True), names)
 
 
 def report(error):

@@ -168,6 +168,24 @@ own, map_, fine = Own(), Map(), 1
             self.assertEqual(failed, {"own": "OSError: extend", "map_": "OSError: setitem"})
             self.assertEqual(host.value("fine"), 1)
 
+    def test_a_dict_or_set_that_misses_an_item_is_told_as_lost(self):
+        code = """
+import collections
+class Key:
+    def __init__(self): self.k = 1
+    def __hash__(self): return hash(self.k) if 'ready' in globals() else 1 // 0
+ready = True
+table, keys, frozen, fine = {Key(): 1}, {Key()}, frozenset([Key()]), 6
+holder, counted = [table], collections.Counter([Key()])
+del ready
+"""
+        parts, last = carry(code)
+        self.assertEqual(last["skipped"], [])
+        with Host(init={}) as host:
+            failed = {name["name"] for name in restore(host, parts)["failed"]}
+            self.assertEqual(failed, {"table", "keys", "frozen", "holder", "counted"})
+            self.assertEqual(host.value("fine"), 6)
+
     def test_a_state_of_the_format_before_comes_back(self):
         # Of format 1: a closure that has counted to 1, and an instance.
         then = (
