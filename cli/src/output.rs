@@ -126,9 +126,9 @@ pub(crate) fn is_terminal(stream: Stream) -> bool {
     }
 }
 
-/// Whether what inherits standard input shares the terminal of this program, and its keys.
+/// Whether what inherits standard input shares the terminal of this program, and its keys: as the library has it.
 pub(crate) fn is_terminal_shared() -> bool {
-    io::stdin().is_terminal()
+    io::stdin().is_terminal() || is_terminal(Stream::Stdout) || is_terminal(Stream::Stderr)
 }
 
 /// The writing thread.

@@ -55,9 +55,9 @@ pub enum Stdio {
     Piped,
     /// To where that of this process leads. Nothing of it is counted or limited.
     ///
-    /// A script whose standard input is so a terminal stays in the process group of this process, as a program does that a
-    /// shell script runs: it may read what is typed, Ctrl-C and Ctrl-Z reach it, and the terminal need not be handed over
-    /// and taken back. Signals then go to its process alone, and what it leaves running is found by the environment that it
+    /// A script whose standard input is so, while a standard stream of this process is a terminal, stays in the process
+    /// group of this process, as a program does that a shell script runs: it may read what is typed (a password also where
+    /// its input is a pipe), Ctrl-C and Ctrl-Z reach it, and the terminal need not be handed over and taken back. Signals then go to its process alone, and what it leaves running is found by the environment that it
     /// inherited.
     Inherit,
     /// To this descriptor. Nothing of it is counted or limited.

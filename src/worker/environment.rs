@@ -22,6 +22,23 @@ const OURS: &[u8] = b"OSTLER_";
 const ALLOWED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"];
 const ALLOWED_PREFIX: &[u8] = b"LC_";
 
+/// Variables of Python that are read while it runs, or that the zygote heeds when it forks a script.
+const READ_LATER: [&str; 13] = [
+    "PYTHONASYNCIODEBUG",
+    "PYTHONBREAKPOINT",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONFAULTHANDLER",
+    "PYTHONINSPECT",
+    "PYTHONNOUSERSITE",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONUNBUFFERED",
+    "PYTHONUSERBASE",
+    "PYTHON_BASIC_REPL",
+    "PYTHON_COLORS",
+    "PYTHON_HISTORY",
+];
+
 /// The environment of a worker of `spec`, where `host` is that of this process.
 pub(super) fn of_worker(
     spec: &WorkerSpec,
@@ -58,6 +75,15 @@ pub(super) fn of_script(
     let mut environment = of_spec(spec, host.filter(|(name, _)| spec.inherit_env || is_allowed(name)));
     environment.insert(TAG.into(), tag.into());
     environment
+}
+
+/// Whether there are variables in it that an interpreter reads at its start only, and one that was forked has not read.
+pub(super) fn steers_start(environment: &BTreeMap<OsString, OsString>) -> bool {
+    environment.iter().any(|(name, value)| {
+        name.as_bytes().starts_with(b"PYTHON")
+            && !value.is_empty()
+            && !READ_LATER.iter().any(|later| name == later)
+    })
 }
 
 /// The environment in which the interpreter of `spec` is asked who it is. No user code runs there, and version
@@ -100,6 +126,22 @@ mod tests {
         let variables =
             environment.iter().map(|(name, value)| format!("{}={}", name.display(), value.display()));
         variables.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_is_read_at_the_start_of_an_interpreter_is_told_from_what_is_read_later() {
+        for (name, value, expected) in [
+            ("PYTHONHASHSEED", "0", true),
+            ("PYTHONWARNINGS", "error", true),
+            ("PYTHON_GIL", "0", true),
+            ("PYTHONHASHSEED", "", false),
+            ("PYTHONPATH", "lib", false),
+            ("PYTHONUNBUFFERED", "1", false),
+            ("PYENV_ROOT", "/", false),
+        ] {
+            let environment = BTreeMap::from([(name.into(), value.into())]);
+            assert_eq!(steers_start(&environment), expected, "{name}={value}");
+        }
     }
 
     /// The room is behind the tag, wherever the order of names puts the others.

@@ -102,7 +102,7 @@ pub(super) async fn spawn(
     let asked = match &spec.program {
         Program::Python { interpreter } => {
             // A terminal is shared by a process of our own group only.
-            if spec.preload.is_some() && !shares_terminal(&launched.script) {
+            if spec.preload.is_some() && !shares_terminal(&launched.script) && !is_steered(&spec, &tag) {
                 let python = python::find(interpreter, &spec, &tag).await?;
                 if let Some(started) = fork(&spec, &launched, &python, &tag, &shared).await? {
                     return connect(started, python.executable());
@@ -200,9 +200,16 @@ fn connect(started: Started<Outputs>, program: &Path) -> Result<Worker, Unlaunch
     })
 }
 
-/// Whether it reads from the terminal of this process.
+/// Whether it reads where this process reads, and this process is used in a terminal. That may be asked for a password also
+/// where standard input is a pipe, and stops whoever reads from it in a group of its own.
 fn shares_terminal(script: &Script) -> bool {
-    matches!(script.stdin, Stdio::Inherit) && io::stdin().is_terminal()
+    matches!(script.stdin, Stdio::Inherit)
+        && (io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal())
+}
+
+/// Whether its environment steers the start of an interpreter.
+fn is_steered(spec: &WorkerSpec, tag: &str) -> bool {
+    environment::steers_start(&environment::of_script(spec, tag, env::vars_os()))
 }
 
 /// What the interpreter is given.

@@ -75,7 +75,8 @@ impl Source {
 pub(crate) fn is_javascript(args: &RunArgs) -> anyhow::Result<bool> {
     let named = |file: &&PathBuf| {
         let extension = file.extension().and_then(|extension| extension.to_str());
-        matches!(extension, Some("js" | "mjs" | "cjs"))
+        matches!(extension, Some("js" | "mjs" | "cjs" | "ts" | "mts" | "cts"))
+            || file.is_dir() && !file.join("__main__.py").exists()
     };
     let (scripts, others): (Vec<_>, Vec<_>) = args.files.iter().partition(named);
     match (scripts.first(), others.first()) {

@@ -99,6 +99,31 @@ fn variables_that_steer_python_steer_it() {
     assert!(first.out().contains(" True ['"), "{}", first.out());
 }
 
+/// What only the start of an interpreter reads is heeded by a file that is forked, too: it is started then.
+#[test]
+fn variables_and_bytes_reach_a_forked_file_as_they_reach_python() {
+    let scratch = Scratch::new();
+    let by_python = |code: &str| Program::new("python3", &["-c", code], scratch.path());
+    let forked = |code: &str| scratch.ostler(&["run", "--preload", "json", "-c", code]);
+    for (name, value, code) in [
+        ("PYTHONHASHSEED", "7", "print(hash('a'))"),
+        ("PYTHONOPTIMIZE", "1", "assert 0; print(__debug__)"),
+        ("PYTHONIOENCODING", "latin-1:replace", "import sys; print(sys.stdout.encoding, sys.stdout.errors)"),
+        ("PYTHONUNBUFFERED", "1", "import os; print('kept', end=''); os._exit(0)"),
+        ("PYTHONDONTWRITEBYTECODE", "1", "import sys; print(sys.dont_write_bytecode)"),
+        ("PYTHONFAULTHANDLER", "1", "import faulthandler; print(faulthandler.is_enabled())"),
+        ("NONE", "1", "import sys; print([*map(ascii, sys.stdin)], sys.stdin)"),
+    ] {
+        let input = "a\r\nb\r";
+        let expected = by_python(code).env(name, value).run(input).expect(0);
+        assert_eq!(
+            forked(code).env(name, value).run(input).expect(0).out(),
+            expected.out(),
+            "{name}={value}"
+        );
+    }
+}
+
 /// Folders and zip files run by their `__main__`.
 #[test]
 fn a_folder_with_a_main_is_run() {
@@ -132,4 +157,19 @@ fn every_file_has_a_process_of_its_own() {
     let pids: std::collections::HashSet<&str> =
         ended.out().lines().map(|line| line.split_once(" | ").unwrap().1).collect();
     assert_eq!((ended.out().lines().count(), pids.len()), (20, 20));
+}
+
+/// A pipe at its standard input does not part a file from the terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_whose_input_is_a_pipe_may_ask_for_a_password() {
+    let scratch = Scratch::new();
+    let code = "import sys\nprint('asks for', sys.stdin.read(), flush=True)\nprint('was told', open('/dev/tty').readline())";
+    scratch.file("a.py", code);
+    let command = format!("printf data | {} run a.py", env!("CARGO_BIN_EXE_ostler"));
+    let mut running = Program::new("script", &["-qfec", &command, "/dev/null"], scratch.path()).start();
+    running.until("asks for data");
+    running.say("a secret\r");
+    running.until("was told a secret");
+    running.end().expect(0);
 }

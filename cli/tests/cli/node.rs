@@ -81,3 +81,12 @@ fn a_session_of_javascript_keeps_its_names() {
     let ended = scratch.ostler(&["repl", "--node", "--session", "s"]).run("").expect(2);
     assert!(ended.err().contains("a JavaScript session cannot be saved"), "{}", ended.err());
 }
+
+/// As `node FOLDER` does.
+#[test]
+fn a_folder_with_an_index_is_run() {
+    let scratch = Scratch::new();
+    scratch.file("tool/index.js", "console.log(require('./beside').name)");
+    scratch.file("tool/beside.js", "exports.name = 'beside'");
+    assert_eq!(scratch.ostler(&["run", "tool"]).run("").expect(0).out(), "beside\n");
+}

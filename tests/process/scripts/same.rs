@@ -110,13 +110,43 @@ const FILES: &[(&str, &str)] = &[
         "import sys, faulthandler\nprint(sys.getswitchinterval(), faulthandler.is_enabled(), len(sys.meta_path), len(sys.path_hooks))",
     ),
     (
+        "found",
+        "import sys\nprint(sorted(globals()), __annotations__, sys.orig_argv[1:], sys._xoptions, sys.stdin, sys.stdout, sys.stderr)",
+    ),
+    (
         "mode",
         "import sys\nprint(sys.stdout.line_buffering, sys.stdout.encoding, sys.stderr.errors, sys.stdout.fileno())",
     ),
 ];
 
+/// Files of other kinds, made beside a script that the interpreter runs first: a folder, a zip file and compiled code.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_a_zip_file_and_compiled_code_are_run_as_the_interpreter_runs_them() {
+    let make = "import os, py_compile, zipapp\nos.mkdir('tool')\ncode = 'import sys; print(__name__, __file__, sys.argv, sys.path[0]); 1 / 0'\n\
+                open('tool/__main__.py', 'w').write(code)\nzipapp.create_archive('tool', 'tool.pyz')\n\
+                py_compile.compile('tool/__main__.py', 'tool.pyc')";
+    guarded(async {
+        for forked in [false, true] {
+            let folder = written(&[("make.py", make)]);
+            assert_eq!(plain(folder.path(), &["make.py"]).code, Some(0));
+            let spec = spec(folder.path());
+            let spec = if forked { spec.preload(["json"]) } else { spec };
+            let runtime = pool(spec).start().await.unwrap();
+            for file in ["tool", "./tool", "tool.pyz", "./tool.pyc"] {
+                let expected = plain(folder.path(), &[file]);
+                let report = runtime.run(Script::file(file)).await.unwrap();
+                assert_eq!(report.stdout_text(), expected.stdout, "stdout of {file}: {}", report.outcome);
+                assert_eq!(report.stderr_text(), expected.stderr, "stderr of {file}");
+                assert_eq!(code(&report), expected.code, "{file}: {}", report.outcome);
+            }
+            runtime.shutdown(Duration::from_secs(1)).await;
+        }
+    })
+    .await;
+}
+
 /// What a fork of an interpreter cannot have of its own: flags, what the start of the interpreter has set, and the seed.
-const STARTED_ONLY: &[&str] = &["main", "switch"];
+const STARTED_ONLY: &[&str] = &["main"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_does_what_it_does_under_the_interpreter() {
