@@ -58,22 +58,34 @@ async fn command(cli: Cli) -> Exit {
     }
     let done = match Console::start().context("cannot start threads").map_err(Fatal::not_started) {
         Err(fatal) => Err(fatal),
-        Ok(console) => match cli.command {
-            Command::Run(args) => run::run(args, verbose, console).await,
-            Command::Call(args) => call::run(args, console).await,
-            Command::Repl(args) => repl::run(args, console).await,
-            Command::Doctor(args) => doctor::run(args, console).await,
-            Command::Top(args) => top::run(args, console).await,
-            Command::Sessions(args) => repl::home::list(args, console).await,
-            Command::Replay(args) => replay::run(args, console).await,
-            Command::Conform(args) => conform::run(args, console).await,
-            Command::Config(args) => config::run(args, console).await,
-        },
+        Ok(console) => {
+            let done = perform(cli.command, verbose, console.clone()).await;
+            console.flush().await;
+            // What went well went nowhere.
+            done.map(|exit| match (exit, console.broken()) {
+                (Exit::Completed | Exit::OutputClosed, Some(broken)) => broken,
+                (exit, _) => exit,
+            })
+        }
     };
     done.unwrap_or_else(|fatal| {
         report(&fatal.why);
         fatal.exit
     })
+}
+
+async fn perform(command: Command, verbose: bool, console: Console) -> Result<Exit, Fatal> {
+    match command {
+        Command::Run(args) => run::run(args, verbose, console).await,
+        Command::Call(args) => call::run(args, console).await,
+        Command::Repl(args) => repl::run(args, console).await,
+        Command::Doctor(args) => doctor::run(args, console).await,
+        Command::Top(args) => top::run(args, console).await,
+        Command::Sessions(args) => repl::home::list(args, console).await,
+        Command::Replay(args) => replay::run(args, console).await,
+        Command::Conform(args) => conform::run(args, console).await,
+        Command::Config(args) => config::run(args, console).await,
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the last words of the program, when nothing else writes any more")]

@@ -17,7 +17,7 @@ use rustix::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::bar::Bar;
+use crate::{bar::Bar, exit::Exit};
 
 /// Writes that may wait; a chunk of output is at most what one read of a pipe brings.
 const QUEUE: usize = 64;
@@ -26,7 +26,7 @@ const QUEUE: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct Console {
     queue: mpsc::Sender<Piece>,
-    closed: watch::Receiver<bool>,
+    broken: watch::Receiver<Option<Exit>>,
 }
 
 /// Something for the writing thread.
@@ -54,10 +54,10 @@ impl Console {
     /// Starts the writing thread. It ends with the last clone.
     pub(crate) fn start() -> io::Result<Self> {
         let (queue, pieces) = mpsc::channel(QUEUE);
-        let (gone, closed) = watch::channel(false);
+        let (gone, broken) = watch::channel(None);
         let writer = Writer { pieces, gone, bar: None };
         thread::Builder::new().name("output".into()).spawn(move || writer.run())?;
-        Ok(Self { queue, closed })
+        Ok(Self { queue, broken })
     }
 
     /// Writes bytes as they are. Waits while the reader of the stream is behind.
@@ -95,13 +95,18 @@ impl Console {
 
     /// Whether nobody reads stdout any more.
     pub(crate) fn is_closed(&self) -> bool {
-        *self.closed.borrow()
+        self.broken().is_some()
+    }
+
+    /// Why nobody has what was printed, as the program ends for it: it has no reader, or cannot be written.
+    pub(crate) fn broken(&self) -> Option<Exit> {
+        *self.broken.borrow()
     }
 
     /// Resolves when nobody reads stdout any more; never, while somebody does.
     pub(crate) async fn closed(&self) {
-        let mut closed = self.closed.clone();
-        if closed.wait_for(|closed| *closed).await.is_err() {
+        let mut broken = self.broken.clone();
+        if broken.wait_for(Option::is_some).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -134,7 +139,7 @@ pub(crate) fn is_terminal_shared() -> bool {
 /// The writing thread.
 struct Writer {
     pieces: mpsc::Receiver<Piece>,
-    gone: watch::Sender<bool>,
+    gone: watch::Sender<Option<Exit>>,
     bar: Option<Bar>,
 }
 
@@ -192,18 +197,20 @@ impl Writer {
 
     fn write(&self, to: Stream, data: &[u8]) {
         let written = match to {
-            Stream::Stdout if *self.gone.borrow() => return,
+            Stream::Stdout if self.gone.borrow().is_some() => return,
             Stream::Stdout => write_all(io::stdout(), data),
             // Whoever closed stderr does not want to hear about it.
             Stream::Stderr => return write_all(io::stderr(), data).unwrap_or_default(),
         };
         if let Err(error) = written {
+            let mut exit = Exit::OutputClosed;
             if error.kind() != io::ErrorKind::BrokenPipe {
+                exit = Exit::Failed;
                 let said = format!("ostler: cannot write to standard output: {error}\n");
                 write_all(io::stderr(), said.as_bytes()).unwrap_or_default();
             }
             // Whatever the error is, nobody gets what is printed from here on.
-            self.gone.send_replace(true);
+            self.gone.send_replace(Some(exit));
         }
     }
 }

@@ -22,6 +22,12 @@ impl Screen {
         Self { console, rest: Vec::new(), coloured: output::colours(Stream::Stderr) }
     }
 
+    /// Resolves when nobody has what is shown any more.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + use<> {
+        let console = self.console.clone();
+        async move { console.closed().await }
+    }
+
     /// Writes what the code prints.
     pub(crate) async fn write(&mut self, to: Stream, data: impl Into<Bytes>) {
         let data = data.into();

@@ -140,8 +140,10 @@ impl Repl {
         Ok(typed)
     }
 
-    /// The next line of a pipe.
+    /// The next line of a pipe. There is none for whom nobody listens to.
     pub(crate) async fn next_line(&mut self) -> Result<Option<String>, Exit> {
+        self.screen.flush().await;
+        let mut closed = std::pin::pin!(self.screen.closed());
         let Reader::Pipe(input) = &self.reader else { return Ok(None) };
         let input = input.clone();
         let mut line = Box::pin(input.line(false));
@@ -150,6 +152,7 @@ impl Repl {
                 line = &mut line => return Ok(line),
                 event = next_event(&mut self.session) => self.between(event).await?,
                 signal = self.signals.next() => return Err(Exit::Signal(signal)),
+                () = &mut closed => return Err(Exit::OutputClosed),
             }
         }
     }
@@ -205,6 +208,7 @@ impl Repl {
     }
 
     async fn follow(&mut self, mut execution: Execution) -> Flow {
+        let mut closed = std::pin::pin!(self.screen.closed());
         let mut interrupts = 0;
         let mut limit: Option<Instant> = None;
         let mut asked: Option<(InputRequest, Answer)> = None;
@@ -246,6 +250,10 @@ impl Repl {
                         (Some(exit), _) => return self.kill(exit).await,
                     }
                 }
+                () = &mut closed, if self.leaving.is_none() => {
+                    self.leaving = Some(Exit::OutputClosed);
+                    execution.cancel();
+                }
                 () = passed(limit) => return self.kill(self.leaving.unwrap_or(Exit::Lost)).await,
             }
         }
@@ -254,7 +262,11 @@ impl Repl {
             answer.await;
         }
         self.prompting = false;
-        let flow = self.show(execution.outcome().await).await;
+        let outcome = execution.outcome().await;
+        if self.leaving == Some(Exit::OutputClosed) {
+            return Flow::Leave(Exit::OutputClosed);
+        }
+        let flow = self.show(outcome).await;
         self.leaving.map_or(flow, Flow::Leave)
     }
 

@@ -142,6 +142,57 @@ fn a_full_disk_is_an_error() {
     assert!(ended.code != Some(0) && ended.err().contains("No space left on device"), "{}", ended.err());
 }
 
+/// As c18, for what the program itself prints; and who has no reader any more ends as other programs do.
+#[test]
+fn every_command_tells_by_its_exit_code_that_its_output_went_nowhere() {
+    let scratch = Scratch::new();
+    scratch.file("states/analysis/analysis/0", "");
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/process/rpc/server.py");
+    let commands = [
+        "config --print-default".to_owned(),
+        "sessions --state-dir states".to_owned(),
+        format!("call --server 'python3 {server}' echo '{{}}'"),
+        "repl".to_owned(),
+    ];
+    for command in commands {
+        let command = format!("echo 1 | {} {command}", env!("CARGO_BIN_EXE_ostler"));
+        let full = Program::new("sh", &["-c", &format!("{command} > /dev/full")], scratch.path()).run("");
+        let told = "ostler: cannot write to standard output: No space left on device (os error 28)\n";
+        assert_eq!((full.expect(1).err(), command.as_str()), (told, command.as_str()));
+        // Its reader has ended before it begins.
+        let closed = format!("mkfifo gone; (exec 3< gone) & ({command}; echo $? >&2) > gone; rm gone");
+        let ended = Program::new("sh", &["-c", &closed], scratch.path()).run("");
+        assert_eq!((ended.err(), command.as_str()), ("141\n", command.as_str()));
+    }
+}
+
+/// A conversation is not gone on with for nobody, also while a statement runs.
+#[test]
+fn a_session_ends_when_nobody_reads_what_it_shows() {
+    let scratch = Scratch::new();
+    let code = "import time\nfor i in range(100000): print(i, flush=True)\n\ntime.sleep(1000)\n";
+    for input in [code, "import time\nwhile True: print(1, flush=True); time.sleep(0.01)\n\n1\n"] {
+        let mut running = scratch.ostler(&["repl"]).start();
+        running.say(input);
+        running.line();
+        running.close_stdout();
+        assert_eq!(running.end().expect(141).err(), "");
+    }
+}
+
+/// Case c10: one line of 70 MB, which is longer than any frame.
+#[test]
+fn a_line_of_input_that_is_longer_than_a_frame_reaches_the_script() {
+    let scratch = Scratch::new();
+    let code = "import sys; print(len(sys.stdin.read().rstrip('\\n')))";
+    let script = format!(
+        "head -c 70000000 /dev/zero | tr '\\0' x | {} run -c \"{code}\"",
+        env!("CARGO_BIN_EXE_ostler")
+    );
+    let ended = Program::new("sh", &["-c", &script], scratch.path()).run("").expect(0);
+    assert_eq!(ended.out(), "70000000\n");
+}
+
 /// Case c14: what one file leaves behind no other finds.
 #[test]
 fn every_file_has_a_process_of_its_own() {
