@@ -251,12 +251,12 @@ class Saver(pickle.Pickler):
     def reduce_type(self, value):
         if value in NAMED_TYPES:
             return getattr, (types, NAMED_TYPES[value])
+        generic = vars(value).get("__pydantic_generic_metadata__")
+        if generic and generic["origin"] is not None:  # `Model[int]`, of which pydantic keeps one: in its own module, too
+            return operator.getitem, (generic["origin"], generic["args"])
         if not self.is_ours(value):
             self.modules.add(value.__module__)
             return NotImplemented
-        generic = vars(value).get("__pydantic_generic_metadata__")
-        if generic and generic["origin"] is not None:  # `Model[int]`, of which pydantic keeps one
-            return operator.getitem, (generic["origin"], generic["args"])
         enum = sys.modules.get("enum")
         if enum is not None and isinstance(value, enum.EnumMeta):
             return reduce_enum(self, value)

@@ -1958,12 +1958,20 @@ RUN_PARTS = run_parts.__code__
 RUN_LOOP = run_loop.__code__
 
 
+def forget_warnings(given):
+    """Has what a cell warned of told by the next one, too; but once where the user's filter says `once` or `module`."""
+    if type(given) is dict:
+        for key in [key for key in given if type(key) is tuple and len(key) == 3]:
+            del given[key]
+
+
 def run_cell(execution, message):
     """Runs the code; returns the value of its last expression."""
     namespace, code = execution.namespace, message["code"]
     if message.get("args"):
         namespace.update(message["args"])
-    namespace.pop("__warningregistry__", None)  # or a warning would be shown once in a session, and never again
+    if "__warningregistry__" in namespace:
+        forget_warnings(namespace["__warningregistry__"])
     filename = execution.filename = execution.filename or f"<exec:{state.sequence}>"
     if execution.capture:
         linecache = sys.modules.get("linecache") or load("linecache")

@@ -186,6 +186,29 @@ del ready
             self.assertEqual(failed, {"table", "keys", "frozen", "holder", "counted"})
             self.assertEqual(host.value("fine"), 6)
 
+    def test_generic_models_that_a_library_keeps_among_its_own_names_come_back(self):
+        library = """
+import sys, types
+lib = sys.modules['lib'] = types.ModuleType('lib')
+exec('''
+class Root:
+    __pydantic_generic_metadata__ = {'origin': None, 'args': ()}
+    made = {}
+    def __class_getitem__(cls, args):
+        args = args if type(args) is tuple else (args,)
+        if args not in cls.made:
+            names = {'__module__': 'lib', '__pydantic_generic_metadata__': {'origin': cls, 'args': args}}
+            cls.made[args] = globals()[f'Root[{args}]'] = type(f'Root[{args}]', (cls,), names)
+        return cls.made[args]
+''', lib.__dict__)
+"""
+        parts, last = carry(library + "class R(lib.Root[int]): pass\nr, kind = R(), lib.Root[str]")
+        self.assertEqual(last["skipped"], [])
+        with Host(init={}) as host:
+            self.holds(host, library)
+            self.assertEqual(restore(host, parts)["failed"], [])
+            self.assertEqual(host.value("isinstance(r, lib.Root[int]), kind is lib.Root[str]"), [True, True])
+
     def test_a_state_of_the_format_before_comes_back(self):
         # Of format 1: a closure that has counted to 1, and an instance.
         then = (

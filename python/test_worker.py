@@ -332,6 +332,9 @@ class Conversation:
         # Within one cell it is Python's to say how often.
         self.assertEqual(self.host.run("for _ in range(3): warnings.warn('thrice')").text("stderr").count("thrice"), 2)
         self.assertEqual(self.host.run("warnings.simplefilter('ignore'); warnings.warn('careful')").text("stderr"), "")
+        self.host.run("warnings.simplefilter('once')")
+        self.assertIn("UserWarning: said once", self.host.run("warnings.warn('said once')").text("stderr"))
+        self.assertEqual(self.host.run("warnings.warn('said once')").text("stderr"), "")
 
     def test_tasks_go_on_between_executions(self):
         code = block("""
