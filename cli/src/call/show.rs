@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ostler::{ExecutionId, Failure, Outcome, PlainJson, RpcError, Stream, Value};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     args::CallArgs,
@@ -49,7 +49,7 @@ impl Show {
     pub(crate) async fn take(&mut self, told: Told) {
         match told {
             Told::Notification { id, label, method, params } => {
-                let what = Event::Notification { method: &method, params: PlainJson(&params) };
+                let what = Event::Notification { method: &method, params: Json(&params) };
                 let line = json::line(&Line::new(Some(id), &label, what));
                 self.console.write(Stream::Stdout, line).await;
             }
@@ -71,7 +71,7 @@ impl Show {
         let what = match &ended.end {
             End::Outcome(outcome) => Event::Outcome {
                 method: &call.method,
-                result: outcome.value().map(PlainJson),
+                result: outcome.value().map(Json),
                 error: error(outcome).map(Error::new),
                 end: What::outcome(outcome, ran.map(|(_, duration)| duration).unwrap_or_default()),
             },
@@ -126,9 +126,35 @@ pub(crate) async fn conclusion(
 
 /// A result is JSON, so it can be said as JSON; for a person over several lines.
 fn text(value: &Value, alone: bool) -> String {
-    let value = PlainJson(value);
+    let value = Json(value);
     let text = if alone { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
     text.unwrap_or_default() + "\n"
+}
+
+/// A value as JSON. The numbers that JSON lacks are told as text.
+#[derive(Clone, Copy, Debug)]
+struct Json<'a>(&'a Value);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Float(value) if value.is_nan() => to.serialize_str("NaN"),
+            Value::Float(value) if value.is_infinite() => {
+                to.serialize_str(if *value < 0.0 { "-Infinity" } else { "Infinity" })
+            }
+            Value::List(list) => to.collect_seq(list.iter().map(Json)),
+            Value::Map(map) => to.collect_map(map.iter().map(|(key, value)| (Json(key), Json(value)))),
+            Value::None
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::UInt(_)
+            | Value::Float(_)
+            | Value::Number(_)
+            | Value::Str(_)
+            | Value::Bytes(_)
+            | _ => PlainJson(self.0).serialize(to),
+        }
+    }
 }
 
 fn error(outcome: &Outcome) -> Option<&RpcError> {
@@ -151,12 +177,12 @@ struct Line<'a> {
 enum Event<'a> {
     Notification {
         method: &'a str,
-        params: PlainJson<'a>,
+        params: Json<'a>,
     },
     Outcome {
         method: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        result: Option<PlainJson<'a>>,
+        result: Option<Json<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Error<'a>>,
         #[serde(flatten)]
@@ -173,12 +199,12 @@ struct Error<'a> {
     code: i64,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<PlainJson<'a>>,
+    data: Option<Json<'a>>,
 }
 
 impl<'a> Error<'a> {
     fn new(error: &'a RpcError) -> Self {
-        Self { code: error.code, message: &error.message, data: error.data.as_ref().map(PlainJson) }
+        Self { code: error.code, message: &error.message, data: error.data.as_ref().map(Json) }
     }
 }
 

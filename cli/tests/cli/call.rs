@@ -178,3 +178,15 @@ fn a_slow_start_has_an_option_which_the_error_names() {
     assert!(variable("500ms").run("").expect(5).err().contains("not ready after 500ms"));
     assert_eq!(variable("5m").run("").expect(0).out(), "{}\n");
 }
+
+/// JSON lacks them, so they are shown as text.
+#[test]
+fn numbers_that_json_lacks_are_shown() {
+    let scratch = Scratch::new();
+    let code = "import json\nid = json.loads(input())['id']\n\
+        print(json.dumps({'jsonrpc': '2.0', 'id': id, 'result': [float('nan'), {'x': -float('inf')}]}), flush=True)\ninput()";
+    scratch.file("server.py", code);
+    let ended =
+        scratch.ostler(&["call", "-s", "python3 server.py", "f", "--quiet", "--json"]).run("").expect(0);
+    assert!(ended.out().contains(r#""result":["NaN",{"x":"-Infinity"}]"#), "{}", ended.out());
+}

@@ -40,6 +40,9 @@ pub(crate) fn hear(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
         Ok(json) => json,
         Err(error) => return said.push(stray(&error)),
     };
+    if let Some(spelled) = number::spell_out(json) {
+        return hear(framing, spelled.as_bytes(), said);
+    }
     if json.starts_with('[') {
         match serde_json::from_str::<Batch<'_>>(json) {
             Ok(Batch(batch)) if !batch.is_empty() => hear_batch(&batch, json.len(), said),

@@ -5,8 +5,53 @@ use super::super::Value;
 /// Decimal digits that a float tells apart.
 const FLOAT_DIGITS: usize = 17;
 
+/// Numbers that JSON lacks, as many servers write them (Python's `json` does), and numbers of JSON that nobody writes.
+const LACKING: [(&str, &str, f64); 2] =
+    [("NaN", "0E+4294967295", f64::NAN), ("Infinity", "1E+4294967295", f64::INFINITY)];
+
+/// The same JSON with the numbers that it lacks spelled in a way that a parser reads, if there are any.
+pub(super) fn spell_out(json: &str) -> Option<String> {
+    LACKING.iter().any(|(word, ..)| json.contains(word)).then_some(())?;
+    let (mut spelled, mut rest, mut found) = (String::with_capacity(json.len()), json, false);
+    while let Some(at) = rest.find(['"', 'N', 'I']) {
+        let (before, from) = rest.split_at(at);
+        spelled.push_str(before);
+        let word = LACKING.iter().find(|(word, ..)| from.starts_with(word));
+        let taken = match word {
+            Some((word, spelling, _)) => {
+                spelled.push_str(spelling);
+                found = true;
+                word.len()
+            }
+            None => {
+                let end = if from.starts_with('"') { end_of_text(from) } else { 1 };
+                spelled.push_str(&from[..end]);
+                end
+            }
+        };
+        rest = &from[taken..];
+    }
+    spelled.push_str(rest);
+    found.then_some(spelled)
+}
+
+/// Where the text ends that begins here.
+fn end_of_text(from: &str) -> usize {
+    let mut escaped = false;
+    let end = from.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(from.len(), |end| end + 2)
+}
+
 /// The value of a number in JSON: its text, where no number of a machine holds it.
 pub(super) fn value(text: &str) -> Value {
+    let (negative, amount) = text.strip_prefix('-').map_or((false, text), |amount| (true, amount));
+    if let Some((.., float)) = LACKING.iter().find(|(_, spelling, _)| *spelling == amount) {
+        return Value::Float(if negative { -float } else { *float });
+    }
     if let Ok(whole) = text.parse::<i64>() {
         return if whole == 0 && text.starts_with('-') { Value::Float(-0.0) } else { Value::Int(whole) };
     }

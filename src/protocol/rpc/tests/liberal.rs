@@ -261,3 +261,16 @@ fn headers_are_read_in_the_forms_that_servers_write() {
         assert!(error.as_deref().is_some_and(|error| error.starts_with(got)), "{stream:?}: {error:?}");
     }
 }
+
+/// As Python's `json` writes them.
+#[test]
+fn numbers_that_json_lacks_are_read_where_they_stand_for_numbers() {
+    let json = r#"[NaN,{"up":Infinity,"NaN":"Infinity \" NaN"},-Infinity,"NaN\\",[Infinity]]"#;
+    let Value::List(items) = result_of(json) else { panic!("it is a list") };
+    assert!(matches!(items[0], Value::Float(float) if float.is_nan()), "{items:?}");
+    let (up, down) = (Value::from(f64::INFINITY), Value::from(f64::NEG_INFINITY));
+    let inner = map(&[("up", up.clone()), ("NaN", "Infinity \" NaN".into())]);
+    assert_eq!(items[1..], [inner, down, "NaN\\".into(), Value::List(vec![up])]);
+    // What is no JSON for other reasons stays a line that somebody printed.
+    assert_eq!(line("loss: NaN"), [Said::Stray]);
+}
