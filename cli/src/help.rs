@@ -21,10 +21,11 @@ follows. Standard input is then theirs one after the other with --workers 1, and
 
 Ctrl-C at a terminal reaches the code itself, as without Ostler. An INT signal from elsewhere is passed on, and a TERM
 signal to code that handles it; other code may run on. No other file is begun then, and what has not ended after --grace,
-or at a second of these signals, is killed. Nothing stays behind.
+or at a second of these signals, is killed. Nothing stays behind. A single file also hears USR1, USR2, and a HUP that it
+handles, which then ends nothing.
 
-With --preload each file is forked from a process that has imported these modules, within a few milliseconds. Variables
-that steer the interpreter (PYTHONHASHSEED, PYTHONWARNINGS, ...) and its options are those of that process.
+With --preload each file is forked from a process that has imported these modules, within a few milliseconds. Where a
+variable steers the start of the interpreter (PYTHONHASHSEED, PYTHONWARNINGS, ...), files start as without --preload.
 
 Exit codes:
   0    all completed

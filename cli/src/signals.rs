@@ -1,8 +1,13 @@
 //! What the operating system tells the program to do.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use rustix::process::Signal as Sig;
+use rustix::process::{Pid, PidfdFlags, Signal as Sig, pidfd_open, pidfd_send_signal};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -59,6 +64,10 @@ pub(crate) struct Signals {
     interrupt: Option<Signal>,
     terminate: Signal,
     hangup: Option<Signal>,
+    /// SIGUSR1 and SIGUSR2, which mean nothing to the program itself.
+    users: [Option<Signal>; 2],
+    /// Whether a hangup reaches what runs by itself.
+    shares_terminal: bool,
 }
 
 impl Signals {
@@ -70,16 +79,22 @@ impl Signals {
 
     /// Listens from now on.
     pub(crate) fn listen() -> io::Result<Self> {
-        let ignored = ignored();
-        let unless_ignored = |number: u8, kind| match ignored & (1 << (number - 1)) {
-            0 => signal(kind).map(Some),
-            _ => Ok(None),
-        };
         Ok(Self {
             interrupt: unless_ignored(INT, SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: unless_ignored(HUP, SignalKind::hangup())?,
+            users: [None, None],
+            shares_terminal: false,
         })
+    }
+
+    /// Listens from now on to what the only file that runs would hear without this program, to pass it on.
+    pub(crate) fn hear_for_another(&mut self) -> io::Result<()> {
+        self.users = [
+            unless_ignored(number(Sig::USR1), SignalKind::user_defined1())?,
+            unless_ignored(number(Sig::USR2), SignalKind::user_defined2())?,
+        ];
+        Ok(())
     }
 
     /// What a closed terminal sends, more than once.
@@ -87,8 +102,10 @@ impl Signals {
 
     /// Resolves at the next signal, with its number. Cancel safe.
     pub(crate) async fn next(&mut self) -> u8 {
-        let Self { interrupt, terminate, hangup } = self;
+        let Self { interrupt, terminate, hangup, users: [first, second], shares_terminal: _ } = self;
         tokio::select! {
+            () = heard(first) => number(Sig::USR1),
+            () = heard(second) => number(Sig::USR2),
             () = heard(interrupt) => INT,
             () = heard(hangup) => HUP,
             _ = terminate.recv() => TERM,
@@ -99,16 +116,20 @@ impl Signals {
     pub(crate) fn leave_interrupts(&mut self) {
         // The handler stays, so that this program does not end of it.
         self.interrupt = None;
+        self.shares_terminal = true;
     }
 
     /// Turns signals into how urgently to stop.
     pub(crate) fn watch(mut self) -> Stopping {
-        let stopping = Stopping { told: watch::Sender::new(Stop::No) };
+        let stopping = Stopping { told: watch::Sender::new(Stop::No), script: Arc::default() };
         let told = stopping.clone();
         tokio::spawn(async move {
             let mut last = None;
             loop {
                 let signal = self.next().await;
+                if told.is_for_script(signal, self.shares_terminal) {
+                    continue;
+                }
                 let now = Instant::now();
                 let again = |(same, at): (u8, Instant)| same == signal && now.duration_since(at) < ONE_SIGNAL;
                 if !last.replace((signal, now)).is_some_and(again) {
@@ -125,9 +146,35 @@ impl Signals {
 #[derive(Clone, Debug)]
 pub(crate) struct Stopping {
     told: watch::Sender<Stop>,
+    /// The only file that runs, to which signals are passed on.
+    script: Arc<Mutex<Option<(u32, OwnedFd)>>>,
 }
 
 impl Stopping {
+    /// The only file that runs does so in this process.
+    pub(crate) fn runs(&self, pid: u32) {
+        let found = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        // One that is gone hears nothing.
+        let found = found.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        *self.script.lock().unwrap_or_else(PoisonError::into_inner) = found.map(|pidfd| (pid, pidfd));
+    }
+
+    /// Whether a signal is none of this program's business: SIGUSR1, SIGUSR2, and a hangup that the script handles, to
+    /// which it may mean something else than the end. The script is told, unless it was by whoever told us.
+    fn is_for_script(&self, signal: u8, shares_terminal: bool) -> bool {
+        let script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_users = [number(Sig::USR1), number(Sig::USR2)].contains(&signal);
+        let is_its = |(pid, _): &(u32, OwnedFd)| is_users || signal == HUP && is_handled(*pid, HUP);
+        let told = script.as_ref().filter(|script| is_its(script));
+        if let (Some((_, pidfd)), Some(signal), false) =
+            (told, Sig::from_named_raw(i32::from(signal)), signal == HUP && shares_terminal)
+        {
+            // Refused only if it is dead.
+            let _ = pidfd_send_signal(pidfd, signal);
+        }
+        is_users || told.is_some()
+    }
+
     /// At this moment.
     pub(crate) fn now(&self) -> Stop {
         *self.told.borrow()
@@ -159,6 +206,19 @@ fn after(stop: Stop, signal: u8) -> Stop {
         (Stop::Drain(_) | Stop::Cancel(_) | Stop::Kill(_), HUP) => stop,
         (Stop::Drain(first), _) => Stop::Kill(Exit::Signal(first)),
         (Stop::Cancel(exit) | Stop::Kill(exit), _) => Stop::Kill(exit),
+    }
+}
+
+/// The number of a signal, which is small everywhere.
+fn number(signal: Sig) -> u8 {
+    signal.as_raw().to_le_bytes()[0]
+}
+
+/// Listens to a signal, unless it was ignored at the start.
+fn unless_ignored(number: u8, kind: SignalKind) -> io::Result<Option<Signal>> {
+    match ignored() & (1 << (number - 1)) {
+        0 => signal(kind).map(Some),
+        _ => Ok(None),
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Surroundings {
     pub(crate) console: Console,
     pub(crate) streams: Streams,
     pub(crate) stop: Stopping,
+    /// Whether a single file has the streams and the signals of this program.
+    pub(crate) plain: bool,
 }
 
 /// Runs one source and shows it; returns how it ended, or `None` when the program was told to stop before it began.
@@ -71,6 +73,9 @@ async fn follow(mut execution: Execution, outlet: &mut Outlet, around: &Surround
         match execution.next().await {
             Some(Event::Started { pid, generation }) => {
                 stopper.started(pid);
+                if let (Some(pid), true) = (pid, around.plain) {
+                    around.stop.runs(pid);
+                }
                 outlet.started(id, pid, generation).await;
             }
             Some(Event::Output { stream, data }) => outlet.output(id, stream, data).await,

@@ -60,6 +60,9 @@ pub(crate) async fn run(mut args: RunArgs, verbose: bool, console: Console) -> R
     let sources = Source::all(&args).map_err(Fatal::usage)?;
     let plain = sources.len() == 1 && !args.json;
     let mut signals = Signals::listen().map_err(Fatal::not_started)?;
+    if plain {
+        signals.hear_for_another().map_err(Fatal::not_started)?;
+    }
     if plain && output::is_terminal_shared() {
         signals.leave_interrupts();
     }
@@ -85,7 +88,7 @@ pub(crate) async fn run(mut args: RunArgs, verbose: bool, console: Console) -> R
     let _monitor = monitor::serve(&args.monitor, &runtime)?;
     let streams = streams(plain, workers);
     let grace = settings.pool.grace;
-    let around = Arc::new(Surroundings { args, grace, cwd, runtime, console, streams, stop });
+    let around = Arc::new(Surroundings { args, grace, cwd, runtime, console, streams, stop, plain });
     let show = Show::new(&around.args, all, verbose);
     if show.bar {
         around.console.bar(all as u64).await;

@@ -290,6 +290,31 @@ except KeyboardInterrupt:
 
 /// Case c12: what handles a TERM hears of it.
 #[test]
+fn signals_that_mean_no_end_are_passed_on_to_a_file() {
+    let scratch = Scratch::new();
+    let code = "
+import signal, sys, time
+def heard(number, _):
+    print(signal.Signals(number).name, flush=True)
+    if number == signal.SIGUSR2: sys.exit(7)
+for number in signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2: signal.signal(number, heard)
+print('ready', flush=True)
+while True: time.sleep(1000)";
+    let mut running = scratch.ostler(&["run", "-c", code]).start();
+    assert_eq!(running.line(), "ready");
+    for (signal, name) in [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::HUP, "SIGHUP"),
+        (Signal::USR2, "SIGUSR2"),
+    ] {
+        running.signal(signal);
+        assert_eq!(running.line(), name);
+    }
+    running.end().expect(7);
+}
+
+#[test]
 fn sigterm_is_passed_on_to_code_that_handles_it() {
     let scratch = Scratch::new();
     let code = "
