@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::{
     outcome::Generation,
@@ -136,6 +136,15 @@ impl Slot {
             | Place::Retiring
             | Place::Doomed { .. } => true,
             Place::Empty | Place::BackingOff { .. } => false,
+        }
+    }
+
+    /// It runs this, beside what it runs.
+    pub(crate) fn runs_also(&mut self, run: (ExecutionId, Instant, usize)) {
+        if let Place::Busy { runs } = &mut self.place {
+            runs.push(run);
+        } else {
+            self.place = Place::Busy { runs: smallvec![run] };
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use smallvec::smallvec;
-
 use crate::{
     machine::{
         line::{Head, Waiter},
@@ -12,7 +10,6 @@ use crate::{
         supervisor::{Effect, Life, Pool, Wear, tenants::Next},
     },
     outcome::Generation,
-    protocol::ExecutionId,
 };
 
 impl Pool {
@@ -24,32 +21,25 @@ impl Pool {
                 Next::Replace(slot) => self.replace(slot, Wear::Tenant, effects),
                 Next::Serve(waiter, slot) => {
                     let Some(asked) = self.line.serve(waiter) else { return };
+                    // In one change: the sets follow each.
                     let mut place = self.slots.edit(slot);
                     place.worker.affinity = asked.affinity;
                     place.worker.owner = Owner::Tenant(asked.tenant);
-                    drop(place);
                     match waiter {
                         Waiter::Execution(execution) => {
-                            self.assign(slot, (execution, now, asked.bytes), effects);
+                            place.runs_also((execution, now, asked.bytes));
+                            drop(place);
+                            self.placed.insert(execution, slot);
+                            effects.push(Effect::Assign { slot, execution });
                         }
-                        Waiter::Lease(lease) => self.grant(slot, lease, now, effects),
+                        Waiter::Lease(lease) => {
+                            drop(place);
+                            self.grant(slot, lease, now, effects);
+                        }
                     }
                 }
             }
         }
-    }
-
-    fn assign(&mut self, slot: usize, run: (ExecutionId, Instant, usize), effects: &mut Vec<Effect>) {
-        let execution = run.0;
-        let mut place = self.slots.edit(slot);
-        if let Place::Busy { runs } = &mut place.place {
-            runs.push(run);
-        } else {
-            place.place = Place::Busy { runs: smallvec![run] };
-        }
-        drop(place);
-        self.placed.insert(execution, slot);
-        effects.push(Effect::Assign { slot, execution });
     }
 
     /// Tells those whom no worker serves, now or later.

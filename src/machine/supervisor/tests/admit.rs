@@ -163,3 +163,29 @@ fn a_script_that_comes_back_is_launched_again() {
     bench.step(Input::Requeue { execution: id(1), lease: None, asked, expects: None });
     assert_eq!(bench.step(dead(0, 3)), [launch(1, 4)]);
 }
+
+/// With a queue of 0, a script waits for a place that is empty or will be, and no longer than there is one.
+#[test]
+fn scripts_have_room_where_there_is_a_place_and_nobody_waits_without_one() {
+    let script = Want { script: true, ..Want::default() };
+    let mut bench = Bench::idle(2);
+    bench.pool.config.queue = 0;
+    assert_eq!(bench.asks(1, script.clone()), None);
+    assert_eq!(bench.asks(2, script.clone()), None, "two places, both of idle workers");
+    assert!(matches!(bench.asks(3, script), Some(SubmitError::QueueFull { .. })));
+}
+
+/// A pool that ends tells all who wait, in the lines of sessions too.
+#[test]
+fn a_shutdown_empties_the_lines_of_sessions() {
+    let mut bench = Bench::idle(1);
+    bench.step(Input::Lease(LeaseId(1), None));
+    for number in 1..=3 {
+        bench.step(Input::Submit(id(number), Want { lease: Some(LeaseId(1)), ..Want::default() }));
+    }
+    let effects = bench.step(Input::Shutdown { grace: SECOND });
+    for number in [2, 3] {
+        assert!(effects.contains(&Effect::Lose(id(number), LostCause::ShuttingDown)), "{effects:?}");
+    }
+    assert_eq!(bench.pool.status().queued, 0);
+}
