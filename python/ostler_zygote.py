@@ -369,6 +369,8 @@ def become_script(order, fds):
         worker.faulthandler.enable(2)
     else:
         worker.faulthandler.disable()
+        for number in 4, 6, 7, 8, 11:  # its own; Python has noted them as handled by somebody else
+            worker._signal.signal(number, worker._signal.SIG_DFL)
     worker.faulthandler.register(worker._signal.SIGUSR2, 2 if worker.stacks is None else worker.stacks)
     del sys.modules["_ostler_worker"]
     worker.main = lambda: None  # what the bootstrap calls next

@@ -103,7 +103,7 @@ const FILES: &[(&str, &str)] = &[
     ("builtins", "print([n for n in ('display', '_', 'get_ipython') if n in dir(__builtins__)])"),
     (
         "signals",
-        "import signal\nprint(signal.getsignal(2) is signal.default_int_handler, signal.getsignal(15), signal.getsignal(signal.SIGURG), signal.getsignal(signal.SIGUSR2))",
+        "import signal\nprint(signal.getsignal(2) is signal.default_int_handler, signal.getsignal(15), signal.getsignal(signal.SIGURG), signal.getsignal(signal.SIGUSR2), signal.getsignal(signal.SIGSEGV), signal.getsignal(signal.SIGABRT))",
     ),
     (
         "switch",
