@@ -12,6 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use rustix::pipe::fcntl_setpipe_size;
 use tokio::net::unix::pipe;
 
 use super::{
@@ -30,6 +31,10 @@ use crate::{
     protocol::Codec,
     request::script::{Script, Stdio, What},
 };
+
+/// What a pipe of a script holds. With the usual 64 KiB whoever writes much and whoever reads it wait for each other at every
+/// chunk.
+const PIPE: usize = 256 << 10;
 
 /// A script, and where it runs.
 #[derive(Clone, Debug)]
@@ -62,9 +67,17 @@ impl Launched {
 
 /// The writing end of a script's standard input, and the reading end for its process.
 pub(crate) fn input() -> io::Result<(pipe::Sender, Input)> {
-    let (reader, writer) = io::pipe()?;
+    let (reader, writer) = wide_pipe()?;
     let writer = pipe::Sender::from_owned_fd(OwnedFd::from(writer))?;
     Ok((writer, Input(Arc::new(Mutex::new(Some(reader.into()))))))
+}
+
+/// A pipe through which much may pass.
+fn wide_pipe() -> io::Result<(io::PipeReader, io::PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    // Refused to a user who has many already: then it holds what others hold.
+    let _ = fcntl_setpipe_size(&writer, PIPE);
+    Ok((reader, writer))
 }
 
 /// Why there is no process of a script, or none that can be kept.
@@ -239,7 +252,7 @@ fn descriptors(launched: &Launched) -> io::Result<([OwnedFd; 3], Outputs)> {
             Stdio::Inherit => (host.try_clone_to_owned()?, None),
             Stdio::Descriptor(descriptor) => (descriptor.try_clone()?, None),
             Stdio::Piped => {
-                let (ours, theirs) = io::pipe()?;
+                let (ours, theirs) = wide_pipe()?;
                 (theirs.into(), Some(ours.into()))
             }
         })
@@ -269,5 +282,18 @@ impl Outbox for Nobody {
 
     fn poll_writable(&self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::fcntl_getpipe_size;
+
+    use super::*;
+
+    #[test]
+    fn pipes_of_scripts_hold_more_than_others() {
+        let (_reader, writer) = wide_pipe().unwrap();
+        assert_eq!(fcntl_getpipe_size(&writer).unwrap(), PIPE);
     }
 }
