@@ -31,7 +31,7 @@ Exit codes:
   0    all completed
   1    some code failed (with a single file, the code given to sys.exit)
   2    wrong usage; nothing ran
-  3    a worker was lost
+  3    a worker was lost (with a single file that a signal ended: 128 and its number)
   4    a deadline passed
   5    no worker could be started; nothing ran
   129, 130, 143   stopped by a hangup, by Ctrl-C, by a TERM signal

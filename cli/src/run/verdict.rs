@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use ostler::{Failure, Lost, LostCause, Outcome, Rung};
+use ostler::{DeathCause, Failure, Lost, LostCause, Outcome, Rung};
 use serde::Serialize;
 
 use crate::{exit::Exit, run::json::seconds, signals::Signals, words};
@@ -58,11 +58,27 @@ pub(crate) fn counts(ended: &[Ended], all: usize, duration: Duration, exit: Exit
     counts
 }
 
+/// The signal that ended a process, as a shell tells it.
+fn signal(exit: &ostler::Exit) -> Option<u8> {
+    match exit {
+        ostler::Exit::Signal(signal) => u8::try_from(*signal).ok(),
+        ostler::Exit::OutOfMemory => Some(9),
+        ostler::Exit::Code(_) | ostler::Exit::Unknown => None,
+    }
+}
+
 /// The exit code when nothing stopped the program: the worst of what happened.
 pub(crate) fn exit(ended: &[Ended]) -> Exit {
     if let [Ended { end: End::Outcome(Outcome::Failed(Failure::Exit { code, .. })), .. }] = ended {
         // As Python does, and the operating system after it: the lowest eight bits.
         return Exit::Code(code.to_le_bytes()[0]);
+    }
+    if let [Ended { end: End::Outcome(Outcome::Lost(Lost { cause: LostCause::Died(death), .. })), .. }] =
+        ended
+        && death.cause == DeathCause::Itself
+        && let Some(signal) = signal(&death.exit)
+    {
+        return Exit::Signal(signal);
     }
     // As a shell has it: Ctrl-C was typed at the terminal that it shares.
     if let [Ended { end: End::Outcome(Outcome::Cancelled(cancelled)), .. }] = ended

@@ -20,7 +20,9 @@ fn the_exit_code_says_how_it_ended() {
         ("raise SystemExit('bye')", 1),
         ("import os; os._exit(9)", 9),
         ("import os, sys; os.execv(sys.executable, [sys.executable, '-c', 'raise SystemExit(6)'])", 6),
-        ("import os; os.kill(os.getpid(), 9)", 3),
+        ("import os; os.kill(os.getpid(), 9)", 128 + 9),
+        ("import os; os.kill(os.getpid(), 15)", 128 + 15),
+        ("import os; os.abort()", 128 + 6),
     ] {
         let ended = run_code(code);
         assert_eq!(ended.code, Some(expected), "{code}: {}", ended.err());
@@ -89,7 +91,7 @@ fn a_deadline_ends_with_4() {
 
 #[test]
 fn a_lost_worker_is_named_with_its_cause() {
-    let ended = run_code("import os; os.kill(os.getpid(), 9)").expect(3);
+    let ended = run_code("import os; os.kill(os.getpid(), 9)").expect(128 + 9);
     let expected = "ostler: `-c`: lost while its code ran: the worker ended by itself (signal 9, SIGKILL)\n";
     assert_eq!(ended.err(), expected);
 }

@@ -252,7 +252,7 @@ fn f99_output_beyond_the_limit_of_files_is_an_error() {
         );
         Program::new("sh", &["-c", &script], scratch.path()).start().end()
     };
-    let ended = run("--json").expect(141);
+    let ended = run("--json").expect(1);
     assert_eq!(ended.err(), "ostler: cannot write to standard output: File too large (os error 27)\n");
     // A single file writes by itself.
     let ended = run("").expect(1);
