@@ -164,7 +164,7 @@ impl WorkerSpec {
         // Else a timer that is cut short by a cancel ends the process: by the first where nothing tells what belongs to
         // which execution, by the second where something does.
         let spec = Self::command(interpreter).arg("--no-force-async-hooks-checks").arg("--expose-internals");
-        let spec = spec.arg("-e").arg(include_str!("../node/ostler_worker.js"));
+        let spec = spec.arg("-e").arg(include_str!("../workers/node/ostler_worker.js"));
         Self { language: Some(Language::Node), ..spec }
     }
 

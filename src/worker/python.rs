@@ -27,14 +27,14 @@ use crate::{config::WorkerSpec, error::SpawnError};
 
 /// The worker and, behind a zero each, the parts of it that are loaded when they are needed.
 const WORKER: &str = concat!(
-    include_str!("../../python/ostler_worker.py"),
+    include_str!("../../workers/python/ostler_worker.py"),
     "\0",
-    include_str!("../../python/ostler_state.py"),
+    include_str!("../../workers/python/ostler_state.py"),
     "\0",
-    include_str!("../../python/ostler_branch.py")
+    include_str!("../../workers/python/ostler_branch.py")
 );
-const ZYGOTE: &str = include_str!("../../python/ostler_zygote.py");
-const BOOTSTRAP: &str = include_str!("../../python/bootstrap.py");
+const ZYGOTE: &str = include_str!("../../workers/python/ostler_zygote.py");
+const BOOTSTRAP: &str = include_str!("../../workers/python/bootstrap.py");
 
 /// What the bootstrap calls marshalled code …
 const MARSHAL: u8 = b'M';

@@ -146,7 +146,7 @@ fn f62_nobody_reads_the_clock_on_the_wall() {
             assert!(!code(&text).contains(banned), "{file} names `{banned}`");
         }
     }
-    let worker = fs::read_to_string(Path::new(ROOT).join("python/ostler_worker.py")).unwrap();
+    let worker = fs::read_to_string(Path::new(ROOT).join("workers/python/ostler_worker.py")).unwrap();
     for banned in ["time.time", "import datetime", "localtime", "gmtime", "CLOCK_REALTIME"] {
         assert!(!worker.contains(banned), "ostler_worker.py names `{banned}`");
     }
@@ -209,14 +209,14 @@ fn actors_import_each_other_only_through_messages() {
 
 #[test]
 fn the_program_uses_only_the_public_api() {
-    for (file, text) in sources("cli/src") {
+    for (file, text) in sources("crates/ostler-cli/src") {
         assert!(!code(&text).contains("ostler::testing"), "{file} uses the test seam");
     }
 }
 
 #[test]
 fn files_stay_short() {
-    for folder in ["src", "cli", "tests", "examples", "benches"] {
+    for folder in ["src", "crates", "tests", "examples", "benches"] {
         for (file, text) in sources(folder) {
             let lines = text.lines().count();
             assert!(lines <= LINES_MAX, "{file} has {lines} lines, more than {LINES_MAX}: split it");
@@ -226,7 +226,7 @@ fn files_stay_short() {
 
 #[test]
 fn nothing_is_ignored_or_silently_allowed() {
-    for folder in ["src", "cli", "tests", "examples", "benches"] {
+    for folder in ["src", "crates", "tests", "examples", "benches"] {
         for (file, text) in sources(folder) {
             if file.ends_with("tidy.rs") {
                 continue;
@@ -243,12 +243,12 @@ fn nothing_is_ignored_or_silently_allowed() {
 fn the_tests_that_the_acceptance_table_names_exist() {
     let table = fs::read_to_string(Path::new(ROOT).join("tests/ACCEPTANCE.md")).unwrap();
     let mut all = String::new();
-    for folder in ["src", "cli", "tests", "examples", "benches"] {
+    for folder in ["src", "crates", "tests", "examples", "benches"] {
         for (_, text) in sources(folder) {
             all.push_str(&text);
         }
     }
-    for entry in fs::read_dir(Path::new(ROOT).join("python")).unwrap() {
+    for entry in fs::read_dir(Path::new(ROOT).join("workers/python")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "py") {
             all.push_str(&fs::read_to_string(path).unwrap());
@@ -313,8 +313,9 @@ fn the_code_map_is_complete() {
         assert!(page.contains(&format!("`{name}`")), "ARCHITECTURE.md does not name `{name}`");
     }
     for name in page.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs")) {
-        let exists =
-            ["src", "", "cli/src"].iter().any(|folder| Path::new(ROOT).join(folder).join(name).exists());
+        let exists = ["src", "", "crates/ostler-cli/src"]
+            .iter()
+            .any(|folder| Path::new(ROOT).join(folder).join(name).exists());
         assert!(exists, "ARCHITECTURE.md names `{name}`, which does not exist");
     }
 }

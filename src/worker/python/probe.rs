@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-const PROBE: &str = include_str!("../../../python/probe.py");
+const PROBE: &str = include_str!("../../../workers/python/probe.py");
 /// Comes before the probe: an interpreter that is too old may not even compile the worker.
 const CHECK: &str = r#"import sys
 if sys.version_info < (3, 9):

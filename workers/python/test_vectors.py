@@ -12,7 +12,7 @@ import unittest
 
 from harness import HERE, LIMIT, Host, WorkerGone, codec
 
-FOLDER = os.path.join(HERE, "..", "tests", "vectors")
+FOLDER = os.path.join(HERE, "..", "..", "tests", "vectors")
 STREAMS = ("stdout", "stderr")
 
 
@@ -159,7 +159,7 @@ class TheSmallestWorker(unittest.TestCase):
     """The program at the top of PROTOCOL.md does what the page says."""
 
     def test_it_speaks_the_protocol(self):
-        with open(os.path.join(HERE, "..", "PROTOCOL.md"), encoding="utf-8") as page:
+        with open(os.path.join(HERE, "..", "..", "PROTOCOL.md"), encoding="utf-8") as page:
             program = page.read().split("```python\n")[1].split("```")[0]
         requests = [
             {"type": "init", "protocol": 1},

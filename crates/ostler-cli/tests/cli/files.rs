@@ -147,7 +147,7 @@ fn a_full_disk_is_an_error() {
 fn every_command_tells_by_its_exit_code_that_its_output_went_nowhere() {
     let scratch = Scratch::new();
     scratch.file("states/analysis/analysis/0", "");
-    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/process/rpc/server.py");
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/process/rpc/server.py");
     let commands = [
         "config --print-default".to_owned(),
         "sessions --state-dir states".to_owned(),

@@ -8,7 +8,7 @@ use crate::program::{Ended, Scratch};
 
 /// The server of the library's tests, which does what its requests say.
 fn server() -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/process/rpc/server.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/process/rpc/server.py");
     format!("python3 -u '{}'", script.display())
 }
 
