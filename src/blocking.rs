@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::contain::contained;
+use ostler_protocol::contain::contained;
 
 /// Performs `work` on a thread of its own, or here, if none can be started: it takes as long, and holds up others.
 /// `None`: it panicked. If the caller stops waiting, what `work` returns is dropped there.

@@ -84,7 +84,6 @@ mod checkpoint;
 pub mod config;
 #[cfg(feature = "conform")]
 pub mod conform;
-mod contain;
 mod error;
 mod execution;
 mod log;
@@ -92,14 +91,11 @@ mod machine;
 #[cfg(feature = "monitor")]
 pub mod monitor;
 mod outcome;
-pub mod protocol;
 mod readable;
 mod recording;
 mod report;
 mod request;
 mod runtime;
-#[cfg(feature = "serve")]
-pub mod serve;
 mod session;
 #[cfg(feature = "config-file")]
 mod settings;
@@ -109,6 +105,10 @@ mod store;
 pub mod testing;
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "public through `testing`"))]
 mod worker;
+
+/// The worker protocol, version 1: see the crate `ostler-protocol`.
+#[doc(inline)]
+pub use ostler_protocol as protocol;
 
 #[cfg(feature = "config-file")]
 pub use crate::settings::{Place, Settings, SettingsError, Source, WorkerSettings};

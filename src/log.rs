@@ -2,7 +2,7 @@
 //! panics is left alone with it. Each is called outside our locks, on the thread where something happened; one that
 //! blocks holds up that thread.
 
-use crate::contain::contained;
+use ostler_protocol::contain::contained;
 
 /// Performs what may be code of the host. Of a panic the panic hook has told already.
 pub(crate) fn aside(work: impl FnOnce()) {

@@ -17,7 +17,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::chunks::Book;
-use crate::contain::contained;
+use ostler_protocol::contain::contained;
 
 /// What may wait for one name behind what is being done. Whoever asks for it waits too, for a limited time.
 pub(super) const WAITING_MAX: usize = 16;

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::contain::contained;
+use ostler_protocol::contain::contained;
 
 use super::{sweep, watch::Watch};
 

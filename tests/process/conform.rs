@@ -48,13 +48,13 @@ async fn the_python_worker_conforms() {
     .await;
 }
 
-/// The example in Rust, which a build of all targets leaves beside the tests.
-fn example_worker() -> PathBuf {
+/// The example of `ostler-worker`, which a build of all targets of the workspace leaves beside the tests.
+pub(crate) fn example_worker() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.set_file_name("examples");
     path.push("worker");
-    assert!(path.exists(), "build it with `cargo build --examples`: {}", path.display());
+    assert!(path.exists(), "build it with `cargo build -p ostler-worker --examples`: {}", path.display());
     path
 }
 

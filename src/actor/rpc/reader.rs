@@ -107,7 +107,7 @@ impl Reader {
             self.messages = None;
         }
         loop {
-            match self.cutter.next() {
+            match self.cutter.next_message() {
                 Ok(Some(text)) => self.text(&text),
                 Ok(None) => break,
                 Err(what) => {
