@@ -1,4 +1,4 @@
-//! What things cost on this machine: the figures of the table in the README. `cargo bench --bench costs`
+//! What things cost on this machine: the figures of the table in `docs/src/performance.md`. `cargo bench --bench costs`
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "the clock on the wall measures real processes")]

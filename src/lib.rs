@@ -84,6 +84,8 @@ mod checkpoint;
 pub mod config;
 #[cfg(feature = "conform")]
 pub mod conform;
+#[cfg(doctest)]
+mod doctests;
 mod error;
 mod execution;
 mod log;

@@ -1,5 +1,5 @@
 //! The pool's figures, for whichever recorder of the `metrics` facade the host has installed. Published once in each
-//! [`LOOK_EVERY`](crate::config::LOOK_EVERY); the names are a promise, and are listed in the README.
+//! [`LOOK_EVERY`](crate::config::LOOK_EVERY); the names are a promise, and are listed in the book (`docs/src/operating.md`).
 
 use ::metrics::{counter, gauge};
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it is about")]
 
+mod book;
 mod bounds;
 mod channel_faults;
 mod death_faults;

@@ -1,4 +1,4 @@
-//! What a session costs this process (B7): the resource model, as the README tells it.
+//! What a session costs this process (B7): the resource model, as `docs/src/performance.md` states it.
 
 use ostler::{Runtime, Transport, WorkerSpec};
 
