@@ -1,6 +1,6 @@
 //! A worker that another worker forked from itself: the copy of a session.
 //!
-//! The other side is `workers/python/ostler_branch.py`. The worker is told, by the message `fork`, the abstract name of a socket at
+//! The other side is `workers/python/ostler_branch`. The worker is told, by the message `fork`, the abstract name of a socket at
 //! which we listen, and a secret. The copy's parent, the keeper, connects there; the kernel says who it is.
 //!
 //! ```text

@@ -1,6 +1,6 @@
 //! A saved state that comes from a copy of the worker, while the worker goes on.
 //!
-//! The other side is `save_behind` in `workers/python/ostler_branch.py`. The copy is nobody's child but whoever's who collects
+//! The other side is `save_behind` in `workers/python/ostler_branch`. The copy is nobody's child but whoever's who collects
 //! orphans. It connects to a socket of ours whose abstract name the worker was told, sends the secret that the worker was
 //! told too, waits for a byte, and sends:
 //!

@@ -4,6 +4,7 @@
 //! each worker reads from its fd 0. Compiling anew would double the time of a start.
 
 mod cache;
+mod parts;
 mod probe;
 
 use std::{
@@ -25,21 +26,12 @@ use super::{
 };
 use crate::{config::WorkerSpec, error::SpawnError};
 
-/// The worker and, behind a zero each, the parts of it that are loaded when they are needed.
-const WORKER: &str = concat!(
-    include_str!("../../workers/python/ostler_worker.py"),
-    "\0",
-    include_str!("../../workers/python/ostler_state.py"),
-    "\0",
-    include_str!("../../workers/python/ostler_branch.py")
-);
-const ZYGOTE: &str = include_str!("../../workers/python/ostler_zygote.py");
 const BOOTSTRAP: &str = include_str!("../../workers/python/bootstrap.py");
 
 /// What the bootstrap calls marshalled code …
 const MARSHAL: u8 = b'M';
-/// … and the source of what is run before the worker.
-const FIRST: u8 = b'Z';
+/// … and what, before it, makes the process a zygote.
+const ZYGOTE: u8 = b'Z';
 
 /// An interpreter that can run the worker.
 #[derive(Debug)]
@@ -161,7 +153,7 @@ impl Interpreter {
 
     /// The same for one that is to be a zygote.
     pub(super) fn zygote_bootstrap(&self) -> Bytes {
-        [part(FIRST, ZYGOTE.as_bytes()), self.bootstrap()].concat().into()
+        [part(ZYGOTE, b""), self.bootstrap()].concat().into()
     }
 }
 

@@ -28,8 +28,8 @@ const STEP: Duration = Duration::from_millis(2);
 const LEN_MAX: u64 = 1 << 20;
 /// Descriptors of a worker among which the file is looked for. It was opened among the first.
 const DESCRIPTORS_ASKED: usize = 1_024;
-/// What the worker's own code is called in a traceback.
-const OURS: &str = "<ostler_worker>";
+/// How the names of the worker's own files begin in a traceback.
+const OURS: &str = "<ostler_worker/";
 
 /// Asks for the stacks, and returns where they will be. `None` if this process cannot tell them.
 pub(super) fn ask(process: &Process) -> Option<File> {
@@ -99,14 +99,15 @@ fn parse(text: &str) -> Vec<Stack> {
         }
     }
     // The main thread has our `main` below; unless it is deeper than what is written. It is the oldest: written last.
-    let our_main =
-        |stack: &Stack| stack.calls.iter().position(|call| call.file == OURS && call.function == "main");
+    let our_main = |stack: &Stack| {
+        stack.calls.iter().position(|call| call.file.starts_with(OURS) && call.function == "main")
+    };
     let main = stacks.iter().position(|stack| our_main(stack).is_some()).or(stacks.len().checked_sub(1));
     for (at, stack) in stacks.iter_mut().enumerate() {
         stack.main = Some(at) == main;
         // What called it started the worker.
         stack.calls.truncate(our_main(stack).unwrap_or(usize::MAX));
-        stack.calls.retain(|call| call.file != OURS);
+        stack.calls.retain(|call| !call.file.starts_with(OURS));
     }
     stacks.sort_by_key(|stack| !stack.main);
     stacks
@@ -125,12 +126,12 @@ mod tests {
     #[test]
     fn stacks_are_understood_and_ours_are_left_out() {
         let text = "Current thread 0x00007f0e8a1ff6c0 [poller] (most recent call first):\n  \
-                      File \"<ostler_worker>\", line 90 in write\n  \
+                      File \"<ostler_worker/output.py>\", line 90 in write\n  \
                       File \"/usr/lib/python3.11/threading.py\", line 324 in wait\n\n\
                     Thread 0x00007f0e8b2d1740 (most recent call first):\n  \
                       File \"a \", line 1 in b\", line 3 in f\n  \
                       File \"<execution 1>\", line 9 in <module>\n  \
-                      File \"<ostler_worker>\", line 1700 in main\n  \
+                      File \"<ostler_worker/main.py>\", line 17 in main\n  \
                       File \"<string>\", line 20 in <module>\n\n\
                     Thread 0x00007f0e8b2d1741 (most recent call first):\n  \
                       File \"c\", line 3 in d\n  ...\n";

@@ -1,7 +1,7 @@
 //! The zygote: an interpreter with the worker and some modules loaded, from which workers are forked within about a
 //! millisecond. One for each spawner whose spec wants it; started with the first worker, and again when it dies.
 //!
-//! It runs `workers/python/ostler_zygote.py`. Its fd 0 is a stream socket, on which it is given, as every worker, what the
+//! It runs `workers/python/ostler_zygote`. Its fd 0 is a stream socket, on which it is given, as every worker, what the
 //! bootstrap reads. Frames follow, a length of four bytes before each:
 //!
 //! ```text

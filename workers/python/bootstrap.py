@@ -1,7 +1,6 @@
-# Given to `python -I -c`: takes the worker from fd 0 and runs it. One byte says how it comes (M: marshalled code, after
-# the magic number of the interpreter that compiled it; S: source; both with
-# the parts that are loaded when they are needed behind), four bytes its length. Frames follow on the same fd.
-# Before it may come what is run first (Z: source): the zygote, which returns in the workers that it forks.
+# Given to `python -I -c`: takes the worker from fd 0 and runs it. One byte says what comes (M: marshalled code, after the
+# magic number of the interpreter that compiled it), four bytes its length. Frames follow on the same fd.
+# Before it may come a Z, of no bytes: then this process is to be a zygote, which returns in the workers that it forks.
 import marshal, os, sys
 os.closerange(3, 4096)  # what the host itself inherited is not for user code
 def take(size):
@@ -16,20 +15,16 @@ def refuse(why):
     os._exit(65)
 def part():
     return take(1), take(int.from_bytes(take(4), "big"))
-first = None
 kind, payload = part()
-if kind == b"Z":
-    first = payload
-    kind, payload = part()
-if kind == b"M":
-    if payload[:4] != sys.modules["_frozen_importlib_external"].MAGIC_NUMBER: refuse(b"the worker was compiled for another interpreter")
-    code, *parts = marshal.loads(memoryview(payload)[4:])
-elif kind == b"S":
-    source, *parts = payload.decode().split("\0")
-    code = compile(source, "<ostler_worker>", "exec", dont_inherit=True, optimize=2)
-else: refuse(b"unknown payload")
+is_zygote = kind == b"Z"
+if is_zygote: kind, payload = part()
+if kind != b"M": refuse(b"unknown payload")
+if payload[:4] != sys.modules["_frozen_importlib_external"].MAGIC_NUMBER: refuse(b"the worker was compiled for another interpreter")
+codes, deferred = marshal.loads(memoryview(payload)[4:])
 worker = sys.modules["_ostler_worker"] = type(sys)("_ostler_worker")
-exec(code, worker.__dict__)
-worker.part_codes = dict(zip(("state", "branch"), parts))
-if first: exec(compile(first, "<ostler_zygote>", "exec", dont_inherit=True, optimize=2), {"worker": worker})
+for code in codes: exec(code, worker.__dict__)
+worker.deferred_code = deferred
+if is_zygote:
+    zygote = {"worker": worker}
+    for code in marshal.loads(deferred["zygote"]): exec(code, zygote)
 worker.main()

@@ -8,7 +8,6 @@ import array
 import contextlib
 import fcntl
 import functools
-import importlib.util
 import os
 import select
 import signal
@@ -17,9 +16,12 @@ import subprocess
 import sys
 import termios
 import time
+import types
+
+from parts import compile_module, read_parts
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SOURCE = os.path.join(HERE, "ostler_worker.py")
+PROGRAM = os.path.join(HERE, "ostler_worker")
 LIMIT = 10.0  # seconds that anything may take
 NUDGE_AFTER = 1.0  # seconds of silence
 FENCED = ("result", "error", "display", "input_request", "bye")
@@ -27,9 +29,9 @@ FENCED = ("result", "error", "display", "input_request", "bye")
 
 def load_worker(name):
     """A copy of the worker's module of its own, for its codecs."""
-    spec = importlib.util.spec_from_file_location(name, SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = types.ModuleType(name)
+    for code in compile_module("worker", read_parts()):
+        exec(code, module.__dict__)
     return module
 
 
@@ -47,16 +49,12 @@ def read(name):
         return file.read()
 
 
-def sources():
-    """What the probe is given, and the bootstrap as kind S."""
-    return b"\0".join(map(read, ("ostler_worker.py", "ostler_state.py", "ostler_branch.py")))
-
-
 @functools.lru_cache(None)
 def compiled_worker():
     """What the probe says: the worker, marshalled for this interpreter."""
-    command = [sys.executable, "-I", "-c", read("probe.py").decode()]
-    told = subprocess.run(command, input=sources(), stdout=subprocess.PIPE, check=True, timeout=LIMIT)
+    command = [sys.executable, "-I", "-c", (read("parts.py") + read("probe.py")).decode()]
+    sources = "".join(f"{name}\0{source}\0" for name, source in read_parts())
+    told = subprocess.run(command, input=sources.encode(), stdout=subprocess.PIPE, check=True, timeout=LIMIT)
     return told.stdout.partition(b"\n")[2]
 
 
@@ -82,7 +80,7 @@ class Outcome:
 
 
 class Host:
-    def __init__(self, transport="socket", codec_name="msgpack", delivery="M", env=None, init=None, prefix=(), read_size=1 << 16):
+    def __init__(self, transport="socket", codec_name="msgpack", env=None, init=None, prefix=(), read_size=1 << 16):
         self.codec = codec(codec_name)
         self.transport, self.read_size = transport, read_size
         self.buffer = bytearray()
@@ -100,10 +98,10 @@ class Host:
             theirs.close()
             self.output = self.input = self.socket.fileno()
             self.pipes = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
-            payload = compiled_worker() if delivery == "M" else sources()
-            self.write(delivery.encode() + len(payload).to_bytes(4, "big") + payload)
+            payload = compiled_worker()
+            self.write(b"M" + len(payload).to_bytes(4, "big") + payload)
         else:
-            script = [sys.executable, SOURCE]
+            script = [sys.executable, PROGRAM]
             pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self.process = subprocess.Popen([*prefix, *script], **pipes, **options)
             self.output, self.input = self.process.stdin.fileno(), self.process.stdout.fileno()

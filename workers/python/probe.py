@@ -1,13 +1,11 @@
-# Given to `python -I -c`, once for each interpreter, with the worker's source on stdin and, behind a zero each, those
-# of ostler_state.py and ostler_branch.py. Prints one line of JSON about this interpreter, then what the bootstrap accepts as kind M: the magic
-# number and the marshalled code of all, the others beside the first as bytes, which cost nothing until they are needed.
+# Given to `python -I -c` behind parts.py, once for each interpreter, with the parts of the worker on stdin: name and source
+# in turns, a zero behind each. Prints one line of JSON about this interpreter, then what the bootstrap accepts as kind M: the
+# magic number, and marshalled the code of the worker and that of its deferred modules, which stays bytes until one is needed.
 import json, marshal, os, sys
-def compiled(source, name):
-    return compile(source, f"<ostler_{name}>", "exec", dont_inherit=True, optimize=2)
-worker, state, branch = sys.stdin.buffer.read().split(b"\0")
-parts = (state, "state"), (branch, "branch")
-code = (compiled(worker, "worker"), *(marshal.dumps(compiled(*part)) for part in parts))
-payload = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER + marshal.dumps(code)
+fields = sys.stdin.buffer.read().decode().split("\0")
+parts = list(zip(fields[::2], fields[1::2]))
+deferred = {name: marshal.dumps(compile_module(name, parts)) for name in ("state", "branch", "zygote")}
+payload = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER + marshal.dumps((compile_module("worker", parts), deferred))
 facts = {
     # Not resolved any further: the real file behind a virtual environment's link would not find its packages.
     "executable": os.path.abspath(sys.executable),

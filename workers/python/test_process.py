@@ -8,7 +8,7 @@ import tempfile
 import textwrap
 import unittest
 
-from harness import HERE, LIMIT, Host, WorkerGone, eventually, is_alive, read
+from harness import LIMIT, PROGRAM, Host, WorkerGone, eventually, is_alive, read
 
 EVERY_WAY_TO_WRITE = textwrap.dedent("""
     import ctypes, os, subprocess, sys
@@ -259,13 +259,13 @@ class Start(unittest.TestCase):
     def test_an_unknown_codec_or_transport_is_refused(self):
         for name in "OSTLER_CODEC", "OSTLER_TRANSPORT":
             env = dict(os.environ, **{name: "morse"})
-            command = [sys.executable, os.path.join(HERE, "ostler_worker.py")]
+            command = [sys.executable, PROGRAM]
             done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LIMIT)
             self.assertEqual(done.returncode, 64)
             self.assertIn(b"morse", done.stderr)
 
     def test_a_worker_without_a_host_ends(self):
-        command = [sys.executable, os.path.join(HERE, "ostler_worker.py")]
+        command = [sys.executable, PROGRAM]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=LIMIT)
         self.assertEqual(done.returncode, 113)
 

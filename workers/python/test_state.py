@@ -143,7 +143,7 @@ sys.modules['duckdb'] = duckdb
             self.holds(host, code)
             self.holds(host, "tables = [('t',)]")
             self.assertEqual(save(host, "unused")[1]["skipped"], [])  # no such library runs a thread
-            self.holds(host, "sys.modules['_ostler_worker'].load_part('branch').has_threads_of = 'duckdb'.__eq__")
+            self.holds(host, "sys.modules['_ostler_worker'].load_deferred('branch').has_threads_of = 'duckdb'.__eq__")
             self.assertIn("with 't'", reasons(save(host, "used")[1]["skipped"])["duckdb.default_connection()"][1])
             self.holds(host, "tables = []")
             self.assertEqual(save(host, "empty")[1]["skipped"], [])
@@ -250,9 +250,9 @@ a, b = Moody(), 1
             _, last = carry(f"FAILS = {fails}{code}")
             self.assertEqual((last.get("exception"), reasons(last["skipped"])), (None, skipped))
 
-    def test_the_worker_as_source_restores_too(self):
+    def test_the_worker_as_a_program_restores_too(self):
         parts, _ = carry("x = 41")
-        with Host(delivery="S", init={}) as host:
+        with Host("stdio", init={}) as host:
             self.assertEqual(restore(host, parts)["names"], ["x"])
             self.assertEqual(host.value("x + 1"), 42)
 

@@ -6,7 +6,7 @@ import textwrap
 import time
 import unittest
 
-from harness import Host, eventually
+from harness import HERE, PROGRAM, Host, eventually
 
 
 def block(code):
@@ -603,9 +603,12 @@ class Init(unittest.TestCase):
             self.assertEqual(host.next_frame(), {"type": "bye"})
             self.assertEqual(host.wait_for_exit(), 0)
 
-    def test_source_can_be_delivered_instead_of_bytecode(self):
-        with Host(delivery="S") as host:
+    def test_the_worker_can_be_started_as_a_program(self):
+        with Host("stdio") as host:
             self.assertEqual(host.value("6 * 7"), 42)
+            names = "import sys\n[name in sys.modules for name in ('parts', '_ostler_worker')]"
+            self.assertEqual(host.value(names), [False, True])
+            self.assertFalse({HERE, PROGRAM} & set(host.value("sys.path")))
 
 
 def printed_by_python(code, filename):

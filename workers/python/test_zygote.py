@@ -27,7 +27,7 @@ class Zygote:
         options = dict(env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.process = subprocess.Popen(bootstrap, stdin=theirs, **options)
         theirs.close()
-        for kind, payload in (b"Z", read("ostler_zygote.py")), (b"M", compiled_worker()):
+        for kind, payload in (b"Z", b""), (b"M", compiled_worker()):
             self.control.sendall(kind + len(payload).to_bytes(4, "big") + payload)
         self.order("preload", *modules)
         self.importing = []

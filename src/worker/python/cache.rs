@@ -15,13 +15,13 @@ use std::{
 use bytes::Bytes;
 use rustix::{fs::OFlags, process::geteuid};
 
-use super::{BOOTSTRAP, Facts, Interpreter, WORKER};
+use super::{BOOTSTRAP, Facts, Interpreter, parts::PARTS, probe::PROBE};
 use crate::worker::program::FileId;
 
 /// What stands before the marshalled code: a line of JSON.
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Header {
-    /// Of the worker's source.
+    /// Of the worker's source, and of what compiles and runs it.
     source: u64,
     /// Of the code that follows.
     payload: u64,
@@ -88,7 +88,7 @@ fn name(executable: &Path) -> String {
 }
 
 fn source() -> u64 {
-    hash(&(WORKER, BOOTSTRAP))
+    hash(&(PARTS, PROBE, BOOTSTRAP))
 }
 
 /// The same in every run of the same build. Elsewhere it may differ: then nothing is found.

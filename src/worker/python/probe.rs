@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Facts, WORKER};
+use super::{Facts, parts::PARTS};
 use crate::{
     config::WorkerSpec,
     error::SpawnError,
@@ -30,7 +30,10 @@ use crate::{
     },
 };
 
-const PROBE: &str = include_str!("../../../workers/python/probe.py");
+pub(super) const PROBE: &str = concat!(
+    include_str!("../../../workers/python/parts.py"),
+    include_str!("../../../workers/python/probe.py")
+);
 /// Comes before the probe: an interpreter that is too old may not even compile the worker.
 const CHECK: &str = r#"import sys
 if sys.version_info < (3, 9):
@@ -70,8 +73,7 @@ pub(super) async fn executable(found: &Path, spec: &WorkerSpec, tag: &str) -> Re
 /// The facts of the interpreter at `found`, and the worker as it compiled it.
 pub(super) async fn ask(found: &Path, spec: &WorkerSpec, tag: &str) -> Result<(Facts, Bytes), SpawnError> {
     let args = ["-I", "-c", &format!("{CHECK}{PROBE}")].map(OsString::from);
-    let Some(output) = run(found, args.into(), Bytes::from_static(WORKER.as_bytes()), spec, tag).await?
-    else {
+    let Some(output) = run(found, args.into(), Bytes::from_static(PARTS.as_bytes()), spec, tag).await? else {
         return Err(refused(found, too_slow()));
     };
     match output.answer() {

@@ -1,0 +1,84 @@
+"""Forks scripts."""
+
+import gc
+import os
+import sys
+
+from .control import children, control, mask, tell
+from .fork_worker import spare
+from .preload import why_not
+from .tag import TAG, mark
+from .variables import reseed, set_variables
+
+
+def fork_script():
+    """Forks a script from this process itself, which has nothing of a worker. True in the script."""
+    problem = why_not()
+    try:
+        pid = None if problem else os.fork()
+    except OSError as error:
+        problem = f"fork: {error}"
+    if problem:
+        tell("refused", problem)
+        return False
+    if pid == 0:
+        os.setpgid(0, 0)
+        children.clear()
+        control.close()
+        if spare is not None:
+            spare[1].close()
+        return True
+    try:
+        os.setpgid(pid, pid)
+    except OSError:
+        pass
+    children.add(pid)
+    tell("forked", pid)
+    return False
+
+
+def become_script(order, fds):
+    """Makes this process what the interpreter is before it runs a file; returns what it is to run."""
+    _script, count, *fields = order.split(b"\0")
+    args = [os.fsdecode(field) for field in fields[: int(count)]]
+    folder, *variables = fields[int(count) :]
+    gc.enable()
+    reseed()
+    set_variables(dict(variable.split(b"=", 1) for variable in variables))
+    mark(os.environb[TAG[:-1]])
+    os.chdir(folder)
+    os.umask(mask)
+    for target, fd in enumerate(fds):
+        os.dup2(fd, target)
+        os.close(fd)
+    for name, fd in ("stdin", 0), ("stdout", 1), ("stderr", 2):
+        stream = open_stream(getattr(sys, f"__{name}__"), fd)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    sys._xoptions.clear()  # the zygote's
+    worker.stacks = worker.open_stacks()
+    if os.environ.get("PYTHONFAULTHANDLER"):
+        worker.faulthandler.enable(2)
+    else:
+        worker.faulthandler.disable()
+        for number in 4, 6, 7, 8, 11:  # its own; Python has noted them as handled by somebody else
+            worker._signal.signal(number, worker._signal.SIG_DFL)
+    worker.faulthandler.register(worker._signal.SIGUSR2, 2 if worker.stacks is None else worker.stacks)
+    del sys.modules["_ostler_worker"]
+    worker.main = lambda: None  # what the bootstrap calls next
+    return args
+
+
+def open_stream(before, fd):
+    """A standard stream as the interpreter opens it."""
+    import io
+
+    unbuffered = fd > 0 and bool(os.environ.get("PYTHONUNBUFFERED"))
+    binary = open(fd, "wb" if fd else "rb", buffering=0 if unbuffered else -1, closefd=False)
+    (binary if unbuffered else binary.raw).name = before.name
+    text = io.TextIOWrapper(
+        binary, before.encoding, before.errors, "\n", line_buffering=fd == 2 or os.isatty(fd), write_through=unbuffered
+    )
+    text.mode = "w" if fd else "r"
+    return text

@@ -1,0 +1,68 @@
+"""Imports what every worker shall have, and says whether that can be forked."""
+
+import gc
+import os
+import sys
+
+from .control import tell
+
+POOLS = "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
+culprit = None  # the module whose import started threads that no fork could do without
+worker_variables = {}  # what a worker's `start` looks for
+
+
+def preload(names):
+    """Imports what every worker shall have. BLAS pools stay small: a thread in the zygote is one thread too many."""
+    global culprit
+    ours = [name for name in POOLS if name not in os.environ]
+    os.environ.update(dict.fromkeys(ours, "1"))
+    user_site = os.environ.get("OSTLER_USER_SITE") == "1"
+    worker.codec_name = os.environ.get("OSTLER_CODEC")
+    for name in [name for name in os.environ if name.startswith("OSTLER_") and name != "OSTLER_TAG"]:
+        worker_variables[name] = os.environ.pop(name)
+    for _ in worker.chores():  # what a worker would do in its idle time
+        pass
+    worker.chores = lambda: iter(())
+    worker.add_folders_of_the_user(user_site)
+    worker.add_folders_of_the_user = lambda user_site: None
+    gc.disable()
+    for name in names:
+        tell("importing", name)
+        try:
+            __import__(name)
+        except BaseException as error:
+            tell("failed", f"{name}\0{type(error).__name__}: {error}{place_of(error, name)}")
+            os._exit(1)
+        if culprit is None and native_threads():
+            culprit = name
+    for stream in sys.stdout, sys.stderr:
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    gc.collect()
+    gc.freeze()  # the workers' collections leave these pages alone, so they stay shared
+
+
+def place_of(error, name):
+    """Where a module that is there went wrong."""
+    if getattr(error, "name", None) == name and isinstance(error, ImportError):
+        return ""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f" ({traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno})"
+
+
+def why_not():
+    """Why this process must not be forked. Another thread may hold a lock, which would be held for ever in the child."""
+    if len(sys._current_frames()) > 1:
+        threading = sys.modules.get("threading")
+        names = [repr(thread.name) for thread in threading.enumerate()[1:]] if threading else []
+        return f"Python threads run in it: {', '.join(names) or 'unnamed'}"
+    return native_threads()
+
+
+def native_threads():
+    problem = worker.load_deferred("branch").native_threads()
+    return problem and (f"`{culprit}` was loaded, and {problem}" if culprit else problem)
