@@ -73,6 +73,8 @@
 //! # Features
 //! - `config-file`: `Settings`, a pool described by a TOML file and by environment variables.
 //! - `monitor`: `monitor::serve` tells the state of a pool to other processes of the same user, as `ostler top`.
+//! - `metrics`: a pool publishes its figures through the `metrics` facade.
+//! - `conform`: the conformance kit, which tests whether a program is a worker.
 //! - `testing`: workers scripted in memory, for tests of services that embed Ostler.
 //! - `async-trait`, `cluster`: passed through to ractor, whose trait they change; for hosts that use them.
 //!

@@ -1,11 +1,26 @@
 //! Bytes to messages and back: frames, codecs and every message of the worker protocol, version 1.
 //!
-//! Pure: nothing here reads, writes, waits, spawns or logs. No input makes it panic or recurse past [`DEPTH_MAX`], and a payload never costs more memory than
-//! [`FRAME_LEN_MAX`] on top of itself.
+//! Pure: nothing here reads, writes, waits, spawns or logs. No input makes it panic or recurse past
+//! [`DEPTH_MAX`], and a payload never costs more memory than [`FRAME_LEN_MAX`] on top of itself.
 //!
 //! ```text
 //! bytes read ──> Decoder ──frame──> Codec::decode ──> FromWorker ──> the session
 //! bytes to write <───────── Codec::encode <────────── ToWorker  <── the session
+//! ```
+//!
+//! ```
+//! use ostler_protocol::{Codec, Decoder, FRAME_LEN_MAX, FromWorker};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let read_from_worker = b"\0\0\0\x19{\"type\":\"started\",\"id\":7}";
+//!
+//! let mut decoder = Decoder::new(FRAME_LEN_MAX);
+//! decoder.buffer().extend_from_slice(read_from_worker); // in pieces of any size
+//! let payload = decoder.next()?.expect("a whole frame has come");
+//! let message = Codec::Json.decode(payload)?;
+//! assert!(matches!(message, FromWorker::Started(started) if started.id.to_string() == "7"));
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! The page `PROTOCOL.md` at the root of the repository describes the same for people who write workers.

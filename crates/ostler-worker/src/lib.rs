@@ -19,8 +19,8 @@
 //! }
 //! ```
 //!
-//! A host starts it with `ostler run --worker target/release/adder`, or in Rust with
-//! `Runtime::builder(WorkerSpec::command("target/release/adder"))`.
+//! A host starts it with `Runtime::builder(WorkerSpec::command("target/release/adder"))`, or the program `ostler` with the
+//! setting `worker.command`.
 //!
 //! What a program cannot do without unsafe code is left out, and harmless: `OSTLER_CODEC` and `OSTLER_TRANSPORT` stay in
 //! the environment.
