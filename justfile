@@ -2,6 +2,7 @@
 
 # The fast tests: machines, protocol, and pools of scripted workers.
 quick:
+    cargo test -p ostler-protocol --lib
     cargo test -p ostler --lib --test it
 
 # One test of real processes, by a part of its name.

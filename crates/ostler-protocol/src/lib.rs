@@ -12,7 +12,7 @@
 //! use ostler_protocol::{Codec, Decoder, FRAME_LEN_MAX, FromWorker};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let read_from_worker = b"\0\0\0\x19{\"type\":\"started\",\"id\":7}";
+//! let read_from_worker = b"\0\0\0\x1b{\"type\":\"started\",\"id\":\"7\"}";
 //!
 //! let mut decoder = Decoder::new(FRAME_LEN_MAX);
 //! decoder.buffer().extend_from_slice(read_from_worker); // in pieces of any size
