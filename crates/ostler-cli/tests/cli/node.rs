@@ -4,7 +4,7 @@ use crate::program::Scratch;
 
 /// Whether there is a `node`. In CI there has to be one.
 #[expect(clippy::disallowed_methods, reason = "a test looks for a program")]
-fn node_is_there() -> bool {
+pub(crate) fn node_is_there() -> bool {
     let there = std::process::Command::new("node").arg("--version").output().is_ok();
     assert!(there || std::env::var_os("CI").is_none(), "`node` is not in PATH");
     there
