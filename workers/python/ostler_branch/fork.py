@@ -1,14 +1,14 @@
 """The request `fork`: a copy of this worker, with all that it holds, becomes a worker of its own.
 
-Only an idle worker is forked, and only where the copy can live: see `why_not`. src/worker/branch.rs is the other side.
+Only an idle worker is forked, and only where the copy can live: see `reason_against_fork`. src/worker/branch.rs is the other side.
 """
 
 import sys
 
 from .bindings import ForkRefused, os, state
-from .keeper import fork_off
-from .python_threads import settle
-from .refusal import why_not
+from .keeper import fork_copy
+from .python_threads import pause_threads
+from .refusal import reason_against_fork
 from .resources import flush_files
 
 
@@ -16,15 +16,15 @@ def fork(message):
     """Returns the worker's answer in the worker, and the greeting of the copy in the copy."""
     state.user = False  # from here on nothing interrupts
     tag, folder = message["tag"], message["folder"]
-    problem = why_not()
+    problem = reason_against_fork()
     if problem is not None:
         raise ForkRefused(problem)
     flush_files()
-    resume = settle()
+    resume = pause_threads()
     random = sys.modules.get("random")
-    dice = random._inst.getstate() if random else None  # a fork gives the child other numbers: here it continues these
+    random_state = random._inst.getstate() if random else None  # Python reseeds it in a child, and the copy shall continue it
     try:
-        descriptors = fork_off(message, tag.encode())
+        descriptors = fork_copy(message, tag.encode())
     except ForkRefused:
         resume(False)
         raise
@@ -33,8 +33,8 @@ def fork(message):
         return {"type": "forked", "id": message["id"]}
     try:
         resume(True)
-        if dice is not None:
-            random._inst.setstate(dice)
+        if random_state is not None:
+            random._inst.setstate(random_state)
         return take_over(descriptors, tag, folder)
     except BaseException as error:
         worker.report_internal_error(error)
@@ -60,7 +60,7 @@ def take_over(descriptors, tag, folder):
         os.close(fd)
     worker.renew_private_files()
     if state.loop is not None:
-        # Its selector is the other one's too: whatever is done to it, closing included, is done to both.
+        # Its selector is shared with the worker, so even closing it would change the worker's.
         state.abandoned.append((state.loop, None))
         state.loop = None
         worker.load("asyncio").set_event_loop(None)

@@ -7,7 +7,7 @@ PATH_MAX = 1024
 
 
 def connect(message):
-    """Goes where the host waits. It lets nobody in but who sends the secret first."""
+    """Connects to the host, which accepts only a peer that sends the secret first."""
     host = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     host.connect("\0" + message["address"])
     host.sendall((message.get("secret") or "").encode())  # an older host has none
@@ -15,7 +15,7 @@ def connect(message):
 
 
 def receive(host):
-    """What the host sends with its first bytes: the descriptors 0, 1 and 2 of the copy."""
+    """Receives the descriptors 0, 1 and 2 of the copy."""
     data, ancillary, _, _ = host.recvmsg(PATH_MAX, _socket.CMSG_SPACE(12), _socket.MSG_CMSG_CLOEXEC)
     raw = b"".join(part for _, _, part in ancillary)
     if not data or len(raw) != 12:

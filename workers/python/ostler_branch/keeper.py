@@ -20,7 +20,7 @@ PADDING = b"OSTLER_TAG_ROOM="
 TAG = b"OSTLER_TAG"
 
 
-def fork_off(message, tag):
+def fork_copy(message, tag):
     """Makes the copy. Returns None in the worker, and in the copy the descriptors that the host gave it."""
     blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, worker.OUR_SIGNALS)
     state.branching = True
@@ -29,7 +29,7 @@ def fork_off(message, tag):
         try:
             pid = os.fork()
             if pid == 0:
-                descriptors = beside_the_worker(message, tag)
+                descriptors = fork_keeper_and_copy(message, tag)
         except OSError as error:
             raise ForkRefused(f"the system gives no other process: {error}") from None
         if pid:
@@ -42,7 +42,7 @@ def fork_off(message, tag):
     return descriptors
 
 
-def beside_the_worker(message, tag):
+def fork_keeper_and_copy(message, tag):
     """In the child of the worker, which ends at once. Returns in the copy only."""
     try:
         pid = os.fork()
@@ -53,7 +53,7 @@ def beside_the_worker(message, tag):
     host = None
     try:
         os.setpgid(0, 0)
-        mark(tag)  # from now on it is found by the name of the copy
+        set_visible_tag(tag)  # from now on it is found by the name of the copy
         host = connect(message)
         tell(host, "wants stdio" if state.framed_output else "wants socket")
         descriptors = receive(host)
@@ -67,16 +67,16 @@ def beside_the_worker(message, tag):
         except OSError:
             pass
         tell(host, f"forked {copy}")
-        keep(host, tag)
+        wait_for_host_to_close(host, tag)
     except BaseException as error:
         if host is not None:
             tell(host, f"refused {type(error).__name__}: {error}")
     worker.exit_now(1)
 
 
-def keep(host, tag):
-    """Keeps the copy from being collected, until the host closes its end. In a small program, for this memory is a copy
-    too, and would hold on to what both others have replaced by then."""
+def wait_for_host_to_close(host, tag):
+    """Keeps the copy from being collected, until the host closes its end. It becomes a small program,
+    because the memory of this process is a copy too, and would keep pages that the others have freed."""
     os.dup2(host.fileno(), 0)
     nothing = os.open("/dev/null", os.O_RDWR)
     for fd in 1, 2:
@@ -84,12 +84,12 @@ def keep(host, tag):
     os.closerange(3, 4096)
     try:
         os.execve("/bin/sh", ["ostler-keeper", "-c", "read _"], {TAG: tag})
-    except OSError:  # there is none; this does it too
+    except OSError:  # there is no shell
         while os.read(0, 1):
             pass
 
 
-def mark(tag):
+def set_visible_tag(tag):
     """Changes the tag that others see. Setting a variable does not: the kernel shows the block of the start."""
     with open("/proc/self/stat", "rb") as file:
         start = int(file.read().rpartition(b")")[2].split()[47])

@@ -8,8 +8,8 @@ from .python_threads import PATIENCE
 TRIES = 200  # looks at a thread that runs, within a second
 STACK = 8192  # bytes of a thread's stack that are looked at
 SYSTEM = "libc.", "libc-", "ld-", "libpthread", "libstdc++", "libgcc", "libm.", "libm-"
-# What makes do in a copy without its threads: they stop for a fork, their pool begins anew behind it, jemalloc has handlers
-# for it, polars has one that clears old files. Tried with forks that go on allocating and computing.
+# Libraries that work in a copy without their threads: their pools stop for a fork or start again after it, jemalloc has
+# fork handlers, and the thread of polars only clears old files. Tested with copies that go on allocating and computing.
 FORK_WELL = "openblas", "libarrow"
 FORK_WELL_BY_NAME = "jemalloc_bg_thd", "polars-ooc-clea"
 CURES = {
@@ -31,7 +31,7 @@ def native_threads():
         return None
     libraries, told = mapped_libraries(), {}
     for task in tasks:
-        name, home = name_of(task), home_of_task(task, libraries)
+        name, home = name_of_thread(task), library_of_thread(task, libraries)
         known = home if home is not None else "openblas" if len(tasks) < known_threads() else ""
         if name not in FORK_WELL_BY_NAME and not any(part in known for part in FORK_WELL):
             told.setdefault((home or "a library that is not known", name), []).append(task)
@@ -50,10 +50,10 @@ def has_threads_of(part):
     libraries = mapped_libraries()
     if not any(part in name for _, _, name in libraries):
         return False
-    return any(part in (home_of_task(task, libraries) or "") for task in os.listdir("/proc/self/task"))
+    return any(part in (library_of_thread(task, libraries) or "") for task in os.listdir("/proc/self/task"))
 
 
-def name_of(task):
+def name_of_thread(task):
     try:
         with open(f"/proc/self/task/{task}/comm") as file:
             return file.read().strip()
@@ -73,7 +73,7 @@ def mapped_libraries():
     return found
 
 
-def home_of_task(task, libraries):
+def library_of_thread(task, libraries):
     """The library that a thread waits in, by the return addresses on its stack. None if that is not seen."""
     for _ in range(TRIES):
         try:
@@ -83,7 +83,7 @@ def home_of_task(task, libraries):
             return None
         if len(fields) > 2:
             break
-        worker.time.sleep(PATIENCE / TRIES)  # it runs: pools do, for a while, after they had work
+        worker.time.sleep(PATIENCE / TRIES)  # it still runs, as threads of pools do for a while after work
     else:
         return None
     memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)

@@ -6,8 +6,8 @@ from .bindings import ForkRefused, os
 from .resources import resource_tracker
 
 PATIENCE = 1.0  # seconds for a thread that is told to end
-GATE = 2.0  # seconds for a thread without work to come to a gate
-LOOKS = 40  # at a thread that may be about to have no work any more
+GATE = 2.0  # seconds for an idle thread to reach the barrier
+LOOKS = 40  # checks whether threads are idle
 
 
 def python_threads():
@@ -40,15 +40,15 @@ def executors_of(threads):
 
 
 def is_idle(executor):
-    """Whether nothing runs in it, and nothing waits: then all its threads come to one gate. They hold nothing of the code's
-    but what is one queue's only: the copy gets another, and new threads when it has work for them. This process keeps its own."""
+    """Whether the executor has no work: then all its threads reach one barrier. They hold no locks but those of its queue, so the
+    copy gets a new queue, and starts threads when it has work. This process keeps its own."""
     pools, threading = sys.modules["concurrent.futures.thread"], sys.modules["threading"]
     waits = pools._worker.__code__
     for _ in range(LOOKS):
         frames = sys._current_frames()
         if all(getattr(frames.get(thread.ident), "f_code", None) is waits for thread in executor._threads):
             break
-        worker.time.sleep(GATE / LOOKS / 10)  # it may have told its last result a moment ago
+        worker.time.sleep(GATE / LOOKS / 10)  # it may still be finishing its last task
     else:
         return False
     gate = threading.Barrier(len(executor._threads))
@@ -72,7 +72,7 @@ def tqdm_monitors():
     return {one for one in (threading.enumerate() if threading else ()) if type(one).__module__ == "tqdm._monitor"}
 
 
-def settle():
+def pause_threads():
     """What ends for a fork. Returns what makes it begin again, in the process that it is called in."""
     threading, monitors = sys.modules.get("threading"), tqdm_monitors()
     executors = executors_of(set(threading.enumerate())) if threading else ()

@@ -10,7 +10,7 @@ from .resources import children_of_the_code, open_files, shared_memory
 GPUS = "/dev/nvidia", "/dev/kfd"
 
 
-def why_not():
+def reason_against_fork():
     """Why this process must not be forked. Threads are not copied, and may hold locks; children are not the copy's."""
     problem = python_threads() or native_threads()
     if problem is not None:

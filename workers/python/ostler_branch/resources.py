@@ -11,7 +11,7 @@ FILES = frozenset((io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper))
 
 
 def children_of_the_code():
-    """What they are called, but for the tracker of shared memory: nobody can wait for that, and a copy begins its own."""
+    """Names of the child processes, without the resource tracker: code cannot wait for it, and a copy starts its own."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -40,7 +40,7 @@ def resource_tracker():
 
 
 def shared_memory():
-    """What is open of it. Semaphores are not: locks of several processes are meant to be shared."""
+    """The shared memory that is open, without semaphores, which are meant to be shared."""
     with open("/proc/self/maps") as file:
         paths = {line.split(None, 5)[5].strip() for line in file if " /dev/shm/" in line}
     return sorted(path for path in paths if not path.startswith("/dev/shm/sem."))
@@ -58,8 +58,8 @@ def open_files():
 
 
 def flush_files():
-    """Writes what open files still keep for later: two processes would write it twice. Looks for them only if a file is
-    open for writing, for the look at every object takes its time."""
+    """Writes what open files still keep for later: two processes would write it twice. Looks at
+    all objects, which takes time, only if a descriptor is open for writing."""
     for fd, name in open_files().items():
         try:
             ours = name.startswith("/memfd:ostler") or not stat.S_ISREG(os.fstat(fd).st_mode)

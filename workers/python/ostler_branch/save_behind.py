@@ -6,8 +6,8 @@ import gc
 
 from .bindings import ForkRefused, os, state
 from .host_socket import connect
-from .python_threads import settle
-from .refusal import why_not
+from .python_threads import pause_threads
+from .refusal import reason_against_fork
 
 WORTH_A_FORK = 32 << 20  # bytes of memory of a worker; to save less in the worker itself is as quick
 
@@ -20,13 +20,13 @@ def save_behind(message, gather):
     if worker.health.memory(worker.monotonic()) < WORTH_A_FORK:
         return None
     user, state.user = state.user, False
-    problem = why_not()
+    problem = reason_against_fork()
     if problem is not None:
         worker.log("info", f"the state is saved in the session itself, which waits for that: {problem}")
         state.user = user
         return None
     try:
-        resume = settle()
+        resume = pause_threads()
     except ForkRefused:
         state.user = user
         return None
@@ -36,14 +36,14 @@ def save_behind(message, gather):
         _, status = os.waitpid(pid, 0)
         state.user = user
         return None if status else {"type": "forked", "id": message["id"]}
-    # In the child, which `in_child` has made a stranger to the host.
+    # In the child, from which `after_fork_in_child` has taken the channel.
     try:
         if os.fork():
             worker.exit_now(0)
     except OSError:
         worker.exit_now(1)
     try:
-        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # one that is meant for code that the worker runs by now
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the host may interrupt code that the worker runs by then
         gc.disable()
         deliver(message, gather)
     finally:
@@ -52,7 +52,7 @@ def save_behind(message, gather):
 
 def deliver(message, gather):
     host = connect(message)
-    if not host.recv(1):  # nobody waits any more, and nobody would end this process
+    if not host.recv(1):  # the host has given up, and will not end this process
         return
     try:
         told, chunks = gather(message)
@@ -63,7 +63,7 @@ def deliver(message, gather):
         chunks = []
     head = worker.encode(head)
     host.sendall(len(head).to_bytes(4, "big") + head)
-    checksum = 0  # of an error nobody reads it
+    checksum = 0  # the host ignores it after an error
     for chunk in chunks:
         view = memoryview(chunk).cast("B") if len(chunk) else b""
         checksum = binascii.crc32(view, checksum)

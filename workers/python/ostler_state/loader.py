@@ -40,7 +40,7 @@ FILLERS = frozenset(
 )
 
 
-class Patient(pickle._Unpickler):
+class TolerantLoader(pickle._Unpickler):
     """Reads on behind what cannot be brought back. Slow; only used when `Loader` has given up."""
 
     dispatch = dict(pickle._Unpickler.dispatch)
@@ -150,7 +150,7 @@ class Patient(pickle._Unpickler):
     dispatch[pickle.SETITEM[0]] = fill(dispatch[pickle.SETITEM[0]], 2)
     del fill, opcode
 
-    def settle(self):
+    def retry_waiting(self):
         """Goes on with what failed, now that all is there, as long as any of it succeeds."""
         tried = None
         while self.waiting and len(self.waiting) != tried:

@@ -1,11 +1,11 @@
 """The request `restore`: brings a namespace back. What cannot be brought back is told with its reason, and costs the others
-nothing: see `Patient`."""
+nothing: see `TolerantLoader`."""
 
 import io
 import linecache
 
 from .format import RestoreRefused, head, read_head
-from .loader import Loader, Patient
+from .loader import Loader, TolerantLoader
 from .lost import LostValue, reason
 from .saver import Nowhere, Saver
 
@@ -76,10 +76,10 @@ def bring_back(data, at, failed):
         raise
     except Exception:
         file.seek(at)
-    patient = Patient(file)
+    patient = TolerantLoader(file)
     try:
         early, others = read(patient)
-        patient.settle()
+        patient.retry_waiting()
         values = {**early, **others}
     except MemoryError:
         raise

@@ -1,4 +1,4 @@
-"""An object that has the doorbell rung when it is freed."""
+"""An object whose deallocation sends this process the doorbell signal."""
 
 import sys
 from _functools import partial

@@ -19,7 +19,7 @@ def deliver(frame):
     execution = state.current
     if execution is None or not state.user or not execution.due():
         return None
-    if state.main_reads or state.serving:  # whoever reads, or serves further out, delivers when it is done
+    if state.main_reads or state.serving:  # the outer call delivers when it has finished
         return None
     if frame is None or (frame.f_globals is WORKER and frame.f_code is not RUN_LOOP):
         return new_bell()
@@ -28,7 +28,7 @@ def deliver(frame):
 
 
 def deliver_here():
-    """The same from a place of ours where an exception is welcome, just before user code starts."""
+    """The same where our own code allows an exception: just before user code starts."""
     execution = state.current
     if execution.due():
         raise_due(execution, sys._getframe(1))
@@ -47,7 +47,7 @@ def raise_due(execution, frame):
         state.tainted = True
         trace_user_frames(frame)
         raise_forced()
-    # The polite exception comes first in any case: it may be all that it takes.
+    # Even under force the polite exception comes first, for most code ends with it.
     text = ("cancelled",) if execution.level else ()
     first = not execution.raised and not execution.interrupted
     execution.interrupted = execution.interrupted or execution.interrupt
@@ -55,7 +55,7 @@ def raise_due(execution, frame):
     if execution.level:
         execution.raised = POLITE
     if first and isinstance(sys.exc_info()[1], KeyboardInterrupt):
-        return  # native code has had the signal, and this is what it made of it
+        return  # native code saw the signal too, and has raised this exception itself
     if callable(state.handler) and state.handler is not DEFAULT_HANDLER:
         state.handler(SIGINT, frame)
         return
@@ -69,8 +69,8 @@ def raise_due(execution, frame):
 
 
 def in_event_loop(frame):
-    """Whether the main thread is in the event loop itself: no coroutine and no callback is between it and us; and no frame
-    at all, if the loop is written in C."""
+    """Whether the main thread is in the event loop itself, and in no coroutine or callback. A loop that is written in C has no
+    frames."""
     while frame is not None and frame.f_code is not RUN_LOOP:
         name = frame.f_globals.get("__name__")
         if type(name) is not str or name.partition(".")[0] not in ("asyncio", "selectors"):

@@ -1,4 +1,4 @@
-"""Puts right what a cancelled execution has left half done."""
+"""Restores what a cancelled execution may have left half done."""
 
 import sys
 
@@ -6,7 +6,7 @@ from .state import state
 
 
 def clean_up_after_cancel():
-    """Puts right what an exception at an arbitrary place may have left behind."""
+    """Restores what an exception at an arbitrary place may have left inconsistent."""
     sys.settrace(None)
     state.forced = None
     drop_orphaned_modules()

@@ -29,7 +29,7 @@ def raise_forced():
 
 
 def raise_watched(execution):
-    """Raises the polite exception so that swallowing it is noticed; for a cancel that insists already."""
+    """Raises the polite exception with a Bell, so that swallowing it is noticed; used when force has already been asked for."""
     error = KeyboardInterrupt("cancelled")
     error.bell = new_bell()
     execution.given = ref(error.bell)

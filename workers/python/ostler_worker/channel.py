@@ -8,7 +8,7 @@ from _thread import allocate_lock
 from .channel_end import channel_broken, host_gone
 from .idle import do_idle_work
 from .msgpack_decoder import decode
-from .msgpack_encoder import encode
+from .msgpack_encoder import encode, framed
 from .state import channel
 
 FRAME_LIMIT = 64 << 20  # bytes of payload; a longer frame, or an empty one, is a broken channel
@@ -27,9 +27,9 @@ class Channel:
     def __init__(self, link):
         self.link = link
         self.buffer = bytearray()
-        self.incoming = deque()  # decoded messages nobody has looked at
-        self.parked = deque()  # messages that arrived while code ran and are for later
-        self.outgoing = deque()  # frames: as bytes, or as what makes them, see `_send_queue`
+        self.incoming = deque()  # decoded messages that are not sorted yet
+        self.parked = deque()  # messages that arrived while code ran, for the main loop
+        self.outgoing = deque()  # frames: bytes, or tuples of a function that returns the bytes and its arguments
         self.sending = allocate_lock()
 
     # -- receiving
@@ -95,8 +95,7 @@ class Channel:
     # -- sending
 
     def send(self, message):
-        data = encode(message)
-        self.send_frame(len(data).to_bytes(4, "big") + data)
+        self.send_frame(framed(encode(message)))
 
     def send_frame(self, frame):
         """Sends a frame, or leaves that to whoever is sending. Returns whether the kernel has all of it for certain."""
@@ -122,8 +121,8 @@ class Channel:
         return whole
 
     def hand_over(self, frame):
-        """Sends a frame that must be with the kernel before something else happens. Returns None if it is, and otherwise what
-        `wait_until_sent` waits for: threads of earlier code may have much to send before it."""
+        """Sends a frame that the kernel must have before something else happens. Returns None if the kernel has it; otherwise,
+        as when threads of earlier code have queued much before it, what `wait_until_sent` takes."""
         if self.send_frame(frame):
             return None
         sent = allocate_lock()
@@ -132,7 +131,7 @@ class Channel:
         return sent
 
     def wait_until_sent(self, sent):
-        """Whoever holds the lock sends it, for as long as the host takes anything; if nobody does any more, we do."""
+        """Waits until the frame is sent by the thread that holds the lock, or sends it if no thread does."""
         while not sent.acquire(True, 0.01):
             if self.outgoing and self.sending.acquire(False):
                 try:
@@ -144,7 +143,7 @@ class Channel:
         outgoing = self.outgoing
         while outgoing:
             frame = outgoing[0]
-            if type(frame) is tuple:  # made only now: the one sender numbers the output in the order of the frames
+            if type(frame) is tuple:  # made when it is sent, so that output is numbered in the order of the frames
                 frame = outgoing[0] = frame[0](*frame[1:])
             try:
                 sent = self.link.send(frame)
@@ -169,7 +168,7 @@ class Channel:
 
 
 def release(lock):
-    """A frame of no bytes, that says when its turn has come."""
+    """Makes a frame of no bytes; the release shows that all frames before it are sent."""
     lock.release()
     return b""
 
@@ -178,8 +177,8 @@ def log(level, text):
     channel.send({"type": "log", "level": level, "message": text[:4096]})
 
 
-def complain(what, expected=None, got=None, id=None):
-    """Answers a message that makes no sense; the channel itself is sound and goes on."""
+def send_protocol_error(what, expected=None, got=None, id=None):
+    """Answers a message that is wrong in itself; the channel goes on."""
     message = {"type": "protocol_error", "what": what}
     for key, value in (("expected", expected), ("got", got), ("id", id)):
         if value is not None:

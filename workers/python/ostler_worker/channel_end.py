@@ -7,7 +7,7 @@ from .state import channel, state
 
 
 def host_gone():
-    """The channel has ended: nobody wants what this process does, nor what its children do."""
+    """Ends this process and its children: the host has closed the channel."""
     if not state.forked:
         kill_group()
     exit_now(EXIT_HOST_GONE)
@@ -19,7 +19,7 @@ def kill_group():
 
 
 def channel_broken(what, expected, got):
-    """The host does not speak this protocol: say so and end. After a broken frame nothing can be trusted."""
+    """Reports that the host does not speak this protocol, and ends the process."""
     try:
         channel.send({"type": "protocol_error", "what": what, "expected": expected, "got": got[:200]})
         channel.finish()

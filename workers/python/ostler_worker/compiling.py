@@ -17,7 +17,7 @@ def compile_cell(code, filename, silent):
     if one_line and not silent and not is_assignment(code):
         try:
             return None, compile(code, filename, "eval", flags, True)
-        except SyntaxError:  # perhaps a statement; if it is an error after all, it shall not have this one as context
+        except SyntaxError:  # perhaps a statement. It is compiled outside this clause, so that its error has no context
             pass
     if silent or (one_line and ";" not in code):  # one statement, and no expression: nothing to split off
         body, tail = compile(code, filename, "exec", flags, True), None

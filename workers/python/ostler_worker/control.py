@@ -1,7 +1,6 @@
-"""Control messages: what a frame does that arrives while user code runs."""
+"""Control messages: those that take effect while user code runs."""
 
-from .bindings import monotonic
-from .channel import complain
+from .channel import send_protocol_error
 from .execution import FORCE, POLITE
 from .health import send_heartbeat
 from .output import flush_if_writable
@@ -22,7 +21,7 @@ def sort_incoming(frame):
             channel.parked.append(message)
         else:
             act(message, frame)
-        incoming.popleft()  # only now: if the stack had no room for the above, the message is still there
+        incoming.popleft()  # last, so that a RecursionError above loses no message
 
 
 def control_ping(message, frame):
@@ -34,12 +33,12 @@ def control_cancel(message, frame):
     execution = state.current
     id = message.get("id")
     if type(id) is not str:
-        complain("a cancel without an id", "id: str", type(id).__name__)
+        send_protocol_error("a cancel without an id", "id: str", type(id).__name__)
         return
     hit = execution is not None and id == execution.id
     if hit:
         force = message.get("force") is True
-        execution.ask(FORCE if force else POLITE)
+        execution.ask_to_stop(FORCE if force else POLITE)
         execution.signals += not force
     channel.send({"type": "cancel_ack", "id": id, "hit": hit})
 
@@ -47,16 +46,15 @@ def control_cancel(message, frame):
 def control_interrupt(message, frame):
     execution = state.current
     if execution is not None:
-        execution.interrupt = True
+        execution.ask_interrupt()
         execution.signals += 1
-        execution.asked_at = execution.asked_at or monotonic()
 
 
 def control_input(message, frame):
     request = message.get("request")
     question = questions.get(request) if type(request) is int else None
     if question is None or question.execution.id != message.get("id"):
-        return  # too late, or an answer to somebody else
+        return  # answered or ended meanwhile
     if question.reply is None:
         question.reply = message
         question.answered.release()
@@ -67,7 +65,7 @@ def control_shutdown(message, frame):
     if type(message.get("timeout")) in (int, float) and message["timeout"] >= 0:
         state.patience = min(float(message["timeout"]), FOR_EVER)
     if state.current is not None:
-        state.current.ask(POLITE)
+        state.current.ask_to_stop(POLITE)
 
 
 CONTROL = {

@@ -13,10 +13,10 @@ from .state import channel, state
 
 def on_doorbell(signum, frame):
     """SIGURG: something has arrived, or a Bell was freed."""
-    if state.main_reads:  # what arrives while the result is on its way rings too: as cheap as can be
+    if state.main_reads:  # the usual case while a result is sent, so it costs little
         state.pending = True
         return
-    bell = answer_doorbell(frame)  # noqa: F841  freed when this frame is, and not before: rings again, if it must
+    bell = answer_doorbell(frame)  # noqa: F841  a Bell is freed with this frame, and then rings again
 
 
 def answer_doorbell(frame):
@@ -25,21 +25,21 @@ def answer_doorbell(frame):
         return None
     try:
         serve_channel(frame)
-    except RecursionError:  # the user's stack has no room for us; try again when it has shrunk
+    except RecursionError:  # near the user's recursion limit; try again later
         return new_bell()
     return deliver(frame)
 
 
 def serve_channel(frame):
     """Reads the channel without waiting, acts on control messages and parks the others."""
-    if state.serving:  # a doorbell within the doorbell: the outer call looks again
+    if state.serving:  # called within itself: the outer call looks again
         state.pending = True
         return
     collecting = gc.isenabled()
     gc.disable()  # a collection in here would run the user's finalizers where no cancel can reach them
     try:
         state.pending = True
-        while state.pending:  # asked after `serving` is unset: a doorbell is either seen here or answered by itself
+        while state.pending:  # checked after `serving` is unset, so no doorbell is missed
             state.serving = True
             state.pending = False
             channel.take_available()
@@ -54,13 +54,12 @@ def serve_channel(frame):
 
 
 def stop_background():
-    """Ends the background run of the loop. One that has ended meanwhile may leave this to the next execution's run, which
-    it must not end."""
+    """Ends the background run of the loop. If that has ended, this runs in the loop of the next execution, which must not end."""
     if state.background:
         state.loop.stop()
 
 
-def ring_on_arrival(fd):
+def signal_on_arrival(fd):
     """Makes the kernel send SIGURG to the main thread whenever something arrives; False where that is impossible."""
     if not LINUX:
         return False

@@ -4,7 +4,7 @@ from .modules import load
 from .msgpack_encoder import DEPTH_LIMIT
 from .state import limits
 from .text import safe_str, shorten
-from .tracebacks import frames_of, relatives, strip_worker_frames
+from .tracebacks import frames_of, related_exceptions, strip_worker_frames
 
 TEXT_LIMIT = 256 << 10  # characters of one traceback's text
 CHAIN_LIMIT = 32  # exceptions described for one error: causes, contexts, members of groups
@@ -21,7 +21,7 @@ def add_text(description, error, limit=None):
     traceback = load("traceback")
     try:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit))
-    except Exception:  # an exception of an odd make, or the module is broken
+    except Exception:  # the exception's own methods fail, or the module is broken
         return
     if len(text) > TEXT_LIMIT:
         half = TEXT_LIMIT // 2
@@ -38,7 +38,7 @@ def describe_one(error, seen, depth=0):
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list) and notes:
         description["notes"] = [shorten(safe_str(note), 4096) for note in notes[:20]]
-    for role, relative in relatives(error):
+    for role, relative in related_exceptions(error):
         if id(relative) in seen or len(seen) >= CHAIN_LIMIT or depth >= DEPTH_LIMIT // 4:
             continue
         told = describe_one(relative, seen, depth + 1)

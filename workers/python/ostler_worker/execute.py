@@ -4,15 +4,15 @@ import builtins
 
 from .bindings import PID, get_signal, getpid, monotonic, process_time
 from .cancel_cleanup import clean_up_after_cancel
-from .channel import complain
+from .channel import send_protocol_error
 from .doorbell import serve_channel
 from .execution import Execution
 from .failure import failure, refusal
 from .fields import RequestError, check_fields, valid_id
-from .forked_child import leave_child
-from .leftovers import is_settled, leftovers
-from .msgpack_encoder import SHORT_TEXT, encode
-from .namespace import new_names
+from .forked_child import end_child
+from .leftovers import find_leftovers, left_nothing
+from .msgpack_encoder import SHORT_TEXT, encode, framed
+from .namespace import namespace_size, new_names
 from .output import closing_frame, flush_output
 from .packed_frames import encode_ending, started_frame
 from .questions import answer_leftover_questions, questions
@@ -22,7 +22,7 @@ from .running import run_cell
 from .state import channel, health, limits, state
 from .surroundings import Borrowed, WATCHED_SIGNALS
 from .text import safe_str, shorten
-from .values import expressible
+from .values import can_be_sent
 
 
 def execute(message):
@@ -32,30 +32,26 @@ def execute(message):
     elif valid_id(id):
         packed = encode(id)
     else:
-        complain("an execute without a valid id", "id: 1 to 64 bytes of text", repr(id))
+        send_protocol_error("an execute without a valid id", "id: 1 to 64 bytes of text", repr(id))
         return
     unsent = channel.hand_over(started_frame(id, packed))
     execution = begin(id)
-    if unsent is not None:  # not a byte of the code runs before; a cancel is heard meanwhile
+    if unsent is not None:  # no code runs before; a cancel is handled meanwhile
         channel.wait_until_sent(unsent)
     execution.packed_id = packed
     ending, reply, borrowed = "result", {}, None
     try:
         try:
-            if type(message.get("code")) is str and (len(message) == 3 or is_plainly_fresh(message)):
-                if len(message) == 4:
-                    execution.fresh = True
-                    borrowed = Borrowed(message)
-                else:
-                    state.folder = None
+            if is_plain(message):
+                execution.fresh = len(message) == 4
             else:
                 check_fields(message)
                 configure(execution, message)
-                if not Borrowed.FIELDS.isdisjoint(message):
-                    borrowed = Borrowed(message)
-                else:
-                    state.folder = None
-            execution.namespace = state.namespace  # and in no local: see SOLE_OWNERS
+            if Borrowed.FIELDS.isdisjoint(message):
+                state.folder = None
+            else:
+                borrowed = Borrowed(message)
+            execution.namespace = state.namespace  # not in a local variable: see SOLE_OWNERS
             execution.newest = next(reversed(execution.namespace), None)
             value = run_cell(execution, message)
             if value is not None and not execution.silent:
@@ -74,13 +70,13 @@ def execute(message):
     except BaseException as error:
         ending, reply = "error", failure(execution, error)
     if state.forked or getpid() != PID:
-        leave_child(ending, reply)
+        end_child(ending, reply)
     end(execution, ending, reply, borrowed)
 
 
-def is_plainly_fresh(message):
-    """Whether it wants a fresh namespace, and nothing else that is special."""
-    return len(message) == 4 and message.get("fresh") is True
+def is_plain(message):
+    """Whether it has only `code` and perhaps `fresh`, as nearly all requests: then no other field needs a look."""
+    return type(message.get("code")) is str and (len(message) == 3 or (len(message) == 4 and message.get("fresh") is True))
 
 
 def begin(id):
@@ -108,7 +104,7 @@ def configure(execution, message):
 
 def tell_value(execution, value, reply):
     """Adds to the `result` what can be said about the value. User code runs here (`__repr__` and its like)."""
-    if expressible(value):
+    if can_be_sent(value):
         reply["value"] = value
     reply["repr"] = shorten(safe_repr(execution, value), limits.max_repr)
     if execution.rich:
@@ -132,8 +128,8 @@ def end(execution, ending, reply, borrowed):
     figures = (
         now - execution.started_at,
         execution.cpu_at_end - execution.cpu_at_start,
-        health.told if now - health.told_at <= 0.001 else health.memory(now),
-        max(0, len(state.namespace) - state.baseline),
+        health.memory(now),
+        namespace_size(),
     )
     newest = execution.newest
     if newest is not None and ending == "result" and newest is not next(reversed(execution.namespace), None):
@@ -142,8 +138,8 @@ def end(execution, ending, reply, borrowed):
             reply["new_names"] = names
     if state.tainted:
         reply["tainted"] = True
-    if not is_settled(execution):
-        left = leftovers(execution)
+    if not left_nothing(execution):
+        left = find_leftovers(execution)
         if left:
             reply["left"] = left
     if questions:
@@ -162,8 +158,8 @@ def end(execution, ending, reply, borrowed):
     state.current = None
     try:
         payload = encode_ending(execution, ending, reply, figures)
-    except Exception as problem:  # whatever user code smuggled in must not end the worker
+    except Exception as problem:  # odd values of user code must not end the worker
         reply = {**refusal(f"the ending cannot be sent: {problem!r}"), "kind": "exception"}
         payload = encode_ending(execution, "error", reply, figures)
-    frame = len(payload).to_bytes(4, "big") + payload
+    frame = framed(payload)
     channel.send_frame((closing_frame, execution, frame) if state.framed_output else frame)

@@ -28,7 +28,7 @@ def failure(execution, error):
 def describe_failure(execution, error, reply):
     if was_cancelled(execution, error):
         reply["kind"] = "cancelled"
-        # In time, and without user code if the exception is ours: what else it interrupted is of no interest.
+        # Without user code if the exception is ours: it must be told in time.
         if type(error) is KeyboardInterrupt:
             error.__cause__ = error.__context__ = None
         else:

@@ -1,4 +1,4 @@
-"""Children that user code forks: strangers to the host."""
+"""Children that user code forks. They have no connection to the host."""
 
 import _signal
 import faulthandler
@@ -15,8 +15,8 @@ def before_fork():
     flush_output()
 
 
-def in_child():
-    """Makes a forked child a stranger to the host: it must never speak on the channel, nor read from it."""
+def after_fork_in_child():
+    """Takes the channel away from a forked child, which must neither read nor write it."""
     if state.branching:
         return
     state.forked = True
@@ -26,8 +26,8 @@ def in_child():
     channel.link.close()
 
 
-def leave_child(ending, reply):
-    """A child that came back out of user code ends here, as a script would."""
+def end_child(ending, reply):
+    """Ends a forked child whose user code has returned, as a script would end."""
     if ending == "result":
         code = 0
     elif reply["kind"] == "exit":

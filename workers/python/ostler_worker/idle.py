@@ -8,7 +8,7 @@ from .msgpack_package import use_fast_codec
 from .state import channel, codec_name, idle_work, state
 
 
-def chores():
+def idle_steps():
     """The idle work, one piece at a time. Each is short: a frame that arrives meanwhile waits for it."""
     load("linecache")  # needed by the first execution
     yield
@@ -23,7 +23,7 @@ DONE = object()
 
 
 def do_idle_work():
-    """Works off `idle_work` for as long as the channel is quiet."""
+    """Runs steps of `idle_work` for as long as the channel is quiet."""
     quiet = select.poll()
     quiet.register(channel.link.input, select.POLLIN)
     while not quiet.poll(0):

@@ -3,7 +3,7 @@
 import sys
 
 from .bindings import os
-from .channel import FRAME_LIMIT, complain, log
+from .channel import FRAME_LIMIT, log, send_protocol_error
 from .channel_end import channel_broken
 from .fields import RequestError, check_fields
 from .state import limits, state
@@ -18,7 +18,7 @@ def init(message):
     try:
         check_fields(message)
     except RequestError as problem:
-        complain(f"init: {problem}")
+        send_protocol_error(f"init: {problem}")
         return
     for name, value in (message.get("env") or {}).items():
         if value is None:

@@ -16,7 +16,7 @@ from .text import shorten
 
 
 def ask_host(prompt, password):
-    """Returns one line from whoever sits at the host; EOFError if nobody does."""
+    """Returns one line of input from the host; EOFError if there is none."""
     execution = state.current
     if execution is None or state.forked or not execution.allow_stdin:
         raise EOFError("input is not available here")
@@ -64,7 +64,7 @@ def wait_for_reply(question, execution):
             serve_channel(sys._getframe())
     if execution.due():
         raise_due(execution, sys._getframe())
-        if question.reply is None and execution.level != FORCE:  # a handler of the code has had it
+        if question.reply is None and execution.level != FORCE:  # the code's own handler took the interrupt
             return wait_for_reply(question, execution)
     if question.reply is None:
         question.reply = {"eof": True}

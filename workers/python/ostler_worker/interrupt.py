@@ -3,7 +3,7 @@
 import _signal
 import sys
 
-from .bindings import SIGINT, get_signal, monotonic, real_signal
+from .bindings import SIGINT, get_signal, real_signal
 from .cancel import deliver, raise_due
 from .control import sort_incoming
 from .doorbell import answer_doorbell, serve_channel
@@ -11,13 +11,13 @@ from .state import channel, state
 
 
 def on_sigint(signum, frame):
-    """SIGINT: a terminal, or `os.kill`; or the host, behind a frame that says what it wants. Of those, native code hears
-    only the signal; to us it is a doorbell. One that comes late comes before the next execution."""
+    """SIGINT, from a terminal, `os.kill` or the host. The host sends it after a frame that says what it is for: native code
+    notices only the signal, and here it is a doorbell. A late one arrives before the next execution."""
     if sys.version_info < (3, 10) and (state.rung or (state.current is not None and state.current.level)):
-        state.rung = False  # two Bells may be freed behind one look; a cancel that is known covers the second
+        state.rung = False  # two freed Bells may become one signal; a known cancel covers the second
         bell = answer_doorbell(frame)
     else:
-        bell = answer_sigint(frame)  # noqa: F841  as above
+        bell = answer_sigint(frame)  # noqa: F841  freed with this frame
 
 
 def answer_sigint(frame):
@@ -35,8 +35,7 @@ def answer_sigint(frame):
     if execution.signals:
         execution.signals -= 1
     elif not execution.level:
-        execution.interrupt = True
-        execution.asked_at = execution.asked_at or monotonic()
+        execution.ask_interrupt()
     if state.waiting and execution.due():
         raise_due(execution, frame)
     return deliver(frame)

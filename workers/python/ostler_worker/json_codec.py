@@ -26,7 +26,7 @@ def use_json_codec():
         try:
             if mark == "$bytes":
                 data = binascii.a2b_base64(held + "=" * (-len(held) % 4))
-                return data if base64(data).rstrip("=") == held.rstrip("=") else item  # it skips what it does not know
+                return data if base64(data).rstrip("=") == held.rstrip("=") else item  # `a2b_base64` ignores foreign characters
             if mark == "$float":
                 return FLOATS.get(held, item)
             if mark == "$map":

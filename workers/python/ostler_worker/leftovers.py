@@ -1,23 +1,24 @@
-"""What code leaves: whatever of it may still run when its end is told."""
+"""What of an execution still runs at its end: threads, children, tasks."""
 
 import sys
 from _thread import _count as count_threads
 
 from .bindings import MAIN_THREAD, monotonic, os, time_sleep
+from .event_loop import open_loop
 from .state import state
 from .text import shorten
 
-SETTLING = 0.005  # seconds that what is about to end may take for it
-LEFT_MAX = 32  # things that are told
+SETTLING = 0.005  # seconds that threads and children have to end
+LEFT_MAX = 32  # leftovers that are reported
 
 
-def is_settled(execution):
-    """The question that every execution pays for: whether it has left nothing."""
+def left_nothing(execution):
+    """Whether the execution has left nothing. It runs at each end, so it makes as few calls as possible."""
     if count_threads() != len(state.known_threads):
         return False
     if not execution.fresh:
         return True
-    if state.loop is not None and not state.loop.is_closed():
+    if open_loop() is not None:
         return False
     try:
         wait_id(os.P_ALL, 0, LOOK_AT_CHILDREN)
@@ -32,7 +33,7 @@ wait_id = getattr(os, "waitid", None)
 LOOK_AT_CHILDREN = getattr(os, "WEXITED", 0) | getattr(os, "WNOHANG", 0) | getattr(os, "WNOWAIT", 0)
 
 
-def leftovers(execution):
+def find_leftovers(execution):
     """What `execution` has begun and not ended, in words for a person.
 
     Of a stateless execution also its children and its tasks: a session goes on with them, and knows them.
@@ -45,7 +46,7 @@ def leftovers(execution):
         if not left or monotonic() > limit:
             break
         time_sleep(0.0005)
-    if not execution.fresh:  # whoever comes next need not answer for them
+    if not execution.fresh:  # the next execution does not report them again
         current_frames = sys._current_frames()
         state.known_threads = frozenset(i for i in current_frames if i != MAIN_THREAD and not is_idle(i, current_frames[i]))
     return left[:LEFT_MAX]
@@ -90,7 +91,7 @@ def living_children():
 
 
 def pending_tasks():
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or state.loop is None or state.loop.is_closed():
+    loop, asyncio = open_loop(), sys.modules.get("asyncio")
+    if loop is None or asyncio is None:
         return []
-    return [shorten(f"task {task.get_name()}", 200) for task in asyncio.all_tasks(state.loop) if not task.done()]
+    return [shorten(f"task {task.get_name()}", 200) for task in asyncio.all_tasks(loop) if not task.done()]

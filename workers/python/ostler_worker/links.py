@@ -21,7 +21,7 @@ def private(fd):
 
 
 DONT_WAIT = int(_socket.MSG_DONTWAIT)
-QUIET = 0.005  # seconds of silence after which there is time; a host that has more to say says it at once
+QUIET = 0.005  # seconds without a frame after which idle work begins
 
 
 class SocketLink:

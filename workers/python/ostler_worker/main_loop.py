@@ -1,15 +1,15 @@
 """The main loop: takes one message after the other, and runs the session's tasks meanwhile."""
 
-from .channel import complain
+from .channel import send_protocol_error
 from .completion import complete
 from .control import CONTROL
 from .doorbell import serve_channel
 from .execute import execute
 from .init import init
 from .modules import load
-from .repair import is_sound, repair
+from .repair import is_intact, repair
 from .requests import answer, checkpoint, fork, list_variables, reset, restore
-from .session_end import report_background_failure, say_goodbye
+from .session_end import end_session, report_background_failure
 from .state import channel, state
 
 
@@ -86,12 +86,12 @@ def serve():
         handle = HANDLERS.get(kind) if type(kind) is str else None
         if handle is not None:
             handle(message)
-            if kind == "execute" and not is_sound():
+            if kind == "execute" and not is_intact():
                 repair()
         elif type(kind) is str and kind in CONTROL:
             CONTROL[kind](message, None)
         else:
             id = message.get("id")
-            complain(f"unknown type `{kind}`"[:200], id=id if type(id) is str else None)
+            send_protocol_error(f"unknown type `{kind}`"[:200], id=id if type(id) is str else None)
         if state.shutdown:
-            say_goodbye()
+            end_session()

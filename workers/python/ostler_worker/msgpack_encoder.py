@@ -116,6 +116,11 @@ def _container_head(size, short, head16, head32):
     return head32 + size.to_bytes(4, "big")
 
 
+def framed(payload):
+    """The bytes of a frame: the length of the payload before it."""
+    return len(payload).to_bytes(4, "big") + payload
+
+
 def utf8(text):
     """Returns `text` as valid UTF-8: a lone surrogate, which has no encoding, is written as its escape."""
     try:

@@ -5,7 +5,7 @@ import select
 import sys
 
 from .bindings import os
-from .msgpack_encoder import encode
+from .msgpack_encoder import encode, framed
 from .state import channel, state, streams
 
 OUTPUT_CHUNK = 256 << 10  # bytes of one `output` frame (stdio transport)
@@ -40,7 +40,7 @@ def output_frame(execution, stream, data):
         return b""
     payload = encode({"type": "output", "id": execution.id, "stream": stream, "seq": execution.outputs, "data": data})
     execution.outputs += 1
-    return len(payload).to_bytes(4, "big") + payload
+    return framed(payload)
 
 
 def closing_frame(execution, frame):

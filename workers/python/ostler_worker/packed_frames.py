@@ -1,16 +1,15 @@
-"""The frames of every execution, put together by hand: `started`, `result` and `error`."""
+"""The frames of every execution, packed without the codec because every execution waits for them: `started`, `result`, `error`."""
 
 from _struct import Struct
 
-from .msgpack_encoder import KNOWN_KEYS, SHORT_TEXT, _encode_int, _encode_text, encode
+from .msgpack_encoder import KNOWN_KEYS, SHORT_TEXT, _encode_int, _encode_text, encode, framed
 from .state import codec_name
 
 
 def started_frame(id, packed):
-    """Put together by hand: every execution waits for it. `packed` is the id as MessagePack."""
+    """`packed` is the id as MessagePack."""
     if codec_name == "json":
-        payload = encode({"type": "started", "id": id})
-        return len(payload).to_bytes(4, "big") + payload
+        return framed(encode({"type": "started", "id": id}))
     return STARTED[len(packed)] + packed
 
 
@@ -18,7 +17,7 @@ STARTED = [b"\0\0\0%c\x82\xa4type\xa7started\xa2id" % (17 + size) for size in ra
 
 
 def encode_ending(execution, ending, reply, figures):
-    """Returns the payload of a `result` or `error`. The parts that all have in common are put together by hand."""
+    """Returns the payload of a `result` or `error`. The fields that all have are packed without the codec."""
     if codec_name == "json":
         names = ("execution_time", "cpu_time", "memory_usage", "namespace_size")
         return encode({"type": ending, "id": execution.id, **dict(zip(names, figures)), **reply})

@@ -16,7 +16,7 @@ request_numbers = iter(range(1, 1 << 62))
 
 
 def answer_leftover_questions(execution):
-    """Threads that still wait for input when their execution ends get the end of file."""
+    """Gives the end of file to threads that still wait for input when their execution ends."""
     for question in list(questions.values()):
         if question.execution is execution and question.reply is None:
             question.reply = {"eof": True}

@@ -13,11 +13,11 @@ from .output import open_output
 from .rich import display
 from .signal_setup import OUR_SIGNALS
 from .state import state, streams
-from .streams import files_are_sound, open_file, open_nothing
+from .streams import files_are_intact, open_dev_null, open_file
 
 
-def is_sound():
-    """The question that every execution pays for: whether everything is as we left it. Spelled out, for that reason."""
+def is_intact():
+    """Whether everything is as we left it. It runs after each execution, so it makes as few calls as possible."""
     ours = streams
     try:
         return (
@@ -32,7 +32,7 @@ def is_sound():
             and OUR_SIGNALS.isdisjoint(signal_mask(ADD_TO_MASK, ()))
             and sys.modules["__main__"] is state.module
             and sys.getrecursionlimit() >= 200
-            and files_are_sound()
+            and files_are_intact()
         )
     except Exception:
         return False
@@ -45,16 +45,16 @@ OUR_BUILTINS = {"print": print, "input": ask_line, "display": display}
 
 
 def repair():
-    """Puts back what user code broke, and says so. What it merely replaced by something that works is left alone."""
+    """Restores what user code broke, and reports it. What user code replaced by something that works is left alone."""
     repaired = []
     repair_descriptors(repaired)
     repair_streams(repaired)
-    for signum, handler, name in (DOORBELL, on_doorbell, "SIGURG"), (_signal.SIGINT, on_sigint, "SIGINT"):
+    for signum, handler, name in (DOORBELL, on_doorbell, "SIGURG"), (SIGINT, on_sigint, "SIGINT"):
         if get_signal(signum) is not handler:
             state.handler = DEFAULT_HANDLER
             real_signal(signum, handler)
             repaired.append(f"the handler of {name}")
-    blocked = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, OUR_SIGNALS)
+    blocked = signal_mask(_signal.SIG_UNBLOCK, OUR_SIGNALS)
     if not blocked.isdisjoint(OUR_SIGNALS):
         repaired.append("the signal mask")
     for name, function in OUR_BUILTINS.items():
@@ -77,7 +77,7 @@ def repair_descriptors(repaired):
             os.dup2(streams.copies[fd], fd)
             repaired.append(f"fd {fd}")
     if open_file(0) is None:
-        open_nothing()
+        open_dev_null()
         repaired.append("fd 0")
 
 

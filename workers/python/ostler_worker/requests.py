@@ -1,4 +1,4 @@
-"""Requests that run user code in passing: `reset`, `vars`, `checkpoint`, `restore` and `fork`."""
+"""Requests that may run user code, such as a `__repr__`: `reset`, `vars`, `checkpoint`, `restore` and `fork`."""
 
 import builtins
 import sys
@@ -6,7 +6,7 @@ import sys
 from .bindings import exit_now, monotonic
 from .cancel import deliver_here
 from .cancel_cleanup import clean_up_after_cancel
-from .channel import complain
+from .channel import send_protocol_error
 from .execute import begin
 from .failure import failure, refusal
 from .fields import RequestError, check_fields, valid_id
@@ -18,13 +18,13 @@ from .text import shorten
 
 
 def answer(message, produce):
-    """Answers a request that runs user code in passing (a repr, a property), so that it can be cancelled."""
+    """Answers a request that may run user code (a repr, a property), so that it can be cancelled."""
     id = message.get("id")
     if not valid_id(id):
-        complain(f"a {message['type']} without a valid id", "id: 1 to 64 bytes of text", repr(id))
+        send_protocol_error(f"a {message['type']} without a valid id", "id: 1 to 64 bytes of text", repr(id))
         return
     execution = begin(id)
-    state.sequence -= 1  # it is no cell that would be named by its number
+    state.sequence -= 1  # the number names a cell, and this is none
     execution.allow_stdin = False
     try:
         try:
@@ -97,12 +97,12 @@ def checkpoint(message):
 
 
 def restore(message):
-    """One part; the last is answered. Only then the id is looked at, and all else that can be wrong."""
+    """Takes one part. The last is answered, and only then the fields are checked."""
     saving = load_saving()
     if saving.take_part(message):
         answer(message, saving.restore)
 
 
 def fork(message):
-    """Answered twice: by this worker, and with its greeting by the one that the copy becomes."""
+    """Both processes answer: this one the request, and the copy with `ready`."""
     return load_deferred("branch").fork(message)

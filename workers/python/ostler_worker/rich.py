@@ -7,7 +7,7 @@ from .modules import load
 from .output import flush_output
 from .state import channel, limits, state
 from .text import safe_str, shorten
-from .values import expressible
+from .values import can_be_sent
 
 MIME_METHODS = (
     ("_repr_html_", "text/html"),
@@ -68,7 +68,7 @@ def sendable_bundle(found):
         if size > limits.max_display:
             log("warn", f"a representation as {name} was dropped: more than {limits.max_display} bytes")
             size -= len(part)
-        elif not name.startswith("$"):  # those are the JSON codec's
+        elif not name.startswith("$"):  # names with `$` are reserved by the JSON codec
             bundle[name] = part
     return bundle
 
@@ -83,7 +83,7 @@ def display(*values, metadata=None, display_id=None, update=False):
             print(bundle["text/plain"])
             continue
         message = {"type": "display", "id": execution.id, "data": bundle}
-        if isinstance(metadata, dict) and expressible(metadata):
+        if isinstance(metadata, dict) and can_be_sent(metadata):
             message["metadata"] = metadata
         if display_id is not None:
             message["display_id"] = shorten(str(display_id), 256)

@@ -4,7 +4,7 @@ import sys
 
 from .cancel import deliver_here
 from .compiling import COROUTINE, compile_cell, defines_nothing
-from .event_loop import run_loop
+from .event_loop import cancel_tasks, open_loop, run_loop
 from .modules import load
 from .state import state
 
@@ -41,14 +41,14 @@ def run_cell(execution, message):
 
 
 def forget_warnings(given):
-    """Has what a cell warned of told by the next one, too; but once where the user's filter says `once` or `module`."""
+    """Lets the next cell show the same warnings again; not those that the user's filter shows `once` or once per `module`."""
     if type(given) is dict:
         for key in [key for key in given if type(key) is tuple and len(key) == 3]:
             del given[key]
 
 
 async def run_parts(body, tail, execution):
-    """Both parts in one task: a cell whose only `await` is its last expression runs under the event loop as a whole."""
+    """Runs statements and last expression in one task, so that the whole cell runs under the event loop."""
     try:
         if body is not None:
             result = eval(body, execution.namespace)
@@ -69,8 +69,8 @@ RUN_PARTS = run_parts.__code__
 def run_coroutine(coroutine, execution):
     """Runs `coroutine` on the session's event loop, which lives on: background tasks continue afterwards."""
     asyncio = load("asyncio")
-    loop = state.loop
-    if loop is None or loop.is_closed():
+    loop = open_loop()
+    if loop is None:
         loop = state.loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     task = execution.task = loop.create_task(coroutine)
@@ -93,14 +93,14 @@ def run_coroutine(coroutine, execution):
             sys.settrace(None)
             state.loop = None
             asyncio.set_event_loop(None)
-            # Never freed: its coroutine would be closed, which is one more exception for code that swallows them all.
+            # Never freed, for closing its coroutine raises one more exception into code that swallows exceptions.
             state.abandoned.append((loop, task))
         elif not task.cancelled():
-            task.exception()  # marks it as seen; it is already on its way up
+            task.exception()  # marks it as retrieved; it is being raised already
 
 
 def keep_context(context):
-    """A task sets context variables in a copy of the context; those of a cell are the session's, as without `await`."""
+    """Copies the context variables that a task has set into the session, as a cell without `await` sets them."""
     for variable, value in context.items():
         if variable.get(variable) is not value:
             variable.set(value)
@@ -108,14 +108,11 @@ def keep_context(context):
 
 def finish_tasks():
     """Ends a fresh execution's background tasks, as `asyncio.run` does."""
-    loop = state.loop
-    asyncio = sys.modules.get("asyncio")
-    if loop is None or asyncio is None or loop.is_closed():
+    loop = open_loop()
+    if loop is None:
         return
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
+    tasks = cancel_tasks(loop)
     if tasks:
-        run_loop(loop, asyncio.gather(*tasks, return_exceptions=True))
+        run_loop(loop, load("asyncio").gather(*tasks, return_exceptions=True))
     run_loop(loop, loop.create_task(loop.shutdown_asyncgens()))
     run_loop(loop, loop.create_task(loop.shutdown_default_executor()))

@@ -6,7 +6,7 @@ from _functools import partial
 from _thread import _count as count_threads
 
 from .bindings import exit_now, monotonic
-from .event_loop import run_loop
+from .event_loop import cancel_tasks, open_loop, run_loop
 from .modules import load
 from .open_files import write_files
 from .output import flush_output
@@ -14,10 +14,10 @@ from .state import channel, state
 from .tracebacks import strip_worker_frames
 
 
-def say_goodbye():
+def end_session():
     """Ends in order, as the interpreter does: what the code left running comes to its end, its exit handlers run, its files
-    are written, and what all that printed is sent. First the files: whatever hangs is killed by the host."""
-    limit = monotonic() + state.patience * PATIENT
+    are written, and what all that printed is sent. Files come first, because the host kills what hangs."""
+    limit = monotonic() + state.patience * TASKS_SHARE
     steps = [run_exit_handlers]
     if not state.patience and (state.holds or count_threads()):
         steps.append(partial(write_files, True))
@@ -35,20 +35,17 @@ def say_goodbye():
     exit_now(0)
 
 
-PATIENT = 0.75  # the part of the patience that tasks and threads may use up
+TASKS_SHARE = 0.75  # the share of `state.patience` for tasks and threads
 
 
 def end_tasks(limit):
     """Ends the tasks of the session as `asyncio.run` does; their `finally` runs."""
-    loop = state.loop
-    if loop is None or loop.is_closed():
+    loop = open_loop()
+    if loop is None:
         return
-    asyncio = load("asyncio")
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
+    tasks = cancel_tasks(loop)
     if tasks:
-        run_loop(loop, loop.create_task(asyncio.wait(tasks, timeout=limit - monotonic())))
+        run_loop(loop, loop.create_task(load("asyncio").wait(tasks, timeout=limit - monotonic())))
     run_loop(loop, loop.create_task(loop.shutdown_asyncgens()))
 
 
@@ -77,7 +74,7 @@ def wait_for_threads(limit):
 def run_exit_handlers():
     try:
         load("atexit")._run_exitfuncs()
-    except BaseException:  # it has been shown
+    except BaseException:  # `atexit` has printed it
         pass
 
 
@@ -89,14 +86,14 @@ def drop_everything():
     builtins._ = None
     names = state.namespace
     kinds = type(sys), type(drop_everything), type
-    # What is made of modules, functions and classes goes before them: it may need them for its end.
+    # Modules, functions and classes go last: finalizers of other objects may need them.
     for name in sorted(reversed(list(names)), key=lambda name: issubclass(type(names[name]), kinds)):
         names.pop(name, None)
     write_files(True, True)
 
 
 def report_background_failure(error):
-    """A task ended the loop, with SystemExit for example. There is no execution to tell it, so it is printed."""
+    """Prints an exception that no execution can report, such as one with which a task ended the loop."""
     try:
         strip_worker_frames(error)
         load("traceback").print_exception(type(error), error, error.__traceback__)

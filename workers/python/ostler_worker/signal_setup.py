@@ -9,13 +9,13 @@ from .doorbell import on_doorbell
 from .interrupt import get_handler, on_sigint, set_signal
 from .links import private
 
-OUR_SIGNALS = {_signal.SIGINT, DOORBELL, _signal.SIGUSR2}
+OUR_SIGNALS = {SIGINT, DOORBELL, _signal.SIGUSR2}
 stacks = None  # the descriptor that faulthandler writes to, if it is a file of ours
 
 
 def install_signals():
-    global stacks
     """Sets our handlers, whatever was inherited: nohup and service managers leave signals ignored or blocked."""
+    global stacks
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, OUR_SIGNALS)
     real_signal(DOORBELL, on_doorbell)
     real_signal(SIGINT, on_sigint)
@@ -27,7 +27,7 @@ def install_signals():
 
 
 def open_stacks():
-    """A file in memory that the host finds by its name: what is written there no output of the user can hold up."""
+    """Opens a file in memory that the host finds by its name. Writing there never waits for output of the user."""
     try:
         opened = os.memfd_create("ostler-stacks", os.MFD_CLOEXEC)
     except (AttributeError, OSError):  # not Linux

@@ -5,10 +5,10 @@ import sys
 
 from .bindings import EXIT_PROTOCOL, LINUX, PID, exit_now, get_signal, os, process_time
 from .channel import Channel
-from .doorbell import ring_on_arrival
-from .forked_child import before_fork, in_child
+from .doorbell import signal_on_arrival
+from .forked_child import after_fork_in_child, before_fork
 from .health import Health
-from .idle import chores
+from .idle import idle_steps
 from .init import PROTOCOL
 from .json_codec import use_json_codec
 from .links import PipeLink, SocketLink, private
@@ -18,14 +18,14 @@ from .repair import OUR_BUILTINS
 from .signal_setup import install_signals, open_stacks, stacks
 from .state import channel, codec_name, health, idle_work, state, streams
 from .stdin import GetpassFinder
-from .streams import Streams, mark_files, open_file, open_nothing
+from .streams import Streams, mark_files, open_dev_null, open_file
 from .surroundings import WATCHED_SIGNALS, current_folder
 
 
 def start():
     """Takes the process over: channel, descriptors, signals, streams, namespace. Nothing slow."""
-    state.home = current_folder()
     global channel, streams, health, codec_name, idle_work
+    state.home = current_folder()
     environment = os.environ
     codec_name = environment.get("OSTLER_CODEC", "msgpack")
     transport = environment.get("OSTLER_TRANSPORT", "stdio")
@@ -45,10 +45,10 @@ def start():
         os.dup2(2, 1)
     channel = Channel(link)
     os.close(0)
-    open_nothing()
+    open_dev_null()
     install_signals()
-    doorbell = ring_on_arrival(link.input)
-    sys.setswitchinterval(0.0005)  # with CPU-bound threads the main thread, which takes cancels, waits for its turn
+    doorbell = signal_on_arrival(link.input)
+    sys.setswitchinterval(0.0005)  # so that the main thread, which handles cancels, soon gets its turn among busy threads
     streams = Streams()
     health = Health()
     state.handlers = [get_signal(signum) for signum in WATCHED_SIGNALS]
@@ -58,8 +58,8 @@ def start():
     add_folders_of_the_user(user_site)
     use_new_module()
     sys.meta_path.insert(0, GetpassFinder())
-    os.register_at_fork(before=before_fork, after_in_child=in_child)
-    idle_work = chores()
+    os.register_at_fork(before=before_fork, after_in_child=after_fork_in_child)
+    idle_work = idle_steps()
     return doorbell
 
 
@@ -78,7 +78,7 @@ def take_descriptors(fds):
     for fd, copy in streams.copies.items():
         os.dup2(fd, copy, False)
         streams.files[fd] = open_file(fd)
-    return ring_on_arrival(link.input)
+    return signal_on_arrival(link.input)
 
 
 def add_folders_of_the_user(user_site):
@@ -92,7 +92,7 @@ def add_folders_of_the_user(user_site):
     site = load("site")
     folder = site.getusersitepackages()
     if os.path.isdir(folder):
-        # Where Python has them: before the packages of the system.
+        # Python puts them before the packages of the system.
         places = [at for at, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages"))]
         rest = sys.path[places[0] :] if places else []
         del sys.path[len(sys.path) - len(rest) :]
@@ -101,7 +101,7 @@ def add_folders_of_the_user(user_site):
 
 
 def renew_private_files():
-    """Gives a copy of a worker files of its own where the two would share one."""
+    """Opens files again that a forked copy of a worker would share with it."""
     global health
     if stacks is not None:
         opened = open_stacks()

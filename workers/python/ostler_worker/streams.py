@@ -1,4 +1,4 @@
-"""The three standard streams as we want them, and the descriptors below them."""
+"""The worker's three standard streams, and the descriptors below them."""
 
 import fcntl
 import sys
@@ -11,7 +11,7 @@ from .stdin import HostInput
 
 
 class Streams:
-    """The three standard streams as we want them: our objects, and which open files fd 0, 1 and 2 are."""
+    """The worker's three standard streams, and which open files fd 1 and 2 are."""
 
     def __init__(self):
         self.stdin = HostInput()
@@ -34,7 +34,7 @@ def mark_files():
     The number is that of a signal for O_ASYNC, which these files do not use, and it is part of the open file: every
     duplicate has it, and nothing else that is opened.
     """
-    global open_file, files_are_sound
+    global open_file, files_are_intact
     if not LINUX:
         return
     try:
@@ -44,7 +44,7 @@ def mark_files():
                 return
     except OSError:
         return
-    open_file, files_are_sound = marked_file, marked_files_are_sound
+    open_file, files_are_intact = marked_file, marked_files_are_intact
 
 
 def open_file(fd):
@@ -63,22 +63,22 @@ def marked_file(fd):
         return None
 
 
-def files_are_sound():
+def files_are_intact():
     files = streams.files
     return open_file(0) is not None and open_file(1) == files[1] and open_file(2) == files[2]
 
 
-def marked_files_are_sound():
+def marked_files_are_intact():
     """The same, by their marks."""
     is_open(0)
     return get_mark(1, F_GETSIG) == 61 and get_mark(2, F_GETSIG) == 62
 
 
 get_mark = fcntl.fcntl
-is_open = os.get_inheritable  # the cheapest question to a descriptor; an OSError if there is none
+is_open = os.get_inheritable  # the cheapest call that raises OSError if there is no descriptor
 
 
-def open_nothing():
+def open_dev_null():
     """Points fd 0 at /dev/null."""
     opened = os.open("/dev/null", os.O_RDWR)
     if opened != 0:

@@ -1,10 +1,11 @@
-"""Surroundings: what one execution borrows and gives back."""
+"""Surroundings of one execution: streams, paths, folder, signal handlers. They are restored at its end."""
 
 import _signal
 import sys
 
 from .bindings import get_signal, os, real_signal
 from .channel import log
+from .event_loop import open_loop
 from .fields import RequestError
 from .namespace import use_new_module
 from .state import state
@@ -24,7 +25,7 @@ class Borrowed:
         self.entries = sys.path[:]
         self.added = message.get("sys_path") or []
         self.moves = self.fresh or message.get("cwd") is not None
-        # Asked for at the end anyway; where nothing else ran since the last end, the answer still holds.
+        # If nothing ran since the last execution, its end has found this out.
         self.folder = current_folder() if state.folder is None else state.folder
         state.folder = None
         self.loop = state.loop
@@ -44,7 +45,7 @@ class Borrowed:
     def give_back(self):
         if self.fresh:
             state.handler = self.handler
-            put_back_signals()
+            restore_signals()
             sys.argv = self.argv
             sys.path = self.path
             self.path[:] = self.entries
@@ -52,17 +53,18 @@ class Borrowed:
             state.module, state.namespace, state.baseline, state.future = self.module
             sys.modules["__main__"] = state.module
             sys.stdin, sys.stdout, sys.stderr = self.streams
-            if state.loop is not None and not state.loop.is_closed():
-                state.loop.close()
+            loop = open_loop()
+            if loop is not None:
+                loop.close()
             state.loop = self.loop
-            # Nearly always the two of us are the last to hold it, and it is freed with us: no cycle, nothing to collect.
+            # If nothing else refers to it, it is freed when this returns, and there is no cycle to collect.
             if sys.getrefcount(namespace) > SOLE_OWNERS:
                 state.untidy = state.holds = True
         else:
-            for entry in self.added:  # what the code itself added stays, as it would have without ours
+            for entry in self.added:  # what the code itself added stays
                 if entry in sys.path:
                     sys.path.remove(entry)
-        if not self.moves:  # where the code went is where its session is
+        if not self.moves:  # the session stays in the folder that its code chose
             return
         if self.folder is not None and self.folder != current_folder():
             try:
@@ -73,8 +75,8 @@ class Borrowed:
         state.folder = self.folder
 
 
-def put_back_signals():
-    """Ends the timers that code has set, and its handlers: they would run in the time of whoever is next."""
+def restore_signals():
+    """Ends the timers that code has set, and its handlers: they would run during later executions."""
     if get_timer(ITIMER_REAL)[0]:
         _signal.setitimer(ITIMER_REAL, 0)
     if [get_signal(signum) for signum in WATCHED_SIGNALS] != state.handlers:
@@ -94,7 +96,7 @@ ITIMER_REAL = _signal.ITIMER_REAL
 NAMES = "SIGALRM SIGCHLD SIGHUP SIGIO SIGPIPE SIGPROF SIGTERM SIGUSR1 SIGVTALRM SIGWINCH"
 WATCHED_SIGNALS = [getattr(_signal, name) for name in NAMES.split()]
 
-# Who holds the namespace of an execution that is over: the execution, `give_back`, and the call that counts. Newer
+# References to the namespace at the end of an execution: from the execution, `give_back`, and the call of `getrefcount`. Newer
 # interpreters count differently; there every namespace is collected.
 SOLE_OWNERS = 3 if sys.version_info < (3, 14) else 0
 

@@ -1,4 +1,4 @@
-"""Texts that the host is told: cut to a length, and never a subclass of `str` that user code wrote."""
+"""Texts for the host: shortened, and of the type `str` itself."""
 
 
 def shorten(text, limit):

@@ -7,7 +7,7 @@ from .state import limits
 from .text import safe_str, shorten
 
 
-def relatives(error):
+def related_exceptions(error):
     """The exceptions that Python would print along with `error`: its cause or context, and a group's members."""
     if error.__cause__ is not None:
         yield "cause", error.__cause__
@@ -21,7 +21,7 @@ def relatives(error):
 
 
 def strip_worker_frames(error):
-    """Removes our frames from the tracebacks of `error` and its relatives: the user has nothing to do there."""
+    """Removes our frames from the tracebacks of `error` and its related exceptions."""
     seen = set()
     waiting = [error]
     while waiting and len(seen) < 1000:
@@ -32,7 +32,7 @@ def strip_worker_frames(error):
         first = without_worker_frames(error.__traceback__)
         if first is not error.__traceback__:
             error.__traceback__ = first
-        waiting.extend(relative for _, relative in relatives(error))
+        waiting.extend(relative for _, relative in related_exceptions(error))
 
 
 def without_worker_frames(traceback):
@@ -88,13 +88,13 @@ def frame_of(entry):
             if index == entry.tb_lasti // 2:
                 if None not in (first, last, start, end):
                     frame["end_line"] = last
-                    frame["col"] = characters(source, start) if first == line else start
-                    frame["end_col"] = characters(source, end) if last == line else end
+                    frame["col"] = column_in_characters(source, start) if first == line else start
+                    frame["end_col"] = column_in_characters(source, end) if last == line else end
                 break
     return frame
 
 
-def characters(source, offset):
+def column_in_characters(source, offset):
     """Turns CPython's column, in UTF-8 bytes, into one in characters."""
     return offset if source.isascii() else len(source.encode("utf-8", "replace")[:offset].decode("utf-8", "ignore"))
 

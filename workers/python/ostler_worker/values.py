@@ -5,7 +5,7 @@ from .msgpack_encoder import DEPTH_LIMIT, encode
 VALUE_LIMIT = 64 << 10  # encoded bytes of a `result`'s value; larger ones are told by their repr only
 
 
-def expressible(value):
+def can_be_sent(value):
     """Whether a `result` can carry the value itself: plain types only, no cycles, VALUE_LIMIT bytes at most."""
     if type(value) is int:
         return -(1 << 63) <= value < 1 << 64

@@ -9,7 +9,7 @@ mask = os.umask(0o077)
 os.umask(mask)
 control = _socket.socket(fileno=worker.private(0))
 os.close(0)
-worker.open_nothing()
+worker.open_dev_null()
 os.dup2(2, 1)  # what modules print while they are imported
 
 
@@ -45,7 +45,7 @@ def receive():
 
 
 def host_gone():
-    """Nobody is left who would end the workers, so they end here; and they leave no zombie to whoever comes next."""
+    """Kills and collects all workers, and ends: the host that would do so is gone."""
     for pid in children:
         kill(pid)
     for pid in children:
@@ -61,8 +61,8 @@ def kill(pid):
             pass
 
 
-def end(pid):
-    """Collects a child. Until now its id was its own, so what is left of its group can be killed by that."""
+def collect(pid):
+    """Collects a child. Its id is valid until then, so the rest of its group is killed first."""
     if pid in children:
         kill(pid)
         os.waitpid(pid, 0)

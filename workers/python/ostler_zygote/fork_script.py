@@ -4,35 +4,23 @@ import gc
 import os
 import sys
 
-from .control import children, control, mask, tell
+from .control import mask, tell
 from .fork_worker import spare
-from .preload import why_not
-from .tag import TAG, mark
+from .preload import fork_child
+from .tag import TAG, set_visible_tag
 from .variables import reseed, set_variables
 
 
 def fork_script():
     """Forks a script from this process itself, which has nothing of a worker. True in the script."""
-    problem = why_not()
-    try:
-        pid = None if problem else os.fork()
-    except OSError as error:
-        problem = f"fork: {error}"
+    pid, problem = fork_child()
     if problem:
         tell("refused", problem)
         return False
     if pid == 0:
-        os.setpgid(0, 0)
-        children.clear()
-        control.close()
         if spare is not None:
             spare[1].close()
         return True
-    try:
-        os.setpgid(pid, pid)
-    except OSError:
-        pass
-    children.add(pid)
     tell("forked", pid)
     return False
 
@@ -45,7 +33,7 @@ def become_script(order, fds):
     gc.enable()
     reseed()
     set_variables(dict(variable.split(b"=", 1) for variable in variables))
-    mark(os.environb[TAG[:-1]])
+    set_visible_tag(os.environb[TAG[:-1]])
     os.chdir(folder)
     os.umask(mask)
     for target, fd in enumerate(fds):
@@ -62,7 +50,7 @@ def become_script(order, fds):
         worker.faulthandler.enable(2)
     else:
         worker.faulthandler.disable()
-        for number in 4, 6, 7, 8, 11:  # its own; Python has noted them as handled by somebody else
+        for number in 4, 6, 7, 8, 11:  # Python believes that these handlers, faulthandler's, are somebody else's
             worker._signal.signal(number, worker._signal.SIG_DFL)
     worker.faulthandler.register(worker._signal.SIGUSR2, 2 if worker.stacks is None else worker.stacks)
     del sys.modules["_ostler_worker"]

@@ -5,9 +5,9 @@ import gc
 import os
 import sys
 
-from .control import children, control, end, mask, receive, tell
-from .preload import why_not, worker_variables
-from .tag import TAG, mark
+from .control import collect, control, mask, receive, tell
+from .preload import fork_child, worker_variables
+from .tag import TAG, set_visible_tag
 from .variables import reseed, set_variables
 
 spare = None  # the worker that was forked ahead, and waits: its id, and the socket to it
@@ -16,32 +16,24 @@ spare = None  # the worker that was forked ahead, and waits: its id, and the soc
 def fork():
     """Forks a worker that waits for its order on a socket of its own. None in the worker; what is wrong, if anything."""
     global control, spare
-    problem = why_not()
-    if problem is not None:
-        return problem
     try:
         ours, its = _socket.socketpair()
-        pid = os.fork()
     except OSError as error:
         return f"fork: {error}"
+    pid, problem = fork_child()
     if pid == 0:
-        os.setpgid(0, 0)
-        children.clear()
         ours.close()
-        control.close()
         control = its
         return None
     its.close()
-    try:
-        os.setpgid(pid, pid)  # here too: the host may signal the group as soon as it knows of it
-    except OSError:
-        pass
-    children.add(pid)
+    if problem:
+        ours.close()
+        return problem
     spare = pid, ours
     return ""
 
 
-def give(order, fds):
+def give_order(order, fds):
     """Makes the spare a worker by this order. False if it is dead."""
     global spare
     (pid, socket), spare = spare, None
@@ -49,10 +41,10 @@ def give(order, fds):
     ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds))]
     try:
         rest = b"".join(data)[socket.sendmsg(data, ancillary) :]
-        if rest:  # not for nothing: by now it may have taken the order, and closed its end
+        if rest:  # an empty send could fail: the worker may have closed its end by now
             socket.sendall(rest)
     except OSError:
-        end(pid)
+        collect(pid)
         return False
     finally:
         socket.close()
@@ -70,7 +62,7 @@ def become_worker():
     control.close()
     _fork, folder, *variables = order.split(b"\0")
     set_variables(dict(variable.split(b"=", 1) for variable in variables))
-    mark(os.environb[TAG[:-1]])
+    set_visible_tag(os.environb[TAG[:-1]])
     os.chdir(folder)
     worker.state.home = worker.current_folder()
     os.umask(mask)
@@ -88,11 +80,11 @@ def start_ahead():
         os.dup2(instead.fileno(), fd)
     instead.close()
     worker.start()
-    # What comes next, once, with nobody to hear of it.
-    mark(os.environb[TAG[:-1]])
+    # A rehearsal of what follows an order, which nobody sees.
+    set_visible_tag(os.environb[TAG[:-1]])
     set_variables(dict(os.environb))
-    worker.ring_on_arrival(worker.channel.link.input)
+    worker.signal_on_arrival(worker.channel.link.input)
     worker.execute(worker.decode(worker.encode({"type": "execute", "id": "rehearsal", "code": "None"})))
-    worker.is_sound()
+    worker.is_intact()
     worker.state.sequence = 0
     peer.close()

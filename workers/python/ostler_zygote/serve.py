@@ -3,22 +3,22 @@
 import os
 import select
 
-from .control import control, end, receive, tell
+from .control import collect, control, receive, tell
 from .fork_script import fork_script
-from .fork_worker import fork, give, spare
-from .preload import preload, why_not
-from .tag import find_mark, mark_place, probe
+from .fork_worker import fork, give_order, spare
+from .preload import preload, reason_against_fork
+from .tag import find_visible_tag, probe, tag_place
 
 PATIENCE = 1  # ms without an order, before a worker is forked ahead: one that was just ordered comes first
 
 
 def serve():
     """Takes orders; returns in a worker, and in a script, with its order and its descriptors."""
-    global mark_place
-    mark_place = find_mark()
+    global tag_place
+    tag_place = find_visible_tag()
     order, _ = receive()
     preload([name.decode() for name in order.split(b"\0")[1:]])
-    problem = why_not()
+    problem = reason_against_fork()
     if problem is not None:
         tell("unfit", problem)
         os._exit(0)
@@ -31,15 +31,15 @@ def serve():
         order, fds = receive()
         kind = order.partition(b"\0")[0]
         if kind == b"end":
-            end(int(order.partition(b"\0")[2]))
+            collect(int(order.partition(b"\0")[2]))
         elif kind == b"script":
             if fork_script():
                 return order, fds
-        elif not (spare and give(order, fds)):
+        elif not (spare and give_order(order, fds)):
             problem = fork()
             if problem is None:
                 break
-            if problem or not give(order, fds):
+            if problem or not give_order(order, fds):
                 tell("refused", problem or "the child died at once")
         for fd in fds:
             os.close(fd)

@@ -5,11 +5,11 @@ import os
 from .control import children
 
 TAG = b"OSTLER_TAG="
-mark_place = None  # what `find_mark` has found
+tag_place = None  # what `find_visible_tag` has found
 EXIT_PROBE_FINE, EXIT_PROBE_UNMARKED = 77, 78
 
 
-def find_mark():
+def find_visible_tag():
     """Where in memory the tag stands that others see in /proc/PID/environ, and its room."""
     with open("/proc/self/stat", "rb") as file:
         start = int(file.read().rpartition(b")")[2].split()[47])
@@ -19,9 +19,9 @@ def find_mark():
     return start + at, block.index(b"\0", at) - at
 
 
-def mark(tag):
+def set_visible_tag(tag):
     """Changes the tag that others see. Setting a variable does not: the kernel shows the block of the start."""
-    at, room = mark_place
+    at, room = tag_place
     if len(tag) > room:
         raise ValueError(f"a tag of {len(tag)} bytes, there is room for {room}")
     memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
@@ -35,7 +35,7 @@ def probe():
     if pid == 0:
         code = EXIT_PROBE_UNMARKED
         try:
-            mark(b"probe")
+            set_visible_tag(b"probe")
             with open("/proc/self/environ", "rb") as file:
                 if TAG + b"probe\0" in file.read():
                     code = EXIT_PROBE_FINE
