@@ -32,21 +32,36 @@ class Part:
         self.defined = bound - set(self.imported) - set(self.modules)
 
 
+SCOPES = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda
+
+
 def names_of(source):
     """The global names that a part uses, and those that it binds."""
-    used, bound = set(), set()
+    used, bound, inlined, waiting = set(), set(), set(), [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.ExceptHandler):
+            bound.add(node.name)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bound.add(node.name)
+        elif isinstance(node, ast.alias):
+            bound.add(node.asname or node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, SCOPES):  # from Python 3.12 on the symbol table takes their names for the module's
+            inlined |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
 
     def look(table, is_module):
         for symbol in table.get_symbols():
-            if is_module and (symbol.is_assigned() or symbol.is_imported()):
-                bound.add(symbol.get_name())
             if symbol.is_referenced() if is_module else symbol.is_global():
                 used.add(symbol.get_name())
         for child in table.get_children():
             look(child, False)
 
     look(symtable.symtable(source, "part", "exec"), True)
-    return used, bound
+    return used - (inlined - bound), bound
 
 
 def problems_of(parts):

@@ -415,8 +415,11 @@ class Conversation:
         gone = "__import__('sys').modules['kept']() is None"
         for rest, at_once in ("", True), ("def cycle(): pass", False):
             self.host.run("import gc\ngc.disable()")
-            self.host.run(code + rest, fresh=True)
-            self.assertEqual(self.host.value(gone), at_once)
+            # Sent together, so that the worker is not idle between them.
+            ran, asked = (self.host.frame("execute", id="ran", code=code + rest, fresh=True), self.host.frame("execute", id="asked", code=gone))
+            self.host.write(ran + asked)
+            self.assertEqual(self.host.finish("ran").kind, "ok")
+            self.assertEqual(self.host.finish("asked").frame["value"], at_once)
             self.host.run(code + rest, fresh=True)
             limit = time.monotonic() + 30
             while not self.host.value(gone):
