@@ -36,9 +36,11 @@ pub(crate) mod reader;
 pub(crate) mod rpc;
 pub(crate) mod script;
 pub(crate) mod session;
+mod shell;
 pub(crate) mod sink;
 pub(crate) mod supervisor;
 pub(crate) mod tail;
+mod telling;
 pub(crate) mod timers;
 pub(crate) mod writer;
 

@@ -1,4 +1,4 @@
-//! The actor of a JSON-RPC server: a session with many executions at once. It steps the machine and performs what comes
+//! The session of a JSON-RPC server, with many executions at once. It steps the machine and performs what comes
 //! back; it decides nothing.
 
 use std::{
@@ -6,36 +6,30 @@ use std::{
     sync::Arc,
 };
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::ActorRef;
 use smallvec::smallvec;
 
 use crate::{
     actor::{
-        charge::Obituary,
         credit::{Room, price},
-        gauge::Gauge,
-        messages::{Heard, Progress, SessionMsg, SessionNotice, SupervisorMsg},
-        notes::Notes,
-        obligation::Ledger,
-        sink::{Feed, LastEvent},
-        tail::Tail,
+        messages::{Heard, Progress, SessionMsg, SessionNotice},
+        shell::{Dialect, Post, Shell},
         timers::Timers,
         writer::Writer,
     },
     config::{JsonRpc, WINDOW},
-    log::{debug, info, trace},
+    log::{info, trace},
     machine::{
         rpc::{Effect, Input, Limits, Rpc as Machine, Timer},
         session::{Broken, Ending},
         unstarted::{Loss, Unstarted},
     },
-    outcome::{Event, Generation},
+    outcome::Event,
     protocol::{
         ExecutionId,
         rpc::{self, Saying},
     },
-    status::SessionState,
-    worker::{Control, Worker},
+    worker::Worker,
 };
 
 mod aside;
@@ -47,158 +41,104 @@ use flight::Flight;
 use line::Line;
 use reader::Reader;
 
-/// The actor. See [`Arguments`].
-pub(crate) struct Rpc;
-
 /// What the session of a server is started with.
 pub(crate) struct Arguments {
-    pub(crate) slot: usize,
-    pub(crate) generation: Generation,
+    pub(crate) post: Post,
     pub(crate) worker: Worker,
     pub(crate) limits: Limits,
-    pub(crate) supervisor: ActorRef<SupervisorMsg>,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) gauge: Arc<Gauge>,
 }
 
 /// The state of the actor.
 pub(crate) struct State {
+    shell: Shell,
     machine: Machine,
-    shown: SessionState,
-    /// What the last step was about.
-    cause: &'static str,
-    slot: usize,
-    generation: Generation,
-    pid: Option<u32>,
     server: Arc<JsonRpc>,
     flights: HashMap<ExecutionId, Flight>,
     /// `None` when the server was asked to go.
     writer: Option<Writer>,
     line: Line,
-    control: Box<dyn Control>,
     timers: Timers<Timer>,
-    tail: Tail,
-    notes: Notes,
-    background: Option<Feed>,
-    /// What its holder is told when the worker is dead.
-    last: Option<LastEvent>,
     effects: Vec<Effect>,
-    supervisor: ActorRef<SupervisorMsg>,
-    ledger: Arc<Ledger>,
-    gauge: Arc<Gauge>,
 }
 
-#[cfg_attr(feature = "async-trait", ractor::async_trait)]
-impl Actor for Rpc {
-    type Msg = SessionMsg;
-    type State = State;
+impl Dialect for State {
     type Arguments = Arguments;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<SessionMsg>,
-        arguments: Arguments,
-    ) -> Result<State, ActorProcessingErr> {
-        Ok(start(&myself, arguments))
+    fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> Self {
+        start(myself, arguments)
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<SessionMsg>,
-        message: SessionMsg,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
+    fn shell(&mut self) -> &mut Shell {
+        &mut self.shell
+    }
+
+    fn handle(&mut self, myself: &ActorRef<SessionMsg>, message: SessionMsg) {
         match message {
-            SessionMsg::Heard(heard) => state.heard(&myself, *heard),
+            SessionMsg::Heard(heard) => self.heard(myself, *heard),
             SessionMsg::Exited(obituary) => {
                 let (exit, _stream) = obituary.read();
-                let unwritten = state.unwritten();
-                state.see_what_was_sent(&myself);
-                let stderr = state.tail.text();
-                state.step(&myself, Input::Exited { exit, stderr, unwritten });
+                let unwritten = self.unwritten();
+                self.see_what_was_sent(myself);
+                let stderr = self.shell.tail.text();
+                self.step(myself, Input::Exited { exit, stderr, unwritten });
             }
-            SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed)),
-            SessionMsg::Written => state.wrote(&myself),
+            SessionMsg::Unwritable => self.step(myself, Input::Broken(Broken::Closed)),
+            SessionMsg::Written => self.wrote(myself),
             SessionMsg::Assign(charge) => {
                 let (id, terms) = (charge.id, charge.terms.clone());
                 if charge.may_run().is_ok() {
-                    state.flights.insert(id, Flight::new(*charge));
-                    state.step(&myself, Input::Assign(id, terms));
+                    self.flights.insert(id, Flight::new(*charge));
+                    self.step(myself, Input::Assign(id, terms));
                 } else {
                     charge.discharge();
-                    state.notify(SessionNotice::Idle(id));
+                    self.shell.notify(SessionNotice::Idle(id));
                 }
             }
-            SessionMsg::Leased(events) => state.background = Some(events),
-            SessionMsg::Released(last) => {
-                state.last = Some(last).filter(|_| state.machine.state() != SessionState::Terminated);
-            }
-            SessionMsg::Cancel(id) => state.cancel(&myself, id),
+            SessionMsg::Cancel(id) => self.cancel(myself, id),
             SessionMsg::Reply { id, request, answer } => {
-                state.step(&myself, Input::Reply { id, request, answer });
+                self.step(myself, Input::Reply { id, request, answer });
             }
-            SessionMsg::Inspect(asker) => state.inspect(asker),
-            SessionMsg::Due(timer) => state.step(&myself, Input::Elapsed(timer)),
-            SessionMsg::Look => state.look(&myself),
-            SessionMsg::Buried => myself.stop(None),
-            SessionMsg::Stop => state.step(&myself, Input::Stop),
-            SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause)),
-            // Of workers that speak in frames, and of their code.
-            SessionMsg::Read(_)
+            SessionMsg::Inspect(asker) => self.inspect(asker),
+            SessionMsg::Due(timer) => self.step(myself, Input::Elapsed(timer)),
+            SessionMsg::Look => self.look(myself),
+            SessionMsg::Stop => self.step(myself, Input::Stop),
+            SessionMsg::Kill(cause) => self.step(myself, Input::Kill(cause)),
+            // Of the shell, of workers that speak in frames, and of their code.
+            SessionMsg::Leased(_)
+            | SessionMsg::Released(_)
+            | SessionMsg::Buried
+            | SessionMsg::Read(_)
             | SessionMsg::Interrupt(_)
             | SessionMsg::Terminate(_)
             | SessionMsg::Send(..)
             | SessionMsg::Sighted(_)
             | SessionMsg::Elapsed(_) => {}
         }
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<SessionMsg>,
-        _event: SupervisionEvent,
-        _state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(()) // A session supervises nobody; ractor's default would stop it.
     }
 }
 
 fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
-    let Arguments { slot, generation, worker, limits, supervisor, ledger, gauge } = arguments;
+    let Arguments { post, worker, limits } = arguments;
     let Worker { pid, frames, outbox, stderr, exit, control, .. } = worker;
     let server = Arc::clone(&limits.server);
-    let inbox = Room::new(WINDOW, Arc::clone(&ledger));
+    let inbox = Room::new(WINDOW, Arc::clone(&post.ledger));
     let reader = Reader::new(myself.clone(), inbox, &server, frames, stderr);
     // Not aborted with this actor: it ends by itself when the server is dead, which dropping `control` sees to.
-    drop(tokio::spawn(reader.run(exit, Obituary::new(slot, generation, supervisor.clone()))));
+    drop(tokio::spawn(reader.run(exit, post.obituary())));
     let (broken, wrote) = (myself.clone(), myself.clone());
     let writer = Writer::new(outbox, move || drop(broken.cast(SessionMsg::Unwritable)));
     let mut effects = Vec::new();
     let machine = Machine::new(limits, &mut effects);
-    info!(slot, %generation, pid, "worker started");
+    info!(slot = post.slot, generation = %post.generation, pid, "worker started");
     let mut state = State {
-        // Before what it is told first is told.
-        shown: SessionState::Creating,
-        cause: "start",
+        shell: Shell::new(post, pid, control),
         machine,
-        slot,
-        generation,
-        pid,
         server,
         flights: HashMap::new(),
         writer: Some(writer.telling(move || drop(wrote.cast(SessionMsg::Written)))),
         line: Line::default(),
-        control,
         timers: Timers::new(),
-        tail: Tail::new(),
-        notes: Notes::default(),
-        background: None,
-        last: None,
         effects,
-        supervisor,
-        ledger,
-        gauge,
     };
     state.perform_all(myself);
     state
@@ -219,7 +159,7 @@ impl State {
     }
 
     fn step(&mut self, myself: &ActorRef<SessionMsg>, input: Input) {
-        self.cause = input.name();
+        self.shell.cause = input.name();
         self.machine.step(input, &mut self.effects);
         self.perform_all(myself);
     }
@@ -228,7 +168,7 @@ impl State {
     fn perform_all(&mut self, myself: &ActorRef<SessionMsg>) {
         while !self.effects.is_empty() {
             // First: whoever hears of a step may look at the state that it led to.
-            self.show();
+            self.shell.show(self.machine.state(), None);
             for effect in std::mem::take(&mut self.effects) {
                 self.perform(myself, effect);
             }
@@ -241,7 +181,12 @@ impl State {
             Effect::Say(saying) => {
                 let owes = if let Saying::Reply { id, .. } = &saying { Some(price(id.len())) } else { None };
                 if let Some(message) = rpc::encode(self.server.style, self.server.framing, &saying) {
-                    trace!(slot = self.slot, pid = self.pid, bytes = message.len(), "to the worker");
+                    trace!(
+                        slot = self.shell.post.slot,
+                        pid = self.shell.pid,
+                        bytes = message.len(),
+                        "to the worker"
+                    );
                     match owes {
                         Some(price) => self.reply(message, price),
                         None => self.say(message),
@@ -249,17 +194,14 @@ impl State {
                 }
             }
             Effect::Close => self.writer = None,
-            Effect::Kill => {
-                self.last.iter_mut().for_each(LastEvent::is_killed);
-                self.control.kill();
-            }
+            Effect::Kill => self.shell.kill(),
             Effect::Arm(timer, wait) => {
                 let myself = myself.clone();
                 self.timers.arm(timer, wait, move || drop(myself.cast(SessionMsg::Due(timer))));
             }
             Effect::Disarm(timer) => self.timers.disarm(&timer),
             Effect::Started(id) => {
-                let (pid, generation) = (self.pid, self.generation);
+                let (pid, generation) = (self.shell.pid, self.shell.post.generation);
                 if let Some(flight) = self.flights.get_mut(&id) {
                     let session = myself.clone();
                     flight.charge.tell(smallvec![Progress::Started { session, pid, generation }]);
@@ -268,7 +210,7 @@ impl State {
             Effect::Event(id, event) => {
                 let asks = if let Event::Asked(question) = &event { Some(question.request) } else { None };
                 let Some(flight) = self.flights.get_mut(&id) else { return };
-                let room = flight.pass_on(event, &self.ledger);
+                let room = flight.pass_on(event, &self.shell.post.ledger);
                 if let Some(request) = asks.filter(|_| !room) {
                     self.machine.step(Input::NotAsked(request), &mut self.effects);
                 }
@@ -279,12 +221,12 @@ impl State {
                 let unstarted = self.flights.get(&id).and_then(|flight| flight.charge.ungiven());
                 self.ended(id, Ending::Lost(Loss { unstarted, cause }));
             }
-            Effect::Ready => self.notify(SessionNotice::Ready),
-            Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
+            Effect::Ready => self.shell.notify(SessionNotice::Ready),
+            Effect::Idle(id) => self.shell.notify(SessionNotice::Idle(id)),
             Effect::Terminated(death) => {
-                info!(slot = self.slot, generation = %self.generation, pid = self.pid, cause = %death, "worker ended");
-                self.notify(SessionNotice::Terminated(death));
-                self.last = None;
+                let Post { slot, generation, .. } = self.shell.post;
+                info!(slot, %generation, pid = self.shell.pid, cause = %death, "worker ended");
+                self.shell.terminated(death);
             }
             Effect::Noted(noted) => self.note(noted),
         }
@@ -301,23 +243,6 @@ impl State {
         let written = self.writer.as_ref().map(Writer::stop);
         let calls = self.flights.iter();
         calls.filter_map(|(id, flight)| Some((*id, flight.unwritten(written)?))).collect()
-    }
-
-    fn notify(&self, notice: SessionNotice) {
-        let (slot, generation) = (self.slot, self.generation);
-        // A supervisor that is gone takes its sessions with it.
-        let _ = self.supervisor.cast(SupervisorMsg::FromSession { slot, generation, notice });
-    }
-
-    /// Traces the transition that the machine made, if it made one.
-    fn show(&mut self) {
-        let state = self.machine.state();
-        let old = std::mem::replace(&mut self.shown, state);
-        if old != state {
-            self.gauge.moved(state, self.cause, self.pid);
-            let (slot, generation, pid) = (self.slot, self.generation, self.pid);
-            debug!(slot, %generation, pid, cause = self.cause, "session {old} -> {state}");
-        }
     }
 }
 

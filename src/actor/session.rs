@@ -1,71 +1,54 @@
-//! The session actor: one worker, one mailbox. It steps the machine and performs what comes back; it decides nothing.
+//! The session of a worker that speaks in frames. It steps the machine and performs what comes back; it decides nothing.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use smallvec::SmallVec;
+use ractor::ActorRef;
 use tokio::time::Instant;
 
 use crate::{
     actor::{
-        charge::{Charge, Obituary},
+        charge::Charge,
         credit::{Credit, Room, Window, window},
-        gauge::Gauge,
-        messages::{Item, Progress, Read, SessionMsg, SessionNotice, SupervisorMsg},
-        notes::Notes,
-        obligation::Ledger,
+        messages::{Item, Progress, Read, SessionMsg, SessionNotice},
         reader::Reader,
-        sink::{Feed, LastEvent},
-        tail::Tail,
+        shell::{Dialect, Post, Shell},
+        telling::Telling,
         timers::Timers,
         writer::Writer,
     },
     config::WINDOW,
-    log::{debug, info, trace},
+    log::{info, trace},
     machine::{
         session::{Broken, Effect, Ending, Input, Limits, Session as Machine, Timer},
         unstarted::Loss,
     },
-    outcome::{Failure, Generation},
+    outcome::Failure,
     protocol::{Codec, ExecutionId, Init},
     status::SessionState,
-    worker::{Control, Worker},
+    worker::Worker,
 };
 
 mod aside;
 mod examine;
-mod tell;
 mod writing;
 
 use examine::Memory;
 
-/// The actor. See [`Arguments`].
-pub(crate) struct Session;
-
 /// What a session is started with.
 pub(crate) struct Arguments {
-    pub(crate) slot: usize,
-    pub(crate) generation: Generation,
+    pub(crate) post: Post,
     pub(crate) worker: Worker,
     pub(crate) limits: Limits,
     pub(crate) init: Init,
     /// The warmup, encoded.
     pub(crate) warmup: Option<(ExecutionId, Bytes)>,
-    pub(crate) supervisor: ActorRef<SupervisorMsg>,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) gauge: Arc<Gauge>,
 }
 
 /// The state of the actor.
 pub(crate) struct State {
+    shell: Shell,
     machine: Machine,
-    shown: SessionState,
-    /// What the last step was about.
-    cause: &'static str,
-    slot: usize,
-    generation: Generation,
-    pid: Option<u32>,
     codec: Codec,
     scratch: BytesMut,
     warmup: Option<Bytes>,
@@ -74,111 +57,76 @@ pub(crate) struct State {
     given_at: u64,
     writer: Writer,
     window: Window,
-    control: Box<dyn Control>,
     timers: Timers<Timer>,
-    tail: Tail,
-    notes: Notes,
-    background: Option<Feed>,
-    /// What its holder is told when the worker is dead.
-    last: Option<LastEvent>,
     memory: Memory,
     effects: Vec<Effect>,
-    progress: SmallVec<[Progress; 2]>,
-    /// Bytes of output that nobody had room for, and that were not told yet.
-    dropped: u64,
-    supervisor: ActorRef<SupervisorMsg>,
-    ledger: Arc<Ledger>,
-    gauge: Arc<Gauge>,
+    telling: Telling,
     partial_writes: u64,
 }
 
-#[cfg_attr(feature = "async-trait", ractor::async_trait)]
-impl Actor for Session {
-    type Msg = SessionMsg;
-    type State = State;
+impl Dialect for State {
     type Arguments = Arguments;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<SessionMsg>,
-        arguments: Arguments,
-    ) -> Result<State, ActorProcessingErr> {
-        Ok(start(&myself, arguments))
+    fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> Self {
+        start(myself, arguments)
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<SessionMsg>,
-        message: SessionMsg,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
+    fn shell(&mut self) -> &mut Shell {
+        &mut self.shell
+    }
+
+    fn handle(&mut self, myself: &ActorRef<SessionMsg>, message: SessionMsg) {
         match message {
-            SessionMsg::Read(read) => state.read(&myself, *read),
+            SessionMsg::Read(read) => self.read(myself, *read),
             SessionMsg::Exited(obituary) => {
                 let (exit, channel) = obituary.read();
-                let (stderr, unwritten) = (state.tail.text(), state.unwritten());
+                let (stderr, unwritten) = (self.shell.tail.text(), self.unwritten());
                 let input = Input::Exited { exit, stderr, channel, unwritten };
-                state.step(&myself, input, Credit::none());
+                self.step(myself, input, Credit::none());
             }
-            SessionMsg::Unwritable => state.step(&myself, Input::Broken(Broken::Closed), Credit::none()),
-            SessionMsg::Assign(charge) => state.assign(&myself, *charge),
-            SessionMsg::Leased(events) => state.background = Some(events),
-            SessionMsg::Released(last) => {
-                state.last = Some(last).filter(|_| state.machine.state() != SessionState::Terminated);
-            }
-            SessionMsg::Cancel(id) => state.step(&myself, Input::Cancel(id), Credit::none()),
-            SessionMsg::Interrupt(id) => state.step(&myself, Input::Interrupt(id), Credit::none()),
-            SessionMsg::Send(id, message) => state.step(&myself, Input::Send(id, *message), Credit::none()),
-            SessionMsg::Inspect(asker) => state.examine_for(&myself, Some(asker)),
-            SessionMsg::Sighted(sighting) => state.sighted(&myself, *sighting),
-            SessionMsg::Elapsed(timer) => state.step(&myself, Input::Elapsed(timer), Credit::none()),
-            SessionMsg::Look => state.look(&myself),
-            // Of JSON-RPC servers, and of scripts.
-            SessionMsg::Terminate(_)
+            SessionMsg::Unwritable => self.step(myself, Input::Broken(Broken::Closed), Credit::none()),
+            SessionMsg::Assign(charge) => self.assign(myself, *charge),
+            SessionMsg::Cancel(id) => self.step(myself, Input::Cancel(id), Credit::none()),
+            SessionMsg::Interrupt(id) => self.step(myself, Input::Interrupt(id), Credit::none()),
+            SessionMsg::Send(id, message) => self.step(myself, Input::Send(id, *message), Credit::none()),
+            SessionMsg::Inspect(asker) => self.examine_for(myself, Some(asker)),
+            SessionMsg::Sighted(sighting) => self.sighted(myself, *sighting),
+            SessionMsg::Elapsed(timer) => self.step(myself, Input::Elapsed(timer), Credit::none()),
+            SessionMsg::Look => self.look(myself),
+            // Of the shell, of JSON-RPC servers, and of scripts.
+            SessionMsg::Leased(_)
+            | SessionMsg::Released(_)
+            | SessionMsg::Buried
+            | SessionMsg::Terminate(_)
             | SessionMsg::Heard(_)
             | SessionMsg::Written
             | SessionMsg::Due(_)
             | SessionMsg::Reply { .. } => {}
-            SessionMsg::Buried => myself.stop(None),
             SessionMsg::Stop => {
-                let leased = state.background.is_some();
-                state.step(&myself, Input::Stop { leased }, Credit::none());
+                let leased = self.shell.background.is_some();
+                self.step(myself, Input::Stop { leased }, Credit::none());
             }
-            SessionMsg::Kill(cause) => state.step(&myself, Input::Kill(cause), Credit::none()),
+            SessionMsg::Kill(cause) => self.step(myself, Input::Kill(cause), Credit::none()),
         }
-        state.report();
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<SessionMsg>,
-        _event: SupervisionEvent,
-        _state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(()) // A session supervises nobody; ractor's default would stop it.
+        self.telling.report(self.current.as_ref());
     }
 }
 
 fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
-    let Arguments { slot, generation, worker, limits, init, warmup, supervisor, ledger, gauge } = arguments;
+    let Arguments { post, worker, limits, init, warmup } = arguments;
     let Worker { pid, codec, server: _, frames, outbox, stdout, stderr, exit, is_ending, control } = worker;
-    let (window, credits) = window(&ledger);
-    let inbox = Room::new(WINDOW, Arc::clone(&ledger));
+    let (window, credits) = window(&post.ledger);
+    let inbox = Room::new(WINDOW, Arc::clone(&post.ledger));
     let reader = Reader::new(myself.clone(), credits, inbox, codec, frames, is_ending, [stdout, stderr]);
     // Not aborted with this actor: it ends by itself when the worker is dead, which dropping `control` sees to.
-    drop(tokio::spawn(reader.run(exit, Obituary::new(slot, generation, supervisor.clone()))));
+    drop(tokio::spawn(reader.run(exit, post.obituary())));
     let writers = myself.clone();
     let mut effects = Vec::new();
     let machine = Machine::new(limits, init, warmup.as_ref().map(|(id, _)| *id), &mut effects);
-    info!(slot, %generation, pid, "worker started");
+    info!(slot = post.slot, generation = %post.generation, pid, "worker started");
     let mut state = State {
-        shown: machine.state(),
-        cause: "start",
+        shell: Shell::new(post, pid, control),
         machine,
-        slot,
-        generation,
-        pid,
         codec,
         scratch: BytesMut::new(),
         warmup: warmup.map(|(_, frame)| frame),
@@ -186,19 +134,10 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         given_at: 0,
         writer: Writer::new(outbox, move || drop(writers.cast(SessionMsg::Unwritable))),
         window,
-        control,
         timers: Timers::new(),
-        tail: Tail::new(),
-        notes: Notes::default(),
-        background: None,
-        last: None,
         memory: Memory::default(),
         effects,
-        progress: SmallVec::new(),
-        dropped: 0,
-        supervisor,
-        ledger,
-        gauge,
+        telling: Telling::default(),
         partial_writes: 0,
     };
     state.perform_all(myself, Credit::none());
@@ -210,7 +149,12 @@ impl State {
         for item in batch {
             match item {
                 Item::Frame(frame, credit) => {
-                    trace!(slot = self.slot, pid = self.pid, message = frame.type_name(), "from the worker");
+                    trace!(
+                        slot = self.shell.post.slot,
+                        pid = self.shell.pid,
+                        message = frame.type_name(),
+                        "from the worker"
+                    );
                     self.step(myself, Input::Frame(frame), credit);
                 }
                 Item::Output(event, credit) => self.step(myself, Input::Output(event), credit),
@@ -229,7 +173,7 @@ impl State {
         let serves = matches!(self.machine.state(), SessionState::Ready | SessionState::Idle);
         if serves && charge.may_run().is_err() {
             charge.discharge();
-            return self.notify(SessionNotice::Idle(id));
+            return self.shell.notify(SessionNotice::Idle(id));
         }
         let input = match &charge.question {
             Some(question) => Input::Ask(id, question.asked),
@@ -243,7 +187,7 @@ impl State {
     }
 
     fn step(&mut self, myself: &ActorRef<SessionMsg>, input: Input, credit: Credit) {
-        self.cause = input.name();
+        self.shell.cause = input.name();
         self.machine.step(input, &mut self.effects);
         self.perform_all(myself, credit);
     }
@@ -267,22 +211,21 @@ impl State {
         match effect {
             Effect::Write(message) => self.write_message(&message),
             Effect::Execute(id) => self.execute(id),
-            Effect::Interrupt => self.control.interrupt(),
+            Effect::Interrupt => self.shell.control.interrupt(),
             // One that is not behind its message would be taken for somebody else's.
             Effect::Signal if self.writer.unwritten() > 0 => {}
-            Effect::Signal => self.control.interrupt_worker(),
+            Effect::Signal => self.shell.control.interrupt_worker(),
             Effect::Examine => self.examine(myself),
-            Effect::Measure => self.machine.step(Input::Measured(self.control.vitals()), &mut self.effects),
+            Effect::Measure => {
+                self.machine.step(Input::Measured(self.shell.control.vitals()), &mut self.effects)
+            }
             Effect::Exceeded(_, excess) => {
                 if let Failure::MemoryLimit { .. } = excess {
-                    self.notify(SessionNotice::Strained);
+                    self.shell.notify(SessionNotice::Strained);
                 }
-                self.progress.push(Progress::Exceeded(excess));
+                self.telling.push(Progress::Exceeded(excess));
             }
-            Effect::Kill => {
-                self.last.iter_mut().for_each(LastEvent::is_killed);
-                self.control.kill();
-            }
+            Effect::Kill => self.shell.kill(),
             Effect::Arm(timer, wait) => {
                 let myself = myself.clone();
                 self.timers.arm(timer, wait, move || drop(myself.cast(SessionMsg::Elapsed(timer))));
@@ -291,7 +234,9 @@ impl State {
             Effect::Shed => self.window.shed(),
             Effect::Started(id) => self.started(myself, id),
             Effect::Answer(id, message) => self.answered(id, *message),
-            Effect::Event(_, event) => self.event(event, std::mem::take(credit)),
+            Effect::Event(_, event) => {
+                self.telling.event(event, std::mem::take(credit), &mut self.shell.tail);
+            }
             Effect::Background(event) => self.background(event, std::mem::take(credit)),
             Effect::Ended(id, ending) => self.ended(id, ending),
             Effect::Left(id, what) => self.left(id, what),
@@ -299,12 +244,12 @@ impl State {
                 let unstarted = self.current.as_ref().and_then(Charge::ungiven);
                 self.ended(id, Ending::Lost(Loss { unstarted, cause }));
             }
-            Effect::Ready => self.notify(SessionNotice::Ready),
-            Effect::Idle(id) => self.notify(SessionNotice::Idle(id)),
+            Effect::Ready => self.shell.notify(SessionNotice::Ready),
+            Effect::Idle(id) => self.shell.notify(SessionNotice::Idle(id)),
             Effect::Terminated(death) => {
-                info!(slot = self.slot, generation = %self.generation, pid = self.pid, cause = %death, "worker ended");
-                self.notify(SessionNotice::Terminated(death));
-                self.last = None;
+                let Post { slot, generation, .. } = self.shell.post;
+                info!(slot, %generation, pid = self.shell.pid, cause = %death, "worker ended");
+                self.shell.terminated(death);
             }
             Effect::Noted(noted) => self.note(noted),
         }
@@ -315,41 +260,26 @@ impl State {
             return;
         }
         self.memory.began = Some(Instant::now());
-        let (pid, generation) = (self.pid, self.generation);
-        self.progress.push(Progress::Started { session: myself.clone(), pid, generation });
+        let (pid, generation) = (self.shell.pid, self.shell.post.generation);
+        self.telling.push(Progress::Started { session: myself.clone(), pid, generation });
     }
 
     fn ended(&mut self, id: ExecutionId, ending: Ending) {
         if self.current.as_ref().is_none_or(|charge| charge.id != id) {
             return;
         }
-        self.tell_dropped();
-        self.progress.push(Progress::Ended(ending));
-        self.report();
+        self.telling.tell_dropped();
+        self.telling.push(Progress::Ended(ending));
+        self.telling.report(self.current.as_ref());
         if let Some(charge) = self.current.take() {
             charge.discharge();
         }
-        (self.memory.began, self.memory.printed) = (None, None);
+        (self.memory.began, self.telling.printed) = (None, None);
     }
 
-    fn notify(&self, notice: SessionNotice) {
-        let (slot, generation) = (self.slot, self.generation);
-        // A supervisor that is gone takes its sessions with it.
-        let _ = self.supervisor.cast(SupervisorMsg::FromSession { slot, generation, notice });
-    }
-
-    /// Traces the transition that the machine made, if it made one.
     fn show(&mut self) {
-        let state = self.machine.state();
-        let old = std::mem::replace(&mut self.shown, state);
-        if old != state {
-            if let Some(pid) = self.machine.pid().filter(|_| self.pid.is_none()) {
-                self.pid = Some(pid);
-            }
-            self.gauge.moved(state, self.cause, self.pid);
-            let (slot, generation, pid) = (self.slot, self.generation, self.pid);
-            let execution = self.current.as_ref().map(|charge| charge.id.get());
-            debug!(slot, %generation, pid, execution, cause = self.cause, "session {old} -> {state}");
-        }
+        self.shell.pid = self.shell.pid.or_else(|| self.machine.pid());
+        let execution = self.current.as_ref().map(|charge| charge.id.get());
+        self.shell.show(self.machine.state(), execution);
     }
 }

@@ -7,13 +7,12 @@ use ractor::ActorRef;
 
 use super::State;
 use crate::{
-    actor::messages::{Asker, SessionMsg, SessionNotice},
+    actor::messages::{Asker, SessionMsg},
     log::{debug, warn},
     machine::rpc::{Input, Noted},
     outcome::Activity,
     protocol::{Stream, Value},
     session::SessionEvent,
-    status::SessionState,
     worker::Sighting,
 };
 
@@ -23,8 +22,8 @@ impl State {
         if data.is_empty() {
             return;
         }
-        self.tail.push(&data);
-        if let Some(feed) = &self.background {
+        self.shell.tail.push(&data);
+        if let Some(feed) = &self.shell.background {
             feed.offer(SessionEvent::Background { stream: Stream::Stderr, data });
         }
     }
@@ -32,32 +31,24 @@ impl State {
     /// A notification that belongs to no call goes to the holder of the session, if it has one.
     pub(super) fn background(&mut self, method: String, params: Value) {
         let event = SessionEvent::Notification { method, params };
-        if !self.background.as_ref().is_some_and(|feed| feed.offer(event)) {
-            self.ledger.unclaimed.fetch_add(1, Relaxed);
+        if !self.shell.background.as_ref().is_some_and(|feed| feed.offer(event)) {
+            self.shell.post.ledger.unclaimed.fetch_add(1, Relaxed);
         }
     }
 
     /// Has the machine look at the server, and shows what was seen.
     pub(super) fn look(&mut self, myself: &ActorRef<SessionMsg>) {
-        if let Some(left_out) = self.notes.renew() {
-            warn!(slot = self.slot, pid = self.pid, left_out, "the worker says more than is logged");
-        }
         self.wrote(myself);
         let stuck = self.is_stuck();
         self.step(myself, Input::Stuck(stuck));
-        let vitals = self.control.vitals();
+        let vitals = self.shell.look();
         self.step(myself, Input::Look(vitals));
-        self.gauge.seen(vitals, self.machine.is_unresponsive());
-        if let Some(vitals) = vitals
-            && matches!(self.machine.state(), SessionState::Ready | SessionState::Idle)
-        {
-            self.notify(SessionNotice::Measured(vitals.memory));
-        }
+        self.shell.seen(vitals, self.machine.is_unresponsive());
     }
 
     /// What the server is doing, as far as it can be seen from outside. A helper task waits for that.
     pub(super) fn inspect(&self, asker: Asker) {
-        let examination = self.control.examine();
+        let examination = self.shell.control.examine();
         drop(tokio::spawn(async move {
             let Sighting { vitals, stacks, children } = examination.await;
             // Who asked may have left.
@@ -66,18 +57,20 @@ impl State {
     }
 
     pub(super) fn note(&mut self, noted: Noted) {
-        let (slot, pid) = (self.slot, self.pid);
+        let (slot, pid) = (self.shell.post.slot, self.shell.pid);
         match noted {
             Noted::Late(id) => {
-                self.ledger.late_frames.fetch_add(1, Relaxed);
+                self.shell.post.ledger.late_frames.fetch_add(1, Relaxed);
                 let execution = id.map(|id| id.get());
                 debug!(slot, pid, execution, "late frame dropped");
             }
             Noted::Stray => {
-                self.ledger.stray_lines.fetch_add(1, Relaxed);
+                self.shell.post.ledger.stray_lines.fetch_add(1, Relaxed);
             }
-            Noted::Complaint(what) if self.notes.admit() => warn!(slot, pid, what, "the worker complains"),
-            Noted::Unasked(method) if self.notes.admit() => {
+            Noted::Complaint(what) if self.shell.notes.admit() => {
+                warn!(slot, pid, what, "the worker complains")
+            }
+            Noted::Unasked(method) if self.shell.notes.admit() => {
                 debug!(slot, pid, method, "question of a server refused");
             }
             Noted::Complaint(_) | Noted::Unasked(_) => {}

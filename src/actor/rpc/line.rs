@@ -108,7 +108,13 @@ impl State {
 
     fn send_now(&mut self, id: ExecutionId) {
         let (Some(flight), Some(writer)) = (self.flights.get_mut(&id), &mut self.writer) else { return };
-        trace!(slot = self.slot, pid = self.pid, execution = id.get(), message = "call", "to the worker");
+        trace!(
+            slot = self.shell.post.slot,
+            pid = self.shell.pid,
+            execution = id.get(),
+            message = "call",
+            "to the worker"
+        );
         let message = flight.charge.give();
         // A line is whole without its end: who reads one up to the end of the stream has it.
         let whole = message.trim_ascii_end().len() as u64;

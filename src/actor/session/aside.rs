@@ -28,9 +28,9 @@ impl State {
             | Event::Left { .. } => return,
         };
         if stream == Stream::Stderr || self.machine.state() == SessionState::Creating {
-            self.tail.push(&data);
+            self.shell.tail.push(&data);
         }
-        if let Some(feed) = self.background.as_ref().filter(|_| credit.is_some()) {
+        if let Some(feed) = self.shell.background.as_ref().filter(|_| credit.is_some()) {
             credit.taken();
             feed.offer(SessionEvent::Background { stream, data });
         }
@@ -38,12 +38,12 @@ impl State {
 
     /// Code has ended, and something of it runs on.
     pub(super) fn left(&mut self, execution: ExecutionId, what: Vec<String>) {
-        let (slot, pid) = (self.slot, self.pid);
+        let (slot, pid) = (self.shell.post.slot, self.shell.pid);
         info!(slot, pid, %execution, ?what, "code has ended and left something running");
-        if let Some(feed) = &self.background {
+        if let Some(feed) = &self.shell.background {
             feed.offer(SessionEvent::Left { execution, what });
         }
-        self.notify(SessionNotice::Left);
+        self.shell.notify(SessionNotice::Left);
     }
 
     /// A part of the answer to the question that runs goes to who asked.
@@ -56,12 +56,12 @@ impl State {
 
     pub(super) fn note(&mut self, noted: Noted) {
         if let Noted::Late(_) = noted {
-            self.ledger.late_frames.fetch_add(1, Relaxed);
+            self.shell.post.ledger.late_frames.fetch_add(1, Relaxed);
         }
-        if !self.notes.admit() {
+        if !self.shell.notes.admit() {
             return;
         }
-        let (slot, pid) = (self.slot, self.pid);
+        let (slot, pid) = (self.shell.post.slot, self.shell.pid);
         match noted {
             Noted::Late(id) => debug!(slot, pid, execution = %id, "late frame dropped"),
             Noted::UnknownType(name) => warn!(slot, pid, name, "message of an unknown type"),

@@ -7,13 +7,12 @@ use super::State;
 use crate::{
     actor::{
         credit::Credit,
-        messages::{Asker, SessionMsg, SessionNotice},
+        messages::{Asker, SessionMsg},
     },
     config::LOOK_EVERY,
-    log::warn,
     machine::session::Input,
     outcome::{Activity, Load},
-    status::{SessionState, Vitals},
+    status::Vitals,
     worker::Sighting,
 };
 
@@ -22,8 +21,6 @@ use crate::{
 pub(super) struct Memory {
     /// When the code that runs began.
     pub(super) began: Option<Instant>,
-    /// When it last printed.
-    pub(super) printed: Option<Instant>,
     /// The last look, and the one before it.
     looks: [Option<(Instant, Vitals)>; 2],
     /// Who waits for the examination that is under way, if one is.
@@ -47,16 +44,11 @@ impl Memory {
 impl State {
     /// Has the machine look at the worker, and shows what was seen.
     pub(super) fn look(&mut self, myself: &ActorRef<SessionMsg>) {
-        if let Some(left_out) = self.notes.renew() {
-            warn!(slot = self.slot, pid = self.pid, left_out, "the worker says more than is logged");
-        }
-        let vitals = self.control.vitals();
+        let vitals = self.shell.look();
         self.step(myself, Input::Look(vitals), Credit::none());
-        self.gauge.seen(vitals, self.machine.is_unresponsive());
-        let Some(vitals) = vitals else { return };
-        self.memory.looks = [Some((Instant::now(), vitals)), self.memory.looks[0]];
-        if matches!(self.machine.state(), SessionState::Ready | SessionState::Idle) {
-            self.notify(SessionNotice::Measured(vitals.memory));
+        self.shell.seen(vitals, self.machine.is_unresponsive());
+        if let Some(vitals) = vitals {
+            self.memory.looks = [Some((Instant::now(), vitals)), self.memory.looks[0]];
         }
     }
 
@@ -64,7 +56,7 @@ impl State {
     pub(super) fn examine(&mut self, myself: &ActorRef<SessionMsg>) {
         self.memory.machine = true;
         self.examine_for(myself, None);
-        let (known, vitals) = (self.memory.known.clone(), self.control.vitals());
+        let (known, vitals) = (self.memory.known.clone(), self.shell.control.vitals());
         let load = vitals.and_then(|vitals| self.memory.load(Instant::now(), vitals));
         let activity = Box::new(Activity { load, vitals, ..known });
         self.machine.step(Input::Examined(activity), &mut self.effects);
@@ -81,9 +73,9 @@ impl State {
         let memory = &mut self.memory;
         let execution = self.current.as_ref().map(|charge| charge.id);
         let running_for = memory.began.map(|began| now.duration_since(began));
-        let silent_for = memory.printed.or(memory.began).map(|last| now.duration_since(last));
+        let silent_for = self.telling.printed.or(memory.began).map(|last| now.duration_since(last));
         memory.known = Activity { execution, running_for, silent_for, ..Activity::default() };
-        let (examination, myself) = (self.control.examine(), myself.clone());
+        let (examination, myself) = (self.shell.control.examine(), myself.clone());
         drop(tokio::spawn(async move { myself.cast(SessionMsg::Sighted(Box::new(examination.await))) }));
     }
 

@@ -20,13 +20,18 @@ const PARTIAL_WRITES_LOGGED_AT: u64 = 100;
 
 impl State {
     pub(super) fn write_message(&mut self, message: &ToWorker) {
-        trace!(slot = self.slot, pid = self.pid, message = message.type_name(), "to the worker");
+        trace!(
+            slot = self.shell.post.slot,
+            pid = self.shell.pid,
+            message = message.type_name(),
+            "to the worker"
+        );
         match self.codec.encode(message, &mut self.scratch) {
             Ok(()) => {
                 let frame = self.scratch.split().freeze();
                 let _ = self.write(frame);
             }
-            Err(error) => warn!(slot = self.slot, %error, "message to the worker not sent"),
+            Err(error) => warn!(slot = self.shell.post.slot, %error, "message to the worker not sent"),
         }
     }
 
@@ -40,8 +45,8 @@ impl State {
         }
         if let Some(frame) = frame {
             trace!(
-                slot = self.slot,
-                pid = self.pid,
+                slot = self.shell.post.slot,
+                pid = self.shell.pid,
                 execution = id.get(),
                 message = "execute",
                 "to the worker"
@@ -62,9 +67,9 @@ impl State {
             Ok(true) => {}
             Ok(false) => {
                 self.partial_writes += 1;
-                self.ledger.partial_writes.fetch_add(1, Relaxed);
+                self.shell.post.ledger.partial_writes.fetch_add(1, Relaxed);
                 if self.partial_writes == PARTIAL_WRITES_LOGGED_AT {
-                    let (slot, pid, writes) = (self.slot, self.pid, self.partial_writes);
+                    let (slot, pid, writes) = (self.shell.post.slot, self.shell.pid, self.partial_writes);
                     warn!(slot, pid, writes, "the worker reads more slowly than it is written to");
                 }
             }

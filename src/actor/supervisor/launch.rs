@@ -1,18 +1,15 @@
 //! How the supervisor starts scripts: each gets a process of its own, and a session that ends with it.
 
-use std::sync::Arc;
-
-use ractor::{Actor, ActorRef};
+use ractor::ActorRef;
 use smallvec::SmallVec;
 
 use crate::{
     actor::{
         charge::Charge,
-        gauge::Gauge,
         messages::{Progress, SupervisorMsg, spawn_failure},
-        script::{self, Script},
+        script,
         supervisor::{
-            Live, State,
+            State,
             start::{bury, ended},
         },
         timers::Task,
@@ -92,10 +89,9 @@ impl State {
         if !wanted {
             return bury(myself.clone(), slot, generation, worker);
         }
-        let gauge = Arc::new(Gauge::new(worker.pid));
+        let post = self.post(myself, slot, generation, worker.pid);
         let arguments = script::Arguments {
-            slot,
-            generation,
+            post: post.clone(),
             worker,
             limits: Limits {
                 grace: self.config.grace,
@@ -103,17 +99,11 @@ impl State {
                 memory: MemoryLimits { soft: self.config.soft_memory, hard: self.config.hard_memory },
             },
             charge,
-            supervisor: myself.clone(),
-            ledger: Arc::clone(&self.ledger),
-            gauge: Arc::clone(&gauge),
         };
-        match Actor::spawn_linked(None, Script, arguments, myself.get_cell()).await {
-            Ok((session, _task)) => drop(self.sessions.insert(slot, Live { generation, session, gauge })),
-            Err(error) => {
-                // What it was given is dropped: the process is killed, and the execution told.
-                warn!(slot, %generation, %error, "script without a session");
-                let _ = myself.cast(ended(slot, generation, DeathCause::Retired, Exit::Unknown));
-            }
+        if let Err(error) = self.enlist::<script::State>(myself, post, arguments).await {
+            // What it was given is dropped: the process is killed, and the execution told.
+            warn!(slot, %generation, error, "script without a session");
+            let _ = myself.cast(ended(slot, generation, DeathCause::Retired, Exit::Unknown));
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::{
     actor::{
         gauge::Gauge,
         messages::{SessionMsg, SessionNotice, SupervisorMsg, spawn_failure},
-        rpc::{self, Rpc},
-        session::{self, Session},
+        rpc, session,
+        shell::{Dialect, Post, Session},
         supervisor::{Live, State},
         timers::Task,
     },
@@ -118,7 +118,6 @@ impl State {
         // What the warmup makes is there already.
         let is_copy =
             self.pool.places().any(|(at, _, place)| at == slot && matches!(place, Place::Branching { .. }));
-        let gauge = Arc::new(Gauge::new(worker.pid));
         // It was awaited for as long as its session had other things to do, and is forked only now.
         let taken = match is_copy {
             true => Duration::ZERO,
@@ -128,8 +127,7 @@ impl State {
             return self.adopt_server(myself, slot, generation, worker, server).await;
         }
         let arguments = session::Arguments {
-            slot,
-            generation,
+            post: self.post(myself, slot, generation, worker.pid),
             worker,
             limits: Limits {
                 ready_timeout: self.config.ready_timeout,
@@ -141,11 +139,31 @@ impl State {
             },
             init: Init::new(VERSION),
             warmup: self.warmup.clone().filter(|_| !is_copy),
-            supervisor: myself.clone(),
-            ledger: Arc::clone(&self.ledger),
-            gauge: Arc::clone(&gauge),
         };
-        let (session, _task) = Actor::spawn_linked(None, Session, arguments, myself.get_cell())
+        let post = arguments.post.clone();
+        self.enlist::<session::State>(myself, post, arguments).await
+    }
+
+    /// What a session of any kind is told of its place.
+    pub(super) fn post(
+        &self,
+        myself: &ActorRef<SupervisorMsg>,
+        slot: usize,
+        generation: Generation,
+        pid: Option<u32>,
+    ) -> Post {
+        let (supervisor, ledger) = (myself.clone(), Arc::clone(&self.ledger));
+        Post { slot, generation, supervisor, ledger, gauge: Arc::new(Gauge::new(pid)) }
+    }
+
+    /// Starts a session of this kind.
+    pub(super) async fn enlist<D: Dialect>(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        Post { slot, generation, gauge, .. }: Post,
+        arguments: D::Arguments,
+    ) -> Result<(), String> {
+        let (session, _task) = Actor::spawn_linked(None, Session::<D>::ACTOR, arguments, myself.get_cell())
             .await
             .map_err(|error| error.to_string())?;
         self.sessions.insert(slot, Live { generation, session, gauge });
@@ -161,11 +179,9 @@ impl State {
         worker: Worker,
         server: Arc<JsonRpc>,
     ) -> Result<(), String> {
-        let gauge = Arc::new(Gauge::new(worker.pid));
         let taken = Instant::now().into_std().saturating_duration_since(self.pool.started(slot));
         let arguments = rpc::Arguments {
-            slot,
-            generation,
+            post: self.post(myself, slot, generation, worker.pid),
             worker,
             limits: machine::rpc::Limits {
                 server,
@@ -175,15 +191,9 @@ impl State {
                 heartbeat_timeout: self.config.heartbeat_timeout,
                 memory: MemoryLimits { soft: None, hard: self.config.hard_memory },
             },
-            supervisor: myself.clone(),
-            ledger: Arc::clone(&self.ledger),
-            gauge: Arc::clone(&gauge),
         };
-        let (session, _task) = Actor::spawn_linked(None, Rpc, arguments, myself.get_cell())
-            .await
-            .map_err(|error| error.to_string())?;
-        self.sessions.insert(slot, Live { generation, session, gauge });
-        Ok(())
+        let post = arguments.post.clone();
+        self.enlist::<rpc::State>(myself, post, arguments).await
     }
 
     pub(super) fn answer_start(&mut self, answer: Result<(), StartError>) {
