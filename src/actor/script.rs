@@ -171,7 +171,7 @@ impl State {
             Effect::Signal(Signal::Terminate) => self.shell.control.terminate_group(),
             Effect::Examine => self.examine_for(myself, None),
             Effect::Measure => {
-                self.machine.step(Input::Measured(self.shell.control.vitals()), &mut self.effects)
+                self.machine.step(Input::Measured(self.shell.control.vitals()), &mut self.effects);
             }
             Effect::Exceeded(failure) => self.telling.push(Progress::Exceeded(failure)),
             Effect::Kill => self.shell.kill(),

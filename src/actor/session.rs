@@ -217,7 +217,7 @@ impl State {
             Effect::Signal => self.shell.control.interrupt_worker(),
             Effect::Examine => self.examine(myself),
             Effect::Measure => {
-                self.machine.step(Input::Measured(self.shell.control.vitals()), &mut self.effects)
+                self.machine.step(Input::Measured(self.shell.control.vitals()), &mut self.effects);
             }
             Effect::Exceeded(_, excess) => {
                 if let Failure::MemoryLimit { .. } = excess {

@@ -62,6 +62,7 @@ impl<D: Dialect> Actor for Session<D> {
         message: SessionMsg,
         state: &mut D,
     ) -> Result<(), ActorProcessingErr> {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "a dialect names every message")]
         match message {
             SessionMsg::Leased(events) => state.shell().background = Some(events),
             SessionMsg::Released(last) => state.shell().released(last),

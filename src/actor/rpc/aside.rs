@@ -68,7 +68,7 @@ impl State {
                 self.shell.post.ledger.stray_lines.fetch_add(1, Relaxed);
             }
             Noted::Complaint(what) if self.shell.notes.admit() => {
-                warn!(slot, pid, what, "the worker complains")
+                warn!(slot, pid, what, "the worker complains");
             }
             Noted::Unasked(method) if self.shell.notes.admit() => {
                 debug!(slot, pid, method, "question of a server refused");
