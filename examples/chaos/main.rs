@@ -140,6 +140,7 @@ impl Book {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plan = Plan::from_args()?;
+    census::give_memory_back()?;
     // A first pool, so that what lives as long as the process is there before it is counted.
     Pools::start().await?.shutdown().await;
     let (before, begun) = (Census::take(), Instant::now());
