@@ -7,15 +7,11 @@ import textwrap
 import time
 import unittest
 from random import Random
-from types import SimpleNamespace
 
-from harness import Host, WorkerGone, eventually, is_alive, load_worker
-
-FORCE_AFTER = 0.05  # seconds from the polite cancel to the first forced one, as the real host has it
-FORCE_AGAIN = 0.1
+from harness import Host, eventually, is_alive
+from ladder import FORCE, POLITE, cancel
 
 # Each prints `go` when it has arrived where it shall be cancelled. The rung is the one that ends it.
-POLITE, FORCE = "polite", "force"
 MATRIX = {
     "a busy loop": (POLITE, "print('go')\nwhile True: pass"),
     "a sleep": (POLITE, "import time\nprint('go')\ntime.sleep(60)"),
@@ -97,32 +93,6 @@ if sys.version_info < (3, 10):
     del MATRIX["three nested functions that swallow"]
 
 
-def cancel(host, id, limit=2.0):
-    """The host's ladder: a polite cancel and SIGINT, then force and SIGINT for the children. Returns the outcome, rung and seconds."""
-    began = time.monotonic()
-    host.send("cancel", id=id)
-    os.kill(host.process.pid, signal.SIGINT)
-    host.interrupt_children()
-    rung, next_force = POLITE, began + FORCE_AFTER
-    events = []
-    while True:
-        now = time.monotonic()
-        if now > began + limit:
-            raise TimeoutError(f"not cancelled within {limit} s")
-        try:
-            event = host.next_event(max(0.001, min(next_force, began + limit) - now))
-        except TimeoutError:
-            if time.monotonic() >= next_force:
-                host.send("cancel", id=id, force=True)
-                host.interrupt_children()  # again: a shell that is just forking loses the first
-                rung, next_force = FORCE, time.monotonic() + FORCE_AGAIN
-            continue
-        events.append(event)
-        if type(event) is dict and event["type"] in ("result", "error"):
-            host.running = None
-            return event, rung, time.monotonic() - began
-
-
 def cpu_ticks(pid):
     with open(f"/proc/{pid}/stat", "rb") as file:
         return int(file.read().rpartition(b")")[2].split()[11])
@@ -172,7 +142,6 @@ class Matrix(unittest.TestCase):
             with self.assertRaises(TimeoutError):
                 cancel(host, id, 0.3)
             host.wait_for_stacks('File "<exec:1>", line 2 in <module>')
-
 
 class Details(unittest.TestCase):
     @classmethod
@@ -295,113 +264,6 @@ class Details(unittest.TestCase):
         outcome = self.host.finish(id)
         self.assertEqual((outcome.kind, outcome.text()), ("cancelled", "cleaned up\n"))
 
-    def test_an_interrupt_between_the_end_of_a_task_and_its_loops_spares_the_next(self):
-        code = """
-            import asyncio
-            async def nothing(): pass
-            def interrupt(): raise KeyboardInterrupt
-            asyncio.get_running_loop().call_soon(interrupt)
-            await nothing()
-        """
-        frame = self.host.run(textwrap.dedent(code)).frame
-        self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"))
-        self.assertEqual(self.host.value("await asyncio.sleep(0.001, 2)"), 2)
-        frame = self.host.run("asyncio.get_running_loop().stop(); await asyncio.sleep(60)").frame
-        self.assertEqual(frame["exception"]["type"], "RuntimeError", "its own doing")
-
-    def test_the_loop_is_what_no_coroutine_and_no_callback_runs_in(self):
-        worker = load_worker("worker_for_loops")
-
-        def asked(*modules):
-            """What is said in a function of the last module, called by one of the module before, and so on."""
-            ask = lambda: worker.in_event_loop(sys._getframe(1))  # noqa: E731
-            for name in reversed(modules):
-                namespace = {"__name__": name, "ask": ask}
-                exec("call = lambda *_: ask()", namespace)
-                ask = namespace["call"]
-            return worker.run_loop(SimpleNamespace(run_until_complete=ask), None)
-
-        self.assertTrue(asked("asyncio.base_events", "asyncio.base_events"))
-        self.assertTrue(asked("asyncio.base_events", "selectors"))
-        for name in "__main__", "asyncio_of_mine", 5:
-            self.assertFalse(asked("asyncio.events", name))
-            self.assertFalse(asked("asyncio.events", name, "asyncio.queues"))
-        self.assertFalse(worker.in_event_loop(sys._getframe()))
-
-    def test_an_interrupt_is_a_keyboard_interrupt(self):
-        for code in "while True: pass", "import time; time.sleep(60)", "input()", "import asyncio; await asyncio.sleep(60)":
-            id = self.begin(f"print('go')\n{code}")
-            self.host.send("interrupt")
-            frame = self.host.finish(id).frame
-            self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"), code)
-            self.assertEqual(frame["exception"]["message"], "")
-
-    def test_an_interrupt_is_given_once(self):
-        id = self.begin("""
-            import time
-            print('go')
-            try: time.sleep(60)
-            except KeyboardInterrupt: pass
-            time.sleep(0.05)
-            'once'
-        """)
-        self.host.send("interrupt")
-        os.kill(self.host.process.pid, signal.SIGINT)
-        self.host.interrupt_children()
-        self.assertEqual(self.host.finish(id).frame["value"], "once")
-
-    def test_sigint_alone_is_a_keyboard_interrupt(self):
-        for code in "while True: pass", "import time; time.sleep(60)", "input()":
-            id = self.begin(f"print('go')\n{code}")
-            if "input" in code:
-                self.host.next_frame("input_request")
-            os.kill(self.host.process.pid, signal.SIGINT)
-            frame = self.host.finish(id).frame
-            self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"), code)
-        frame = self.host.run("import os\nos.kill(os.getpid(), 2)\nwhile True: pass").frame
-        self.assertEqual((frame["kind"], frame["exception"]["type"]), ("exception", "KeyboardInterrupt"))
-
-    def test_a_handler_of_the_code_has_the_first_cancel_and_each_interrupt_once(self):
-        handle = "import signal\nhits = []\nsignal.signal(signal.SIGINT, lambda signum, frame: hits.append((signum, frame.f_code.co_name)))"
-        self.assertEqual(self.host.run(handle).kind, "ok")
-        wait = "print('go')\nwhile not hits: pass\nimport time; time.sleep(0.02)\n(hits.copy(), hits.clear())[0]"
-        for ask in "cancel", "interrupt":
-            id = self.begin(wait)
-            self.host.send(ask, **({"id": id} if ask == "cancel" else {}))
-            os.kill(self.host.process.pid, signal.SIGINT)
-            self.assertEqual(self.host.finish(id).frame["value"], [[2, "<module>"]])
-        id = self.begin("print('go')\ninput() + str(len(hits))")
-        question = self.host.next_frame("input_request")
-        os.kill(self.host.process.pid, signal.SIGINT)
-        self.host.send("input_response", id=id, request=question["request"], value="answered ")
-        self.assertEqual(self.host.finish(id).frame["value"], "answered 1")
-        id = self.begin("print('go')\nwhile True: pass")
-        frame, rung, _ = cancel(self.host, id)
-        self.assertEqual((frame["kind"], rung), ("cancelled", FORCE))
-        # It is the session's until that sets another one.
-        back = "signal.signal(signal.SIGINT, signal.default_int_handler) is signal.default_int_handler"
-        self.assertEqual([self.host.value(back), self.host.value(back)], [False, True])
-
-    def test_a_handler_of_stateless_code_goes_with_it(self):
-        self.host.run("import signal\nsignal.signal(signal.SIGINT, print)", fresh=True)
-        is_default = "import signal\nsignal.getsignal(signal.SIGINT) is signal.default_int_handler"
-        self.assertEqual(self.host.value(is_default, fresh=True), True)
-        child = "import os\npid = os.fork()\nif pid == 0:\n    import signal\n    os._exit(signal.getsignal(2) is signal.default_int_handler)\n"
-        self.assertEqual(self.host.value(child + "os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"), 1)
-
-    def test_a_late_sigint_of_the_host_hits_nothing(self):
-        for _ in range(20):
-            id = self.begin("print('go')\nimport time; time.sleep(60)")
-            self.host.send("cancel", id=id)
-            self.host.next_frame("cancel_ack")
-            os.kill(self.host.process.pid, signal.SIGINT)
-            self.host.finish(id)
-            self.assertEqual(self.host.value("sum(range(1000))"), 499500)
-
-    def test_sigint_does_nothing_to_an_idle_worker(self):
-        os.kill(self.host.process.pid, signal.SIGINT)
-        self.assertEqual(self.host.value("1"), 1)
-
     def test_a_cancel_ends_a_repr_and_a_str_that_hang(self):
         hang = "print('go')\n        while True: pass"
         id = self.begin(f"class R:\n    def __repr__(self):\n        {hang}\nR()")
@@ -513,33 +375,6 @@ class Stress(unittest.TestCase):
 
     def test_over_stdio(self):
         self.stress("stdio", "msgpack", 2, 300)
-
-
-class Death(unittest.TestCase):
-    def test_the_end_of_the_channel_kills_the_whole_group(self):
-        for code in ("while True: pass", "import time; time.sleep(60)", "input()", "import asyncio; await asyncio.sleep(60)",
-                     "while True:\n    try: time.sleep(60)\n    except BaseException: pass", ""):  # fmt: skip
-            with self.subTest(code=code), Host() as host:
-                child = host.value("import subprocess, time\nsubprocess.Popen(['sleep', '60']).pid")
-                if code:
-                    host.start(f"print('go')\n{code}")
-                    host.wait_for_output("go")
-                host.socket.shutdown(2)
-                self.assertEqual(host.wait_for_exit(), -signal.SIGKILL)
-                eventually(lambda: not is_alive(child))
-
-    def test_the_end_of_stdin_is_the_end_too(self):
-        with Host("stdio") as host:
-            host.start("print('go')\nwhile True: pass")
-            host.wait_for_output("go")
-            host.process.stdin.close()
-            self.assertEqual(host.wait_for_exit(), -signal.SIGKILL)
-
-    def test_a_channel_that_user_code_closes_is_the_end(self):
-        with Host() as host:
-            with self.assertRaises(WorkerGone):
-                host.run("import os; os.closerange(3, 256)")
-            host.wait_for_exit()
 
 
 if __name__ == "__main__":

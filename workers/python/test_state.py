@@ -1,63 +1,13 @@
 """Saving a namespace and bringing it back (row C7): each test saves in one worker and restores in another."""
 
 import base64
-import binascii
 import os
-import sys
 import tempfile
 import unittest
 import zlib
 
-from harness import HERE, Host
-
-RICH = open(os.path.join(HERE, "state_sample.py"), encoding="utf-8").read()
-SAVED, _, CHECKS = RICH.partition("# -- afterwards --\n")
-KINDS = open(os.path.join(HERE, "state_kinds.txt"), encoding="utf-8").read()
-WIPE = "for _name in [_name for _name in globals() if _name[:2] != '__']: del globals()[_name]"
-
-
-def kinds():
-    """The name of each kind that this version of Python has, what is saved, and what must hold."""
-    for part in KINDS.split("\n== ")[1:]:
-        name, _, text = part.partition("\n")
-        name, _, least = name.partition(" (")
-        if sys.version_info >= tuple(map(int, least.rstrip(")").split("."))) if least else True:
-            yield name, *text.split("\n-- afterwards --\n")
-
-
-def save(host, id="c1", **fields):
-    """Returns the parts, and the last of them without its data."""
-    host.send("checkpoint", id=id, **fields)
-    parts = []
-    while not parts or not parts[-1]["last"]:
-        frame = host.next_frame()
-        if frame["type"] != "checkpoint_data":
-            return [], frame
-        assert (frame["id"], frame["part"]) == (id, len(parts)), frame
-        parts.append(frame)
-    data = [part.get("data", b"") for part in parts]
-    last = parts[-1]
-    assert last["bytes"] == sum(map(len, data))
-    assert last["checksum"] == f"crc32:{binascii.crc32(b''.join(data)):08x}"
-    return data, last
-
-
-def restore(host, parts, id="r1", **fields):
-    for number, data in enumerate(parts):
-        host.send("restore", id=id, part=number, last=number == len(parts) - 1, data=data, **fields)
-    return host.next_frame(nudge=True)
-
-
-def carry(code, *more, env=None):
-    """The parts that hold what `code` made."""
-    with Host(init={}, env=env) as host:
-        outcome = host.run(code)
-        assert outcome.kind == "ok", outcome
-        return save(host, *more)
-
-
-def reasons(skipped):
-    return {name["name"]: (name["type"], name["reason"]) for name in skipped}
+from checkpoints import CHECKS, SAVED, WIPE, carry, kinds, reasons, restore, save
+from harness import Host
 
 
 class Saved(unittest.TestCase):
@@ -441,11 +391,6 @@ a_set = {Key(2)}
                 self.holds(host, f"def g(): return {number}")
             text = host.run("f()").frame["exception"]["text"]
             self.assertIn("raise ValueError('old text')", text)
-
-    def test_a_session_that_never_saves_loads_nothing_for_it(self):
-        with Host(init={}) as host:
-            self.holds(host, "x = 1")
-            self.assertEqual(host.value("import sys\n[name in sys.modules for name in ('_ostler_state', 'pickle')]"), [False, False])
 
 
 if __name__ == "__main__":
