@@ -97,8 +97,12 @@ def library_of_thread(task, libraries):
                 pass
     finally:
         os.close(memory)
-    for at in range(0, len(data) - 7, 8):
-        address = int.from_bytes(data[at : at + 8], sys.byteorder)
+    words = [int.from_bytes(data[at : at + 8], sys.byteorder) for at in range(0, len(data) - 7, 8)]
+    for at, address in enumerate(words):
+        # The stack begins below glibc's block of the thread, whose first and third word are its own address. What is above may
+        # be other memory of the process.
+        if address == stack + 8 * at and words[at + 2 : at + 3] == [address]:
+            break
         for begin, end, name in libraries:
             if begin <= address < end and not name.startswith(SYSTEM):
                 return name
