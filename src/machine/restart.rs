@@ -179,6 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn a_death_counts_until_the_window_is_over() {
+        let (begin, window) = (Instant::now(), policy().window);
+        for (later, gives_up) in [(window, true), (window + Duration::from_nanos(1), false)] {
+            let mut line = Line::new();
+            for _ in 0..3 {
+                line.next_dies(Duration::ZERO, begin);
+            }
+            let verdict = line.next_dies(Duration::ZERO, begin + later);
+            assert_eq!(verdict == Verdict::GiveUp, gives_up, "{later:?}: {verdict:?}");
+        }
+    }
+
+    #[test]
     fn those_that_die_together_count_once() {
         let mut restarts = Restarts::new(policy());
         let now = Instant::now();

@@ -28,6 +28,23 @@ fn ending(effects: &[Effect]) -> &Ending {
     }
 }
 
+/// As the log says why a state was left.
+#[test]
+fn each_input_is_named() {
+    for (input, name) in [
+        (Input::Cancel, "cancel"),
+        (Input::Interrupt, "interrupt"),
+        (Input::Terminate, "terminate"),
+        (Input::Measured(None), "processor time"),
+        (Input::Elapsed(Timer::Grace), "end of grace"),
+        (Input::Look(None), "health check"),
+        (Input::Kill(DeathCause::Retired), "kill"),
+        (exited(Exit::Unknown), "exit"),
+    ] {
+        assert_eq!(input.name(), name);
+    }
+}
+
 #[test]
 fn how_its_process_ends_is_its_outcome() {
     for (exit, expected) in [
