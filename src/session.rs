@@ -142,7 +142,7 @@ impl Session {
         self.tell_supervisor(SupervisorMsg::Saved {
             lease: self.lease.id,
             covers: Some(at.ran),
-            chore: false,
+            state_job: false,
         });
         Ok(())
     }
@@ -250,7 +250,7 @@ impl Session {
         let Lease { id, kept, keep } = &self.lease;
         kept.name().ok_or(StateError::Nameless)?;
         let (generation, at) = kept.save(keep.clone(), *id, false).await?;
-        self.tell_supervisor(SupervisorMsg::Saved { lease: *id, covers: Some(at.ran), chore: false });
+        self.tell_supervisor(SupervisorMsg::Saved { lease: *id, covers: Some(at.ran), state_job: false });
         Ok(generation)
     }
 

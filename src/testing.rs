@@ -50,7 +50,7 @@ use ractor::ActorCell;
 use crate::{execution::Execution, runtime::Runtime};
 
 pub use crate::worker::{
-    Branch, Control, Delivery, Launched, Order, Outbox, Pipe, Sighting, Spawner, Unlaunched, Worker,
+    Branch, Control, Delivery, Inspection, Launched, Order, Outbox, Pipe, Spawner, Unlaunched, Worker,
 };
 pub use spawner::{Entry, Fact, ScriptedSpawner};
 pub use stage::Stage;

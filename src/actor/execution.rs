@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     actor::{
-        charge::Returning,
+        assignment::Returning,
         credit::Credit,
         mailbox::{Mailbox, Sender, mailbox},
         messages::{ExecutionMsg, Progress, SessionMsg, SupervisorMsg},
@@ -274,7 +274,7 @@ impl State {
 
     fn to_session(&self, message: impl FnOnce(ExecutionId) -> SessionMsg) {
         if let At::Session(session) = &self.place.at {
-            // A session that is gone has said so, or its charge does.
+            // A session that is gone has said so, or its assignment does.
             let _ = session.cast(message(self.id));
         }
     }

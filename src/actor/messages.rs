@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     actor::{
-        charge::{Charge, Duty, Obituary, Returning},
+        assignment::{Assignment, ExitNotice, PendingStateJob, Returning},
         credit::Credit,
         mailbox::Sender,
         obligation::Obligation,
@@ -38,7 +38,7 @@ use crate::{
     protocol::{DecodeError, ExecutionId, FromWorker, RpcError, ToWorker, Value, rpc::Said},
     request::{Affinity, Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
-    worker::{Launched, Order, Sighting, Worker},
+    worker::{Inspection, Launched, Order, Worker},
 };
 
 /// Told to the supervisor.
@@ -58,8 +58,8 @@ pub(crate) enum SupervisorMsg {
     /// executions is back.
     Restored { lease: LeaseId, generation: Generation, fate: Result<(u64, Box<SessionRestored>), String> },
     /// Keeper, session handle: the state of the session was saved, after so many of its executions; `None`: it was not.
-    /// `chore`: the supervisor had asked for it.
-    Saved { lease: LeaseId, covers: Option<u64>, chore: bool },
+    /// `state_job`: the supervisor had asked for it.
+    Saved { lease: LeaseId, covers: Option<u64>, state_job: bool },
     /// Runtime: stop this execution. Answers whether there is one.
     Cancel { id: ExecutionId, reason: Option<String>, found: oneshot::Sender<bool> },
     /// Execution: take me out of the line.
@@ -71,7 +71,7 @@ pub(crate) enum SupervisorMsg {
     /// Helper task: the worker of this slot was started, or could not be.
     Spawned { slot: usize, generation: Generation, result: Box<Result<Worker, SpawnError>> },
     /// Helper task: the process of a script was started, for its execution.
-    Launched { slot: usize, generation: Generation, worker: Box<Worker>, charge: Box<Charge> },
+    Launched { slot: usize, generation: Generation, worker: Box<Worker>, assignment: Box<Assignment> },
     /// Session: see [`SessionNotice`].
     FromSession { slot: usize, generation: Generation, notice: SessionNotice },
     /// Itself, when it is told that a session actor has ended: behind whatever that session had still to say.
@@ -148,7 +148,7 @@ pub(crate) struct Job {
     /// It is a question, and no code.
     pub(crate) question: Option<Question>,
     /// The supervisor has asked for it.
-    pub(crate) chore: bool,
+    pub(crate) state_job: bool,
     /// The generation of its session that it may run in, if not any.
     pub(crate) expects: Option<Generation>,
     /// It is for a JSON-RPC server: how it is made.
@@ -164,7 +164,7 @@ pub(crate) struct LeaseRequest {
     pub(crate) tenant: Option<Tenant>,
     pub(crate) events: Feed,
     /// Where it is told what is to be done to the state of the session.
-    pub(crate) duties: Sender<Duty>,
+    pub(crate) duties: Sender<PendingStateJob>,
     pub(crate) granted: oneshot::Sender<Result<watch::Receiver<Granted>, SubmitError>>,
 }
 
@@ -192,13 +192,13 @@ pub(crate) enum SessionMsg {
     /// Reader: this came in one go.
     Read(Box<Read>),
     /// Reader: the worker is dead and reaped. Its last message.
-    Exited(Obituary),
+    Exited(ExitNotice),
     /// Writer: the worker has closed what it reads from, with more on its way.
     Unwritable,
     /// Writer of a JSON-RPC server: something that had to wait has been written.
     Written,
     /// Supervisor: run this.
-    Assign(Box<Charge>),
+    Assign(Box<Assignment>),
     /// Supervisor: background output goes here from now on.
     Leased(Feed),
     /// Supervisor: your holder has gone, or is refused from now on. Told him when the worker is dead.
@@ -214,7 +214,7 @@ pub(crate) enum SessionMsg {
     /// Session handle, execution: what is the worker doing?
     Inspect(Asker),
     /// Helper task: this is what was seen of the worker.
-    Sighted(Box<Sighting>),
+    Inspected(Box<Inspection>),
     /// Reader of a JSON-RPC server: this came in one go.
     Heard(Box<Heard>),
     /// Execution: its caller answers a question of the server.

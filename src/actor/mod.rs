@@ -20,7 +20,7 @@
 //!
 //! Inside, this folder holds the mailboxes: they match a message, step a machine and perform its effects.
 
-pub(crate) mod charge;
+pub(crate) mod assignment;
 pub(crate) mod credit;
 pub(crate) mod execution;
 pub(crate) mod gauge;

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     actor::{
-        charge::Obituary,
+        assignment::ExitNotice,
         credit::{CHUNK, Credit, Credits, Room, price},
         messages::{Batch, Item, Read, SessionMsg},
     },
@@ -70,7 +70,7 @@ enum Paid {
 }
 
 /// What is read on, after the worker's exit has been taken out.
-pub(crate) type ExitNotice = std::pin::Pin<Box<dyn Future<Output = Exit> + Send>>;
+pub(crate) type ExitFuture = std::pin::Pin<Box<dyn Future<Output = Exit> + Send>>;
 
 impl Reader {
     /// Takes the reading ends out of `worker`.
@@ -99,16 +99,16 @@ impl Reader {
     }
 
     /// Reads until the worker is dead, then what it left behind, and says so.
-    pub(crate) async fn run(mut self, mut exit: ExitNotice, mut obituary: Obituary) {
-        obituary.exit = tokio::select! {
+    pub(crate) async fn run(mut self, mut exit: ExitFuture, mut exit_notice: ExitNotice) {
+        exit_notice.exit = tokio::select! {
             biased;
             exit = &mut exit => exit,
             () = self.read() => exit.await,
         };
         self.drain().await;
-        obituary.channel = self.channel.end;
+        exit_notice.channel = self.channel.end;
         // The session may be gone already; then the supervisor is told.
-        let _ = self.session.cast(SessionMsg::Exited(obituary));
+        let _ = self.session.cast(SessionMsg::Exited(exit_notice));
     }
 
     /// Reads until nothing is left to read. Cancel safe: what was read is in `self`.

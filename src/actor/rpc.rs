@@ -32,14 +32,14 @@ use crate::{
     worker::Worker,
 };
 
-mod aside;
+mod background;
 mod flight;
-mod line;
 mod reader;
+mod send_queue;
 
 use flight::Flight;
-use line::Line;
 use reader::Reader;
+use send_queue::SendQueue;
 
 /// What the session of a server is started with.
 pub(crate) struct Arguments {
@@ -56,7 +56,7 @@ pub(crate) struct State {
     flights: HashMap<ExecutionId, Flight>,
     /// `None` when the server was asked to go.
     writer: Option<Writer>,
-    line: Line,
+    send_queue: SendQueue,
     timers: Timers<Timer>,
     effects: Vec<Effect>,
 }
@@ -75,8 +75,8 @@ impl Dialect for State {
     fn handle(&mut self, myself: &ActorRef<SessionMsg>, message: SessionMsg) {
         match message {
             SessionMsg::Heard(heard) => self.heard(myself, *heard),
-            SessionMsg::Exited(obituary) => {
-                let (exit, _stream) = obituary.read();
+            SessionMsg::Exited(exit_notice) => {
+                let (exit, _stream) = exit_notice.read();
                 let unwritten = self.unwritten();
                 self.see_what_was_sent(myself);
                 let stderr = self.shell.tail.text();
@@ -84,13 +84,13 @@ impl Dialect for State {
             }
             SessionMsg::Unwritable => self.step(myself, Input::Broken(Broken::Closed)),
             SessionMsg::Written => self.wrote(myself),
-            SessionMsg::Assign(charge) => {
-                let (id, terms) = (charge.id, charge.terms.clone());
-                if charge.may_run().is_ok() {
-                    self.flights.insert(id, Flight::new(*charge));
+            SessionMsg::Assign(assignment) => {
+                let (id, terms) = (assignment.id, assignment.terms.clone());
+                if assignment.may_run().is_ok() {
+                    self.flights.insert(id, Flight::new(*assignment));
                     self.step(myself, Input::Assign(id, terms));
                 } else {
-                    charge.discharge();
+                    assignment.discharge();
                     self.shell.notify(SessionNotice::Idle(id));
                 }
             }
@@ -111,7 +111,7 @@ impl Dialect for State {
             | SessionMsg::Interrupt(_)
             | SessionMsg::Terminate(_)
             | SessionMsg::Send(..)
-            | SessionMsg::Sighted(_)
+            | SessionMsg::Inspected(_)
             | SessionMsg::Elapsed(_) => {}
         }
     }
@@ -124,7 +124,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     let inbox = Room::new(WINDOW, Arc::clone(&post.ledger));
     let reader = Reader::new(myself.clone(), inbox, &server, frames, stderr);
     // Not aborted with this actor: it ends by itself when the server is dead, which dropping `control` sees to.
-    drop(tokio::spawn(reader.run(exit, post.obituary())));
+    drop(tokio::spawn(reader.run(exit, post.exit_notice())));
     let (broken, wrote) = (myself.clone(), myself.clone());
     let writer = Writer::new(outbox, move || drop(broken.cast(SessionMsg::Unwritable)));
     let mut effects = Vec::new();
@@ -136,7 +136,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         server,
         flights: HashMap::new(),
         writer: Some(writer.telling(move || drop(wrote.cast(SessionMsg::Written)))),
-        line: Line::default(),
+        send_queue: SendQueue::default(),
         timers: Timers::new(),
         effects,
     };
@@ -204,7 +204,7 @@ impl State {
                 let (pid, generation) = (self.shell.pid, self.shell.post.generation);
                 if let Some(flight) = self.flights.get_mut(&id) {
                     let session = myself.clone();
-                    flight.charge.tell(smallvec![Progress::Started { session, pid, generation }]);
+                    flight.assignment.tell(smallvec![Progress::Started { session, pid, generation }]);
                 }
             }
             Effect::Event(id, event) => {
@@ -218,7 +218,7 @@ impl State {
             Effect::Background { method, params } => self.background(method, params),
             Effect::Ended(id, ending) => self.ended(id, ending),
             Effect::Returned(id, cause) => {
-                let unstarted = self.flights.get(&id).and_then(|flight| flight.charge.ungiven());
+                let unstarted = self.flights.get(&id).and_then(|flight| flight.assignment.ungiven());
                 self.ended(id, Ending::Lost(Loss { unstarted, cause }));
             }
             Effect::Ready => self.shell.notify(SessionNotice::Ready),
@@ -252,7 +252,7 @@ impl Drop for State {
     fn drop(&mut self) {
         for (id, unstarted) in self.unwritten() {
             if let Some(flight) = self.flights.get_mut(&id) {
-                flight.charge.prove(Some(unstarted));
+                flight.assignment.prove(Some(unstarted));
             }
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     actor::{
-        charge::Charge,
+        assignment::Assignment,
         credit::{Credit, Room, Window, window},
         messages::{Asker, Item, Progress, Read, SessionMsg, SessionNotice},
         reader::Reader,
@@ -23,7 +23,7 @@ use crate::{
         session::Timer,
     },
     outcome::{Activity, DeathCause, Load},
-    worker::{Sighting, Worker},
+    worker::{Inspection, Worker},
 };
 
 /// What the session of a script is started with.
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     pub(crate) post: Post,
     pub(crate) worker: Worker,
     pub(crate) limits: Limits,
-    pub(crate) charge: Charge,
+    pub(crate) assignment: Assignment,
 }
 
 /// The state of the actor.
@@ -39,7 +39,7 @@ pub(crate) struct State {
     shell: Shell,
     machine: Machine,
     /// Until it is told how it ended.
-    charge: Option<Charge>,
+    assignment: Option<Assignment>,
     began: Instant,
     window: Window,
     timers: Timers<Timer>,
@@ -59,11 +59,11 @@ impl Dialect for State {
     }
 
     fn handle(&mut self, myself: &ActorRef<SessionMsg>, message: SessionMsg) {
-        let about_it = |id| self.charge.as_ref().is_some_and(|charge| charge.id == id);
+        let about_it = |id| self.assignment.as_ref().is_some_and(|assignment| assignment.id == id);
         match message {
             SessionMsg::Read(read) => self.read(myself, *read),
-            SessionMsg::Exited(obituary) => {
-                let (exit, _no_channel) = obituary.read();
+            SessionMsg::Exited(exit_notice) => {
+                let (exit, _no_channel) = exit_notice.read();
                 let (stderr, after) = (self.shell.tail.text(), self.began.elapsed());
                 self.step(myself, Input::Exited { exit, stderr, after }, Credit::none());
             }
@@ -76,8 +76,8 @@ impl Dialect for State {
             }
             SessionMsg::Cancel(_) | SessionMsg::Interrupt(_) | SessionMsg::Terminate(_) => {}
             SessionMsg::Inspect(asker) => self.examine_for(myself, Some(asker)),
-            SessionMsg::Sighted(sighting) => {
-                let activity = Box::new(self.activity(*sighting));
+            SessionMsg::Inspected(inspection) => {
+                let activity = Box::new(self.activity(*inspection));
                 self.step(myself, Input::Examined(activity), Credit::none());
             }
             SessionMsg::Elapsed(timer) => self.step(myself, Input::Elapsed(timer), Credit::none()),
@@ -89,8 +89,8 @@ impl Dialect for State {
                 }
                 self.step(myself, Input::Look(vitals), Credit::none());
             }
-            // It is given nothing more; the charge says so.
-            SessionMsg::Assign(charge) => drop(charge),
+            // It is given nothing more; the assignment says so.
+            SessionMsg::Assign(assignment) => drop(assignment),
             // Of the shell, and of workers that speak.
             SessionMsg::Buried
             | SessionMsg::Unwritable
@@ -104,12 +104,12 @@ impl Dialect for State {
             SessionMsg::Stop => self.step(myself, Input::Kill(DeathCause::Retired), Credit::none()),
             SessionMsg::Kill(cause) => self.step(myself, Input::Kill(cause), Credit::none()),
         }
-        self.telling.report(self.charge.as_ref());
+        self.telling.report(self.assignment.as_ref());
     }
 }
 
 fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
-    let Arguments { post, worker, limits, charge } = arguments;
+    let Arguments { post, worker, limits, assignment } = arguments;
     let Worker { pid, codec, server: _, frames, outbox: _, stdout, stderr, exit, is_ending, control } =
         worker;
     let (window, credits) = window(&post.ledger);
@@ -117,14 +117,14 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     window.open();
     let reader = Reader::new(myself.clone(), credits, inbox, codec, frames, is_ending, [stdout, stderr]);
     // Not aborted with this actor: it ends by itself when the process is dead, which dropping `control` sees to.
-    drop(tokio::spawn(reader.run(exit, post.obituary())));
+    drop(tokio::spawn(reader.run(exit, post.exit_notice())));
     let mut effects = Vec::new();
     let machine = Machine::new(limits, &mut effects);
-    info!(slot = post.slot, generation = %post.generation, pid, execution = %charge.id, "script started");
+    info!(slot = post.slot, generation = %post.generation, pid, execution = %assignment.id, "script started");
     let mut state = State {
         shell: Shell::new(post, pid, control),
         machine,
-        charge: Some(charge),
+        assignment: Some(assignment),
         began: Instant::now(),
         window,
         timers: Timers::new(),
@@ -132,7 +132,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
         telling: Telling::default(),
     };
     state.perform_all(myself, Credit::none());
-    state.telling.report(state.charge.as_ref());
+    state.telling.report(state.assignment.as_ref());
     state
 }
 
@@ -156,7 +156,7 @@ impl State {
     /// Performs what the last step asked for. `credit` belongs to the event that the step passes on, if it does.
     fn perform_all(&mut self, myself: &ActorRef<SessionMsg>, mut credit: Credit) {
         // First: whoever hears of a step may look at the state that it led to.
-        let execution = self.charge.as_ref().map(|charge| charge.id.get());
+        let execution = self.assignment.as_ref().map(|assignment| assignment.id.get());
         self.shell.show(self.machine.state(), execution);
         while !self.effects.is_empty() {
             for effect in std::mem::take(&mut self.effects) {
@@ -188,10 +188,10 @@ impl State {
             Effect::Ended(ending) => {
                 self.telling.tell_dropped();
                 self.telling.push(Progress::Ended(ending));
-                self.telling.report(self.charge.as_ref());
-                if let Some(charge) = self.charge.take() {
-                    self.shell.notify(SessionNotice::Idle(charge.id));
-                    charge.discharge();
+                self.telling.report(self.assignment.as_ref());
+                if let Some(assignment) = self.assignment.take() {
+                    self.shell.notify(SessionNotice::Idle(assignment.id));
+                    assignment.discharge();
                 }
             }
             Effect::Terminated(death) => {
@@ -208,30 +208,30 @@ impl State {
         let Some(asker) = asker else {
             let myself = myself.clone();
             return drop(tokio::spawn(async move {
-                myself.cast(SessionMsg::Sighted(Box::new(examination.await)))
+                myself.cast(SessionMsg::Inspected(Box::new(examination.await)))
             }));
         };
-        let known = self.activity(Sighting::default());
+        let known = self.activity(Inspection::default());
         drop(tokio::spawn(async move {
             // Who asked may have left.
             let _ = asker.send(Box::new(add(known, examination.await)));
         }));
     }
 
-    fn activity(&self, sighting: Sighting) -> Activity {
+    fn activity(&self, inspection: Inspection) -> Activity {
         let now = Instant::now();
         let known = Activity {
-            execution: self.charge.as_ref().map(|charge| charge.id),
+            execution: self.assignment.as_ref().map(|assignment| assignment.id),
             running_for: Some(now.duration_since(self.began)),
             silent_for: Some(now.duration_since(self.telling.printed.unwrap_or(self.began))),
             ..Activity::default()
         };
-        add(known, sighting)
+        add(known, inspection)
     }
 }
 
 /// All that its process has used, it used for this execution.
-fn add(known: Activity, Sighting { vitals, stacks, children }: Sighting) -> Activity {
+fn add(known: Activity, Inspection { vitals, stacks, children }: Inspection) -> Activity {
     let within = known.running_for.unwrap_or_default();
     let load = vitals.map(|vitals| Load { used: vitals.cpu_time, within });
     Activity { load, vitals, stacks, children, ..known }

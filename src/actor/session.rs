@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     actor::{
-        charge::Charge,
+        assignment::Assignment,
         credit::{Credit, Room, Window, window},
         messages::{Item, Progress, Read, SessionMsg, SessionNotice},
         reader::Reader,
@@ -29,7 +29,7 @@ use crate::{
     worker::Worker,
 };
 
-mod aside;
+mod background;
 mod examine;
 mod writing;
 
@@ -52,7 +52,7 @@ pub(crate) struct State {
     codec: Codec,
     scratch: BytesMut,
     warmup: Option<Bytes>,
-    current: Option<Charge>,
+    current: Option<Assignment>,
     /// How far the writer is when the worker has been given the whole of what it executes.
     given_at: u64,
     writer: Writer,
@@ -78,19 +78,19 @@ impl Dialect for State {
     fn handle(&mut self, myself: &ActorRef<SessionMsg>, message: SessionMsg) {
         match message {
             SessionMsg::Read(read) => self.read(myself, *read),
-            SessionMsg::Exited(obituary) => {
-                let (exit, channel) = obituary.read();
+            SessionMsg::Exited(exit_notice) => {
+                let (exit, channel) = exit_notice.read();
                 let (stderr, unwritten) = (self.shell.tail.text(), self.unwritten());
                 let input = Input::Exited { exit, stderr, channel, unwritten };
                 self.step(myself, input, Credit::none());
             }
             SessionMsg::Unwritable => self.step(myself, Input::Broken(Broken::Closed), Credit::none()),
-            SessionMsg::Assign(charge) => self.assign(myself, *charge),
+            SessionMsg::Assign(assignment) => self.assign(myself, *assignment),
             SessionMsg::Cancel(id) => self.step(myself, Input::Cancel(id), Credit::none()),
             SessionMsg::Interrupt(id) => self.step(myself, Input::Interrupt(id), Credit::none()),
             SessionMsg::Send(id, message) => self.step(myself, Input::Send(id, *message), Credit::none()),
             SessionMsg::Inspect(asker) => self.examine_for(myself, Some(asker)),
-            SessionMsg::Sighted(sighting) => self.sighted(myself, *sighting),
+            SessionMsg::Inspected(inspection) => self.inspected(myself, *inspection),
             SessionMsg::Elapsed(timer) => self.step(myself, Input::Elapsed(timer), Credit::none()),
             SessionMsg::Look => self.look(myself),
             // Of the shell, of JSON-RPC servers, and of scripts.
@@ -119,7 +119,7 @@ fn start(myself: &ActorRef<SessionMsg>, arguments: Arguments) -> State {
     let inbox = Room::new(WINDOW, Arc::clone(&post.ledger));
     let reader = Reader::new(myself.clone(), credits, inbox, codec, frames, is_ending, [stdout, stderr]);
     // Not aborted with this actor: it ends by itself when the worker is dead, which dropping `control` sees to.
-    drop(tokio::spawn(reader.run(exit, post.obituary())));
+    drop(tokio::spawn(reader.run(exit, post.exit_notice())));
     let writers = myself.clone();
     let mut effects = Vec::new();
     let machine = Machine::new(limits, init, warmup.as_ref().map(|(id, _)| *id), &mut effects);
@@ -164,22 +164,22 @@ impl State {
         }
     }
 
-    fn assign(&mut self, myself: &ActorRef<SessionMsg>, charge: Charge) {
+    fn assign(&mut self, myself: &ActorRef<SessionMsg>, assignment: Assignment) {
         if self.current.is_some() {
-            // The supervisor never does this; if it did, dropping the charge hands the execution back unstarted.
-            return drop(charge);
+            // The supervisor never does this; if it did, dropping the assignment hands the execution back unstarted.
+            return drop(assignment);
         }
-        let (id, cpu) = (charge.id, charge.cpu);
+        let (id, cpu) = (assignment.id, assignment.cpu);
         let serves = matches!(self.machine.state(), SessionState::Ready | SessionState::Idle);
-        if serves && charge.may_run().is_err() {
-            charge.discharge();
+        if serves && assignment.may_run().is_err() {
+            assignment.discharge();
             return self.shell.notify(SessionNotice::Idle(id));
         }
-        let input = match &charge.question {
+        let input = match &assignment.question {
             Some(question) => Input::Ask(id, question.asked),
             None => Input::Assign(id),
         };
-        self.current = Some(charge);
+        self.current = Some(assignment);
         self.step(myself, input, Credit::none());
         if let Some(limit) = cpu {
             self.step(myself, Input::Meter(limit), Credit::none());
@@ -241,7 +241,7 @@ impl State {
             Effect::Ended(id, ending) => self.ended(id, ending),
             Effect::Left(id, what) => self.left(id, what),
             Effect::Returned(id, cause) => {
-                let unstarted = self.current.as_ref().and_then(Charge::ungiven);
+                let unstarted = self.current.as_ref().and_then(Assignment::ungiven);
                 self.ended(id, Ending::Lost(Loss { unstarted, cause }));
             }
             Effect::Ready => self.shell.notify(SessionNotice::Ready),
@@ -256,7 +256,7 @@ impl State {
     }
 
     fn started(&mut self, myself: &ActorRef<SessionMsg>, id: ExecutionId) {
-        if self.current.as_ref().is_none_or(|charge| charge.id != id) {
+        if self.current.as_ref().is_none_or(|assignment| assignment.id != id) {
             return;
         }
         self.memory.began = Some(Instant::now());
@@ -265,21 +265,21 @@ impl State {
     }
 
     fn ended(&mut self, id: ExecutionId, ending: Ending) {
-        if self.current.as_ref().is_none_or(|charge| charge.id != id) {
+        if self.current.as_ref().is_none_or(|assignment| assignment.id != id) {
             return;
         }
         self.telling.tell_dropped();
         self.telling.push(Progress::Ended(ending));
         self.telling.report(self.current.as_ref());
-        if let Some(charge) = self.current.take() {
-            charge.discharge();
+        if let Some(assignment) = self.current.take() {
+            assignment.discharge();
         }
         (self.memory.began, self.telling.printed) = (None, None);
     }
 
     fn show(&mut self) {
         self.shell.pid = self.shell.pid.or_else(|| self.machine.pid());
-        let execution = self.current.as_ref().map(|charge| charge.id.get());
+        let execution = self.current.as_ref().map(|assignment| assignment.id.get());
         self.shell.show(self.machine.state(), execution);
     }
 }

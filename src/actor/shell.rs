@@ -8,7 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::{
     actor::{
-        charge::Obituary,
+        assignment::ExitNotice,
         gauge::Gauge,
         messages::{SessionMsg, SessionNotice, SupervisorMsg},
         notes::Notes,
@@ -94,8 +94,8 @@ pub(crate) struct Post {
 
 impl Post {
     /// The news of the worker's end, which its reader brings.
-    pub(crate) fn obituary(&self) -> Obituary {
-        Obituary::new(self.slot, self.generation, self.supervisor.clone())
+    pub(crate) fn exit_notice(&self) -> ExitNotice {
+        ExitNotice::new(self.slot, self.generation, self.supervisor.clone())
     }
 }
 

@@ -28,13 +28,13 @@ use crate::{
     worker::{Order, Spawner},
 };
 
-mod hand;
+mod handover;
 mod launch;
 mod look;
 mod start;
 mod submit;
 
-use hand::Holder;
+use handover::Holder;
 
 /// The actor. See [`Arguments`].
 pub(crate) struct Supervisor;
@@ -187,8 +187,8 @@ impl Actor for Supervisor {
             SupervisorMsg::Restored { lease, generation, fate } => {
                 state.restored(&myself, lease, generation, fate).await;
             }
-            SupervisorMsg::Saved { lease, covers, chore } => {
-                state.step(&myself, Input::Saved { lease, covers, chore }).await;
+            SupervisorMsg::Saved { lease, covers, state_job } => {
+                state.step(&myself, Input::Saved { lease, covers, state_job }).await;
             }
             SupervisorMsg::Cancel { id, reason, found } => {
                 let _ = found.send(state.cancel(id, reason));
@@ -202,8 +202,8 @@ impl Actor for Supervisor {
             SupervisorMsg::Spawned { slot, generation, result } => {
                 state.spawned(&myself, slot, generation, *result).await;
             }
-            SupervisorMsg::Launched { slot, generation, worker, charge } => {
-                state.launched(&myself, slot, generation, *worker, *charge).await;
+            SupervisorMsg::Launched { slot, generation, worker, assignment } => {
+                state.launched(&myself, slot, generation, *worker, *assignment).await;
             }
             SupervisorMsg::FromSession { slot, generation, notice } => {
                 state.notice(&myself, slot, generation, notice).await;
@@ -342,7 +342,7 @@ impl State {
             }
             Effect::Regrant { lease, slot } => self.regrant(lease, slot),
             Effect::Announce { lease, unsaved } => self.announce(lease, unsaved),
-            Effect::Tend(lease, chore) => self.tend(myself, lease, chore),
+            Effect::Tend(lease, state_job) => self.tend(myself, lease, state_job),
             Effect::LeaseEnded(lease, why) => self.lease_ended(lease, why),
             Effect::Stop { slot } => self.tell(slot, SessionMsg::Stop),
             Effect::Kill { slot, cause } => self.kill(myself, slot, cause),
@@ -358,7 +358,7 @@ impl State {
             Effect::Started => self.answer_start(Ok(())),
             Effect::Failed(why) => self.failed(myself, why),
             Effect::Recovered => info!("the pool serves again"),
-            Effect::Renewed { slot, wear } => info!(slot, ?wear, "worker replaced"),
+            Effect::Renewed { slot, reason } => info!(slot, ?reason, "worker replaced"),
             Effect::Reloaded(fate) => self.reloaded(&fate),
             Effect::Stopped => self.stopped = true,
         }

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::{
-    actor::{charge::Charge, credit::Credit, messages::Progress, tail::Tail},
+    actor::{assignment::Assignment, credit::Credit, messages::Progress, tail::Tail},
     outcome::Event,
     protocol::Stream,
 };
@@ -49,13 +49,13 @@ impl Telling {
     }
 
     /// Tells the execution, if there is one.
-    pub(crate) fn report(&mut self, to: Option<&Charge>) {
+    pub(crate) fn report(&mut self, to: Option<&Assignment>) {
         if self.progress.is_empty() {
             return;
         }
         let progress = std::mem::take(&mut self.progress);
-        if let Some(charge) = to {
-            charge.tell(progress);
+        if let Some(assignment) = to {
+            assignment.tell(progress);
         }
     }
 }

@@ -4,11 +4,10 @@
 //! to be done comes back as effects, which `actor/` performs. Every interleaving is therefore a unit test.
 
 pub(crate) mod budget;
+pub(crate) mod escalation;
 pub(crate) mod execution;
 pub(crate) mod health;
-pub(crate) mod ladder;
-pub(crate) mod line;
-pub(crate) mod pace;
+pub(crate) mod queue;
 pub(crate) mod restart;
 pub(crate) mod rpc;
 pub(crate) mod script;
@@ -17,3 +16,4 @@ pub(crate) mod slot;
 pub(crate) mod slots;
 pub(crate) mod supervisor;
 pub(crate) mod unstarted;
+pub(crate) mod wait_estimate;

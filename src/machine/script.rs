@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::{
     machine::{
         budget::{MemoryLimits, Meter},
+        escalation::Escalation,
         health::{Health, Sign},
-        ladder::Ladder,
         session::{Ending, Timer, lost_by},
         unstarted::Loss,
     },
@@ -194,7 +194,7 @@ impl Script {
     fn cancel(&mut self, effects: &mut Vec<Effect>) {
         let Phase::Running { rung: rung @ None } = &mut self.phase else { return };
         *rung = Some(Rung::Interrupt);
-        let Ladder { force: _, examine, kill } = Ladder::new(self.grace);
+        let Escalation { force: _, examine, kill } = Escalation::new(self.grace);
         effects.extend([
             Effect::Shed,
             Effect::Signal(Signal::Interrupt),

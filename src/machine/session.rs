@@ -12,8 +12,8 @@ use crate::{
     config::{FORCE_EVERY, LATE_IDS_MAX},
     machine::{
         budget::Meter,
+        escalation::Escalation,
         health::{Health, Sign},
-        ladder::Ladder,
     },
     outcome::{Activity, Death, DeathCause, Event, Rung},
     protocol::{self, ExecutionId, ToWorker},
@@ -72,7 +72,7 @@ struct Run {
     begun: bool,
     /// The number that the next output frame must have.
     next_seq: u64,
-    /// The highest rung of the cancel ladder that was used, if it was cancelled.
+    /// The highest rung of the cancel escalation that was used, if it was cancelled.
     rung: Option<Rung>,
     /// What it may use, if that is limited.
     meter: Option<Meter>,
@@ -234,7 +234,7 @@ impl Session {
             return;
         }
         run.rung = Some(Rung::Interrupt);
-        let Ladder { force, examine, kill } = Ladder::new(grace);
+        let Escalation { force, examine, kill } = Escalation::new(grace);
         effects.extend([
             Effect::Shed,
             Effect::Write(ToWorker::Cancel(protocol::Cancel { id, force: false, reason: None })),

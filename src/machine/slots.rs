@@ -18,9 +18,9 @@ use self::facts::{Facts, Rank, Rules};
 use crate::{
     config::PoolConfig,
     machine::{
-        line::{Asked, Waiter},
+        queue::{Asked, Waiter},
         slot::{Owner, Place, Slot},
-        supervisor::Wear,
+        supervisor::RecycleReason,
     },
     request::{Affinity, Tenant},
 };
@@ -156,8 +156,8 @@ impl Slots {
     }
 
     /// What wears this worker out, if it is.
-    pub(crate) fn wear(&self, slot: usize) -> Option<Wear> {
-        self.rules.wear(&self[slot], self.now)
+    pub(crate) fn reason(&self, slot: usize) -> Option<RecycleReason> {
+        self.rules.reason(&self[slot], self.now)
     }
 
     fn follow_all(&mut self) {

@@ -18,11 +18,11 @@ use std::{
 use crate::{
     config::PoolConfig,
     machine::{
-        line::Line,
-        pace::Pace,
+        queue::Queue,
         restart::{Restarts, Throttle},
         slot::Place,
         slots::Slots,
+        wait_estimate::WaitEstimate,
     },
     outcome::Generation,
     protocol::ExecutionId,
@@ -45,10 +45,10 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use crate::machine::{line::Asked, slot::LeaseId};
+pub(crate) use crate::machine::{queue::Asked, slot::LeaseId};
 use leases::{Held, Lease, Leases, Waiting};
 
-pub(crate) use io::{Chore, Effect, Input, Moment, Sort, Want, Wear};
+pub(crate) use io::{Effect, Input, Moment, RecycleReason, Sort, StateJob, Want};
 
 /// The machine. `step` is total.
 #[derive(Debug)]
@@ -57,14 +57,14 @@ pub(crate) struct Pool {
     /// Executions that one worker may have at once.
     in_flight: usize,
     slots: Slots,
-    line: Line,
+    queue: Queue,
     /// Scripts that wait for a place of their own.
-    scripts: Line,
+    scripts: Queue,
     leases: Leases,
     /// Copies of sessions that have no slot yet.
     forks: VecDeque<(LeaseId, u64)>,
     placed: HashMap<ExecutionId, usize>,
-    pace: Pace,
+    wait_estimate: WaitEstimate,
     restarts: Restarts,
     throttle: Throttle,
     life: Life,
@@ -128,18 +128,18 @@ impl Pool {
         let slots = Slots::new(&config, in_flight, now);
         let restarts = Restarts::new(config.restart.clone());
         let throttle = Throttle::new(config.start_rate);
-        let line = Line::new(config.tenant_weights.clone());
-        let scripts = Line::new(config.tenant_weights.clone());
+        let queue = Queue::new(config.tenant_weights.clone());
+        let scripts = Queue::new(config.tenant_weights.clone());
         Self {
             config,
             in_flight,
             slots,
-            line,
+            queue,
             scripts,
             leases: Leases::default(),
             forks: VecDeque::new(),
             placed: HashMap::new(),
-            pace: Pace::default(),
+            wait_estimate: WaitEstimate::default(),
             restarts,
             throttle,
             life: Life::Beginning,
@@ -184,7 +184,7 @@ impl Pool {
             Input::Restored { lease, generation, fate } => {
                 self.restored(lease, generation, fate, now, effects);
             }
-            Input::Saved { lease, covers, chore } => self.saved(lease, covers, chore, now, effects),
+            Input::Saved { lease, covers, state_job } => self.saved(lease, covers, state_job, now, effects),
             Input::Left { slot, generation } => self.left(slot, generation),
             Input::Strained { slot, generation } => self.strained(slot, generation),
             Input::NotSpawned { slot, generation, why } => {
@@ -275,7 +275,7 @@ impl Pool {
         match &mut place.place {
             Place::Busy { runs } => {
                 if let Some(at) = runs.iter().position(|(id, ..)| *id == execution) {
-                    self.pace.took(now.duration_since(runs.swap_remove(at).1));
+                    self.wait_estimate.took(now.duration_since(runs.swap_remove(at).1));
                 }
                 if runs.is_empty() {
                     place.place = Place::Idle { since: now };
@@ -285,7 +285,7 @@ impl Pool {
                         self.retire(slot, effects);
                     } else if left {
                         self.left_over += 1;
-                        self.replace(slot, Wear::Left, effects);
+                        self.replace(slot, RecycleReason::Left, effects);
                     }
                 }
             }

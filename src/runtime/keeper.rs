@@ -7,11 +7,11 @@ use std::{
 
 use super::Shared;
 use crate::{
-    actor::{charge::Duty, mailbox::Mailbox, messages::Keep},
+    actor::{assignment::PendingStateJob, mailbox::Mailbox, messages::Keep},
     checkpoint::Checkpoint,
     error::StateError,
     log::{info, warn},
-    machine::supervisor::{Chore, LeaseId, Moment},
+    machine::supervisor::{LeaseId, Moment, StateJob},
     outcome::{Generation, LostName, SessionRestored},
     store::{Claim, Desk, Saved},
 };
@@ -85,9 +85,9 @@ impl Kept {
         self: &Arc<Self>,
         shared: Arc<Shared>,
         lease: LeaseId,
-        chore: bool,
+        state_job: bool,
     ) -> Result<(u64, Moment), StateError> {
-        let saved = self.save_once(shared, lease, chore).await;
+        let saved = self.save_once(shared, lease, state_job).await;
         if let Err(error) = &saved {
             warn!(name = self.name(), %error, "the state of a session was not saved");
             self.notes().last = Some(Err(error.clone()));
@@ -99,10 +99,10 @@ impl Kept {
         self: &Arc<Self>,
         shared: Arc<Shared>,
         lease: LeaseId,
-        chore: bool,
+        state_job: bool,
     ) -> Result<(u64, Moment), StateError> {
         let limit = shared.checkpoint_timeout;
-        let (checkpoint, at) = shared.save(lease, chore).await?;
+        let (checkpoint, at) = shared.save(lease, state_job).await?;
         self.keep(checkpoint, at, limit).await
     }
 
@@ -202,18 +202,18 @@ impl Kept {
 }
 
 /// Does what the supervisor asks for, until the session is over.
-pub(super) async fn tend(shared: Weak<Shared>, kept: Arc<Kept>, mut duties: Mailbox<Duty>) {
+pub(super) async fn tend(shared: Weak<Shared>, kept: Arc<Kept>, mut duties: Mailbox<PendingStateJob>) {
     while let Some(duty) = duties.recv().await {
         // A duty that is dropped says that it was not done.
         let Some(shared) = shared.upgrade() else { continue };
         let lease = duty.lease;
-        match duty.chore.clone() {
-            Chore::Save => {
+        match duty.state_job.clone() {
+            StateJob::Save => {
                 if let Ok((_, at)) = kept.save(shared, lease, true).await {
                     duty.saved(at.ran);
                 }
             }
-            Chore::Restore { generation, why } => match kept.restore(shared, lease, generation).await {
+            StateJob::Restore { generation, why } => match kept.restore(shared, lease, generation).await {
                 Ok((covers, mut news)) => {
                     news.why = why;
                     duty.restored(generation, Ok((covers, Box::new(news))));

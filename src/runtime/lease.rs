@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     actor::{
-        charge::Duty,
+        assignment::PendingStateJob,
         mailbox::{Mailbox, mailbox},
         messages::{Granted, LeaseRequest, SupervisorMsg},
         sink::{Fed, feed},
@@ -74,7 +74,7 @@ impl Shared {
         granted: watch::Receiver<Granted>,
         background: mpsc::Receiver<Fed>,
         kept: Kept,
-        duties: Mailbox<Duty>,
+        duties: Mailbox<PendingStateJob>,
     ) -> Session {
         let kept = Arc::new(kept);
         if self.restores || kept.name().is_some() {

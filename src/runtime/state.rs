@@ -58,7 +58,7 @@ impl Runtime {
 struct Purpose {
     asked: Asked,
     /// The supervisor's.
-    chore: bool,
+    state_job: bool,
     expects: Option<Generation>,
 }
 
@@ -67,7 +67,7 @@ impl Shared {
     pub(crate) async fn save(
         self: Arc<Self>,
         lease: LeaseId,
-        chore: bool,
+        state_job: bool,
     ) -> Result<(Checkpoint, Moment), StateError> {
         let end = Instant::now() + self.checkpoint_timeout;
         let max_bytes = self.max_checkpoint_bytes as u64;
@@ -83,7 +83,7 @@ impl Shared {
             let mut frame = BytesMut::new();
             codec.encode(&ToWorker::Checkpoint(message), &mut frame).map(|()| frame.freeze())
         };
-        let purpose = Purpose { asked: Asked::Save { max_bytes }, chore, expects: None };
+        let purpose = Purpose { asked: Asked::Save { max_bytes }, state_job, expects: None };
         let answer = Arc::clone(&self).ask(lease, purpose, "checkpoint", frames).await?;
         let Answer { mut messages, speaker, moment } = answer;
         if let (Some(FromWorker::Forked(_)), Some(delivery)) = (messages.last(), delivery) {
@@ -123,16 +123,16 @@ impl Shared {
         }
     }
 
-    /// Returns the state that it led to, too. `chore`: the supervisor asked for it, in this generation.
+    /// Returns the state that it led to, too. `state_job`: the supervisor asked for it, in this generation.
     pub(crate) async fn restore(
         self: Arc<Self>,
         lease: LeaseId,
         checkpoint: &Checkpoint,
-        chore: Option<Generation>,
+        state_job: Option<Generation>,
     ) -> Result<(Restored, Moment), StateError> {
         let data = checkpoint.data();
         let frames = |codec, id| encode_parts(codec, id, data);
-        let purpose = Purpose { asked: Asked::Restore, chore: chore.is_some(), expects: chore };
+        let purpose = Purpose { asked: Asked::Restore, state_job: state_job.is_some(), expects: state_job };
         let mut answer = self.ask(lease, purpose, "restore", frames).await?;
         match answer.messages.pop() {
             Some(FromWorker::Restored(protocol::Restored { names, failed, .. })) => {
@@ -163,7 +163,7 @@ impl Shared {
                     format!("the name of its copy's folder, {:?}, is no UTF-8; set `TMPDIR`", order.folder);
                 return Err(StateError::NotForked { why });
             };
-            let purpose = Purpose { asked: Asked::Fork, chore: false, expects: None };
+            let purpose = Purpose { asked: Asked::Fork, state_job: false, expects: None };
             let frames = |codec: protocol::Codec, id| {
                 let mut frame = BytesMut::new();
                 let mut message = protocol::Fork::new(id, order.address, order.tag, folder);
@@ -194,7 +194,7 @@ impl Shared {
             let mut frame = BytesMut::new();
             codec.encode(&ToWorker::Vars(message), &mut frame).map(|()| frame.freeze())
         };
-        let purpose = Purpose { asked: Asked::Names, chore: false, expects: None };
+        let purpose = Purpose { asked: Asked::Names, state_job: false, expects: None };
         let mut answer = self.ask(lease, purpose, "vars", frames).await?;
         match answer.messages.pop() {
             Some(FromWorker::VarsResult(protocol::VarsResult { vars: list, total, .. })) => {
@@ -219,7 +219,7 @@ impl Shared {
         }
         let id = ExecutionId(next_id());
         let frame = frames(self.codec, id).map_err(|error| StateError::Refused { why: error.to_string() })?;
-        let Purpose { asked, chore, expects } = purpose;
+        let Purpose { asked, state_job, expects } = purpose;
         let question = Question::new(asked);
         let (after, limit) = (self.checkpoint_timeout, self.max_checkpoint_bytes);
         let job = Job {
@@ -233,7 +233,7 @@ impl Shared {
             terms: Default::default(),
             script: None,
             question: Some(question.clone()),
-            chore,
+            state_job,
             expects,
         };
         let execution = self.dispatch(job, Some(lease), crate::execution::Handling::default()).await?;

@@ -81,7 +81,7 @@ impl Shared {
             deadline,
             limits: request.limits,
             question: None,
-            chore: false,
+            state_job: false,
             expects: request.expects,
             terms,
             script,

@@ -32,13 +32,13 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::{
     Worker,
+    cleanup::Cleanup,
     process::{Parent, Process, descriptors},
     program,
     rendezvous::Rendezvous,
     spawner::{Started, watched},
     sweep::{self, Estate},
     threads::Threads,
-    unsettled::Unsettled,
     zygote::Link,
 };
 use crate::error::SpawnError;
@@ -87,14 +87,14 @@ pub(super) struct Awaited {
     rendezvous: Rendezvous,
     program: PathBuf,
     estate: Estate,
-    unsettled: Unsettled,
+    cleanup: Cleanup,
 }
 
 impl Awaited {
     /// Listens for the copy whose tag `estate` names. Called within a runtime.
-    pub(super) fn new(program: &Path, estate: Estate, unsettled: Unsettled) -> io::Result<Self> {
+    pub(super) fn new(program: &Path, estate: Estate, cleanup: Cleanup) -> io::Result<Self> {
         let rendezvous = Rendezvous::new(&format!("fork-{}", estate.tag))?;
-        Ok(Self { rendezvous, program: program.into(), estate, unsettled })
+        Ok(Self { rendezvous, program: program.into(), estate, cleanup })
     }
 
     /// What the worker is told whose copy it is to be.
@@ -107,20 +107,20 @@ impl Awaited {
     pub(super) async fn arrives(self) -> Result<Started, SpawnError> {
         let failed = |error| program::system("fork a copy of a worker", &self.program, error);
         let (host, keeper) = self.rendezvous.arrives().await.map_err(failed)?;
-        let starting = self.unsettled.one_more();
+        let starting = self.cleanup.one_more();
         let forked = async {
             let mut link = Link::quiet(host);
             let ends = match &*ask(&mut link, "wants", &[]).await? {
                 "stdio" => descriptors(false)?,
                 _socket => descriptors(true)?,
             };
-            let keeper = Keeper::hold(keeper, &self.unsettled)?;
+            let keeper = Keeper::hold(keeper, &self.cleanup)?;
             let (ends, theirs) = ends;
             let pid = ask(&mut link, "forked", &theirs).await?.parse().map_err(io::Error::other)?;
             keeper.has_forked(pid)?;
             drop(theirs);
             let parent = Parent::Keeper(keeper.holding(link.into_socket()));
-            let process = Process::adopt(pid, Some(parent), self.unsettled.clone())?;
+            let process = Process::adopt(pid, Some(parent), self.cleanup.clone())?;
             watched(process, ends, self.estate, starting)
         };
         forked.await.map_err(failed)
@@ -151,8 +151,8 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Holds a process that waits for us at this moment, so that its id is its own.
-    fn hold(pid: u32, unsettled: &Unsettled) -> io::Result<Self> {
-        let process = Arc::new(Process::adopt(pid, None, unsettled.clone())?);
+    fn hold(pid: u32, cleanup: &Cleanup) -> io::Result<Self> {
+        let process = Arc::new(Process::adopt(pid, None, cleanup.clone())?);
         // It is an orphan: if we are who collects those, we do. What it leaves behind is the copy's to clear.
         drop(Threads::get()?.watch().add(Arc::clone(&process), None)?);
         Ok(Self { process, host: Mutex::default() })

@@ -19,7 +19,7 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::{process::Process, rendezvous::Rendezvous, threads::Threads, unsettled::Unsettled};
+use super::{cleanup::Cleanup, process::Process, rendezvous::Rendezvous, threads::Threads};
 use crate::{
     config::FRAME_LEN_MAX,
     protocol::{CheckpointData, Codec, FromWorker},
@@ -61,7 +61,7 @@ impl Delivery {
     /// What the copy sends: a checkpoint of at most so many bytes in one part, or an error.
     pub(crate) async fn receive(self, codec: Codec, max: u64) -> io::Result<FromWorker> {
         let (mut stream, pid) = self.0.arrives().await?;
-        let process = Arc::new(Process::adopt(pid, None, Unsettled::default())?);
+        let process = Arc::new(Process::adopt(pid, None, Cleanup::default())?);
         // It is an orphan: if we are who collects those, we do.
         drop(Threads::get()?.watch().add(Arc::clone(&process), None)?);
         let _sender = Sender(process);

@@ -6,7 +6,9 @@
 
 mod branch;
 mod children;
+mod cleanup;
 mod delivery;
+mod descriptor_limit;
 mod environment;
 #[cfg(feature = "monitor")]
 pub(crate) mod listener;
@@ -19,13 +21,11 @@ mod record;
 mod rendezvous;
 mod scratch;
 mod script;
-mod shortage;
 mod spawner;
 mod stacks;
 mod sweep;
 mod threads;
 mod undertaker;
-mod unsettled;
 mod vitals;
 mod watch;
 mod zygote;
@@ -165,7 +165,7 @@ pub trait Outbox: Send + Sync {
 
 /// What was seen of a worker from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sighting {
+pub struct Inspection {
     /// What the operating system says of it.
     pub vitals: Option<Vitals>,
     /// What its threads do.
@@ -196,8 +196,8 @@ pub trait Control: Send {
     }
     /// Looks at what the worker does. What is asked of it is asked before this returns, so that an interrupt that
     /// follows comes later; the answer may take [`STACKS_LIMIT`](crate::config::STACKS_LIMIT).
-    fn examine(&self) -> Pin<Box<dyn Future<Output = Sighting> + Send>> {
-        Box::pin(std::future::ready(Sighting::default()))
+    fn examine(&self) -> Pin<Box<dyn Future<Output = Inspection> + Send>> {
+        Box::pin(std::future::ready(Inspection::default()))
     }
 }
 

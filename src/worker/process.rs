@@ -28,9 +28,8 @@ use rustix::{
 use super::{
     branch::Keeper,
     children::{self, naming::Naming},
-    oom, sweep,
-    unsettled::{Pending, Unsettled},
-    vitals, zygote,
+    cleanup::{Cleanup, Pending},
+    oom, sweep, vitals, zygote,
 };
 use crate::outcome::Exit;
 
@@ -70,7 +69,7 @@ impl Launch {
     ///
     /// It takes `posix_spawn`'s way, which costs the same whatever the memory of this process is; a `pre_exec` would
     /// make that a fork.
-    pub(super) fn start(&self, unsettled: &Unsettled) -> io::Result<(Process, Ends)> {
+    pub(super) fn start(&self, cleanup: &Cleanup) -> io::Result<(Process, Ends)> {
         let (socket, stdin) = match self.socket {
             true => {
                 let (ours, theirs) = UnixStream::pair()?;
@@ -78,7 +77,7 @@ impl Launch {
             }
             false => (None, Stdio::piped()),
         };
-        let spawned = self.spawn([stdin, Stdio::piped(), Stdio::piped()], true, unsettled);
+        let spawned = self.spawn([stdin, Stdio::piped(), Stdio::piped()], true, cleanup);
         let (process, mut child) = spawned.map_err(|(error, _ran)| error)?;
         let stdin = match (socket, child.stdin.take()) {
             (Some(socket), _) => Stdin::Socket(socket),
@@ -97,16 +96,16 @@ impl Launch {
         &self,
         streams: [Stdio; 3],
         leads: bool,
-        unsettled: &Unsettled,
+        cleanup: &Cleanup,
     ) -> Result<Process, (io::Error, bool)> {
-        Ok(self.spawn(streams, leads, unsettled)?.0)
+        Ok(self.spawn(streams, leads, cleanup)?.0)
     }
 
     fn spawn(
         &self,
         [stdin, stdout, stderr]: [Stdio; 3],
         leads: bool,
-        unsettled: &Unsettled,
+        cleanup: &Cleanup,
     ) -> Result<(Process, Child), (io::Error, bool)> {
         #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
         let mut command = Command::new(&self.program);
@@ -123,7 +122,7 @@ impl Launch {
             .stderr(stderr)
             .spawn()
             .map_err(|error| (error, false))?;
-        match Process::adopt(child.id(), None, unsettled.clone()) {
+        match Process::adopt(child.id(), None, cleanup.clone()) {
             Ok(process) => Ok((Process { leads, ..process }, child)),
             Err(error) => {
                 // It cannot be watched, so it cannot stay. It was started just now: its id is still its own.
@@ -165,7 +164,7 @@ pub(super) struct Process {
     parent: Option<Parent>,
     /// Locked while its group is signalled, so that nobody collects it meanwhile.
     life: Mutex<Life>,
-    unsettled: Unsettled,
+    cleanup: Cleanup,
 }
 
 /// A parent that is not this process, and collects its child only by our word.
@@ -203,7 +202,7 @@ enum Life {
 
 impl Process {
     /// Takes over a process that was started just now, and is not collected before we say so.
-    pub(super) fn adopt(id: u32, parent: Option<Parent>, unsettled: Unsettled) -> io::Result<Self> {
+    pub(super) fn adopt(id: u32, parent: Option<Parent>, cleanup: Cleanup) -> io::Result<Self> {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         if parent.as_ref().is_some_and(|parent| !parent.is_alive()) {
@@ -221,7 +220,7 @@ impl Process {
             leads: true,
             parent,
             life: Mutex::new(Life::Alive(false)),
-            unsettled,
+            cleanup,
         };
         // Somebody else may have collected it, and what was read is a stranger's.
         let born = if process.is_dead() { 0 } else { process.born };
@@ -254,7 +253,7 @@ impl Process {
     pub(super) fn kill(&self) {
         let mut life = self.life();
         match *life {
-            Life::Alive(_) => *life = Life::Dying(self.unsettled.one_more()),
+            Life::Alive(_) => *life = Life::Dying(self.cleanup.one_more()),
             Life::Dying(_) => {}
             Life::Collected => return,
         }
@@ -361,7 +360,7 @@ impl Process {
         };
         let pending = match mem::replace(&mut *life, Life::Collected) {
             Life::Dying(pending) => pending,
-            Life::Alive(_) | Life::Collected => self.unsettled.one_more(),
+            Life::Alive(_) | Life::Collected => self.cleanup.one_more(),
         };
         Some((exit, pending))
     }

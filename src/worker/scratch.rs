@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use super::{shortage, unsettled::Pending};
+use super::{cleanup::Pending, descriptor_limit};
 
 /// A folder that nobody else can enter. Removed, with all that is in it, when this is dropped.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ fn remove(folder: &Path) {
     if fs::remove_dir(folder).is_ok() {
         return;
     }
-    match shortage::outlast(|| remove::remove(folder)) {
+    match descriptor_limit::outlast(|| remove::remove(folder)) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => crate::log::warn!(folder = %folder.display(), %error, "scratch folder not removed"),

@@ -145,10 +145,10 @@ fn start(
     let launch = Launch { program, args, env, cwd, socket: false };
     let (theirs, ours) =
         descriptors(launched).map_err(|error| program::system("make pipes for", &launch.program, error))?;
-    let starting = shared.unsettled.one_more();
+    let starting = shared.cleanup.one_more();
     let leads = !shares_terminal(&launched.script);
     let process = launch
-        .start_with(theirs.map(Given::from), leads, &shared.unsettled)
+        .start_with(theirs.map(Given::from), leads, &shared.cleanup)
         .map_err(|(error, ran)| Unlaunched { error: program::not_started(&launch.program, error), ran })?;
     launched.has_its_input();
     let started = watched(process, ours, Estate { tag, scratch }, starting)
@@ -184,7 +184,7 @@ async fn fork(
         }
     };
     let (birth, ours) = on_spawn_thread(python.executable(), prepare).await??;
-    let started = shared.zygote.fork(spec, python, birth, &shared.unsettled).await?;
+    let started = shared.zygote.fork(spec, python, birth, &shared.cleanup).await?;
     Ok(started.map(|Started { ends: _, exit, power, starting }| {
         launched.has_its_input();
         Started { ends: ours, exit, power, starting }

@@ -17,9 +17,10 @@ use rustix::process::Signal;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Branch, Control, Delivery, Launched, Sighting, Spawner, Unlaunched, Worker,
+    Branch, Control, Delivery, Inspection, Launched, Spawner, Unlaunched, Worker,
     branch::Awaited,
     children::{self, naming::Naming},
+    cleanup::{Cleanup, Pending},
     environment, pipes,
     process::{Ends, Launch, Process},
     program,
@@ -28,7 +29,6 @@ use super::{
     script, stacks,
     sweep::Estate,
     threads::Threads,
-    unsettled::{Pending, Unsettled},
     vitals,
     zygote::{Birth, Zygote},
 };
@@ -52,14 +52,14 @@ pub(crate) struct ProcessSpawner {
 /// What the workers of one spawner have in common.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shared {
-    pub(super) unsettled: Unsettled,
+    pub(super) cleanup: Cleanup,
     pub(super) zygote: Arc<Zygote>,
 }
 
 impl Shared {
     /// Starts the undertaker, if there is none. Called on the thread that starts processes.
     pub(super) fn have_undertaker(&self, pool: &str) {
-        self.unsettled.have_undertaker(pool);
+        self.cleanup.have_undertaker(pool);
     }
 }
 
@@ -72,7 +72,7 @@ impl ProcessSpawner {
 
     /// Resolves when nothing is left of the workers that have ended, however long that takes.
     pub(super) fn cleared(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.shared.unsettled.clone().settled()
+        self.shared.cleanup.clone().settled()
     }
 }
 
@@ -108,16 +108,16 @@ impl Spawner for ProcessSpawner {
     }
 
     fn undertakers_lost(&self) -> u64 {
-        self.shared.unsettled.undertakers_lost()
+        self.shared.cleanup.undertakers_lost()
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let (zygote, cleared, unsettled) =
-            (self.shared.zygote.end(), self.cleared(), self.shared.unsettled.clone());
+        let (zygote, cleared, cleanup) =
+            (self.shared.zygote.end(), self.cleared(), self.shared.cleanup.clone());
         let settled = async move {
             zygote.await;
             cleared.await;
-            unsettled.dismiss_undertaker();
+            cleanup.dismiss_undertaker();
         };
         Box::pin(async move { timeout(SETTLED_LIMIT, settled).await.unwrap_or_default() })
     }
@@ -145,7 +145,7 @@ async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Wor
         let socket = spec.transport == Transport::Socket;
         let pool = pool_of(&tag);
         let worker =
-            start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &shared.unsettled);
+            start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &shared.cleanup);
         // Behind the worker, which boots meanwhile, and before it can be sent any code.
         shared.have_undertaker(&pool);
         worker
@@ -173,7 +173,7 @@ async fn fork(
         }
     };
     let birth = on_spawn_thread(python.executable(), prepare).await??;
-    let started = shared.zygote.fork(spec, python, birth, &shared.unsettled).await;
+    let started = shared.zygote.fork(spec, python, birth, &shared.cleanup).await;
     let Some(started) = started.map_err(|unlaunched| unlaunched.error)? else { return Ok(None) };
     let Started { ends, exit, power, starting } = started;
     Ok(ends.map(|ends| Started { ends, exit, power, starting }))
@@ -194,7 +194,7 @@ async fn branch(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Br
         }
     };
     let (folder, estate) = on_spawn_thread(&program, prepare).await??;
-    let awaited = Awaited::new(&program, estate, shared.unsettled);
+    let awaited = Awaited::new(&program, estate, shared.cleanup);
     let awaited = awaited.map_err(|error| program::system("await a copy of a worker", &program, error))?;
     let order = awaited.order(folder);
     let worker = async move { connect(awaited.arrives().await?, &spec, Bytes::new(), &program) };
@@ -247,10 +247,10 @@ pub(super) async fn on_spawn_thread<T: Send + 'static>(
 }
 
 /// Starts a process and has it watched. Called on the thread that starts processes.
-pub(super) fn start(launch: &Launch, estate: Estate, unsettled: &Unsettled) -> Result<Started, SpawnError> {
-    let starting = unsettled.one_more();
+pub(super) fn start(launch: &Launch, estate: Estate, cleanup: &Cleanup) -> Result<Started, SpawnError> {
+    let starting = cleanup.one_more();
     let (process, ends) =
-        launch.start(unsettled).map_err(|error| program::not_started(&launch.program, error))?;
+        launch.start(cleanup).map_err(|error| program::not_started(&launch.program, error))?;
     watched(process, ends, estate, starting)
         .map_err(|error| program::system("watch a process", &launch.program, error))
 }
@@ -348,7 +348,7 @@ impl Control for Power {
         vitals::of(&self.process)
     }
 
-    fn examine(&self) -> Pin<Box<dyn Future<Output = Sighting> + Send>> {
+    fn examine(&self) -> Pin<Box<dyn Future<Output = Inspection> + Send>> {
         let vitals = vitals::of(&self.process);
         let asked = stacks::ask(&self.process);
         let (naming, children) = Naming::begin(self.process.look(children::of).unwrap_or_default());
@@ -361,7 +361,7 @@ impl Control for Power {
                 }
             };
             let (stacks, children) = tokio::join!(stacks, children);
-            Sighting { vitals, stacks, children }
+            Inspection { vitals, stacks, children }
         })
     }
 }

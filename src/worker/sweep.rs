@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use self::look::{Found, Looker, Tags};
-use super::{environment::TAG, process::Stray, scratch::Scratch, shortage, unsettled::Pending};
+use super::{cleanup::Pending, descriptor_limit, environment::TAG, process::Stray, scratch::Scratch};
 use crate::log;
 
 /// Scans in a row that must find nothing. A process that forks behind the scan and ends before it is reached is in neither
@@ -99,7 +99,7 @@ impl<'a> Scan<'a> {
         let mut dying = Vec::new();
         let mut empty = 0;
         for _ in 0..SCANS_MAX {
-            let killed = shortage::outlast(|| self.kill()).unwrap_or_else(|error| {
+            let killed = descriptor_limit::outlast(|| self.kill()).unwrap_or_else(|error| {
                 log::warn!(%error, "not all processes were looked at: some of dead workers may be left");
                 Vec::new()
             });

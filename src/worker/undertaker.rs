@@ -19,13 +19,13 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    cleanup::Cleanup,
     process::{Launch, Stdin},
     program,
     scratch::Scratch,
     spawner::Power,
     sweep::Estate,
     threads::Threads,
-    unsettled::Unsettled,
 };
 use crate::error::SpawnError;
 
@@ -111,7 +111,7 @@ impl Undertaker {
         };
         let estate = Estate { tag: format!("{pool}.undertaker"), scratch: None };
         let (process, ends) = launch
-            .start(&Unsettled::default())
+            .start(&Cleanup::default())
             .map_err(|error| program::not_started(&launch.program, error))?;
         let (pid, process) = (process.id(), Arc::new(process));
         let watched = Threads::get().and_then(|threads| {

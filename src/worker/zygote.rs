@@ -57,11 +57,11 @@ use tokio::{
 
 use super::{
     Unlaunched,
+    cleanup::Cleanup,
     process::{Ends, Process},
     python::Interpreter,
     spawner::Started,
     sweep::Estate,
-    unsettled::Unsettled,
 };
 use crate::config::WorkerSpec;
 
@@ -115,7 +115,7 @@ impl Zygote {
         spec: &Arc<WorkerSpec>,
         interpreter: &Arc<Interpreter>,
         birth: Birth,
-        unsettled: &Unsettled,
+        cleanup: &Cleanup,
     ) -> Result<Option<Forked>, Unlaunched> {
         let (reply, answer) = oneshot::channel();
         {
@@ -123,7 +123,7 @@ impl Zygote {
             let is_there = |zygote: &&mut Kept| zygote.is_of(spec, interpreter);
             let zygote = match zygote.as_mut().filter(is_there) {
                 Some(zygote) => zygote,
-                None => zygote.insert(Kept::new(spec, interpreter, &birth.estate.tag, unsettled)),
+                None => zygote.insert(Kept::new(spec, interpreter, &birth.estate.tag, cleanup)),
             };
             let _ = zygote.asks.send(Ask::Fork(birth, reply));
         }
@@ -143,7 +143,7 @@ impl Zygote {
 }
 
 impl Kept {
-    fn new(spec: &Arc<WorkerSpec>, interpreter: &Arc<Interpreter>, tag: &str, unsettled: &Unsettled) -> Self {
+    fn new(spec: &Arc<WorkerSpec>, interpreter: &Arc<Interpreter>, tag: &str, cleanup: &Cleanup) -> Self {
         #[expect(
             clippy::disallowed_methods,
             reason = "one ask for each start, and one for each worker that dies"
@@ -151,7 +151,7 @@ impl Kept {
         let (asks, asked) = mpsc::unbounded_channel();
         let pool = tag.split('.').next().unwrap_or_default().to_owned();
         let recipe = control::Recipe { spec: Arc::clone(spec), interpreter: Arc::clone(interpreter), pool };
-        let keeper = keeper::Keeper::new(recipe, asks.downgrade(), asked, unsettled.clone());
+        let keeper = keeper::Keeper::new(recipe, asks.downgrade(), asked, cleanup.clone());
         let keeper = tokio::spawn(keeper.run());
         Self { asks, spec: Arc::clone(spec), interpreter: Arc::clone(interpreter), keeper }
     }

@@ -9,7 +9,7 @@ use std::{
 use ostler::{
     Exit, Outcome, ReloadError, Request, Rung, SpawnError, StateError, SubmitError, WorkerSpec,
     protocol::{Forked, FromWorker, Ready, ToWorker},
-    testing::{Branch, Control, Fact, Order, ScriptedSpawner, Sighting, Spawner, Stage, Worker},
+    testing::{Branch, Control, Fact, Inspection, Order, ScriptedSpawner, Spawner, Stage, Worker},
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -56,11 +56,11 @@ impl Control for Slow {
     fn kill(&self) {
         self.0.kill();
     }
-    fn examine(&self) -> Boxed<Sighting> {
-        let (sighting, after) = (self.0.examine(), self.1);
+    fn examine(&self) -> Boxed<Inspection> {
+        let (inspection, after) = (self.0.examine(), self.1);
         Box::pin(async move {
             tokio::time::sleep(after).await;
-            sighting.await
+            inspection.await
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The other dialect: JSON-RPC 2.0 on standard streams, as MCP servers and language servers speak it.
 //!
 //! ```text
-//! bytes read ──> Cutter ──text──> hear ──> Said ──> the session
+//! bytes read ──> Cutter ──text──> parse_messages ──> Said ──> the session
 //! bytes to write <──── encode_call, encode ──── Saying <── the session
 //! ```
 //! Ids are ours: the number of an execution names its call, and a text names what the session itself asks. What a caller
@@ -10,8 +10,8 @@
 
 mod cut;
 mod encode;
-mod hear;
 mod number;
+mod parse;
 mod plain;
 mod read;
 
@@ -21,7 +21,7 @@ use super::{ExecutionId, HeapSize, Value};
 
 pub use cut::Cutter;
 pub use encode::{CallError, encode, encode_call};
-pub use hear::hear;
+pub use parse::parse_messages;
 pub use plain::PlainJson;
 
 /// Messages that one batch of a server may have.

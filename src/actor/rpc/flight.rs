@@ -1,4 +1,4 @@
-//! A call in flight: its charge, and the room that its events have.
+//! A call in flight: its assignment, and the room that its events have.
 //!
 //! The stream is everybody's, so nobody is waited for: an event that its caller has no room for is dropped, and counted
 //! with its bytes.
@@ -9,7 +9,7 @@ use smallvec::smallvec;
 
 use crate::{
     actor::{
-        charge::Charge,
+        assignment::Assignment,
         credit::{Credit, Credits, Window, price, window},
         messages::Progress,
         obligation::Ledger,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(super) struct Flight {
-    pub(super) charge: Charge,
+    pub(super) assignment: Assignment,
     /// How far the writer is when its request is whole, if that was not written at once.
     pub(super) sent_at: Option<u64>,
     /// Made when the first event comes: most calls have none.
@@ -31,8 +31,8 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(charge: Charge) -> Self {
-        Self { charge, sent_at: None, room: None, dropped: 0 }
+    pub(super) fn new(assignment: Assignment) -> Self {
+        Self { assignment, sent_at: None, room: None, dropped: 0 }
     }
 
     /// Whether its request has been written since it was taken, when so many bytes are.
@@ -43,7 +43,7 @@ impl Flight {
     /// Proof that its request was never wholly written by a writer that has stopped there.
     pub(super) fn unwritten(&self, written: Option<WrittenForGood>) -> Option<Unstarted> {
         let partly = || Unstarted::unwritten(written?, self.sent_at?);
-        self.charge.ungiven().or_else(partly)
+        self.assignment.ungiven().or_else(partly)
     }
 
     /// Passes an event on, if its caller has room for it, and says whether it had.
@@ -56,21 +56,21 @@ impl Flight {
             return false;
         };
         self.tell_dropped();
-        self.charge.tell(smallvec![Progress::Event(event, credit.carrying(output))]);
+        self.assignment.tell(smallvec![Progress::Event(event, credit.carrying(output))]);
         true
     }
 
     fn tell_dropped(&mut self) {
         let bytes = std::mem::take(&mut self.dropped);
         if bytes > 0 {
-            self.charge.tell(smallvec![Progress::Event(Event::Dropped { bytes }, Credit::none())]);
+            self.assignment.tell(smallvec![Progress::Event(Event::Dropped { bytes }, Credit::none())]);
         }
     }
 
     /// The last word about it.
     pub(super) fn end(mut self, ending: Ending) {
         self.tell_dropped();
-        self.charge.tell(smallvec![Progress::Ended(ending)]);
-        self.charge.discharge();
+        self.assignment.tell(smallvec![Progress::Ended(ending)]);
+        self.assignment.discharge();
     }
 }

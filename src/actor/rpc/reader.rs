@@ -14,16 +14,16 @@ use tokio::{
 
 use crate::{
     actor::{
-        charge::Obituary,
+        assignment::ExitNotice,
         credit::{Credit, Room, price},
         messages::{Heard, SessionMsg},
-        reader::ExitNotice,
+        reader::ExitFuture,
     },
     config::{DRAIN_LIMIT, JsonRpc},
     machine::session::Broken,
     protocol::{
         HeapSize,
-        rpc::{Cutter, Framing, Said, hear},
+        rpc::{Cutter, Framing, Said, parse_messages},
     },
     worker::Pipe,
 };
@@ -77,15 +77,15 @@ impl Reader {
     }
 
     /// Reads until the server is dead, then what it left behind, and says so.
-    pub(crate) async fn run(mut self, mut exit: ExitNotice, mut obituary: Obituary) {
-        obituary.exit = tokio::select! {
+    pub(crate) async fn run(mut self, mut exit: ExitFuture, mut exit_notice: ExitNotice) {
+        exit_notice.exit = tokio::select! {
             biased;
             exit = &mut exit => exit,
             () = self.read() => exit.await,
         };
         self.drain().await;
         // The session may be gone already; then the supervisor is told.
-        let _ = self.session.cast(SessionMsg::Exited(obituary));
+        let _ = self.session.cast(SessionMsg::Exited(exit_notice));
     }
 
     /// Reads until nothing is left to read. Cancel safe: what was read is in `self`.
@@ -124,7 +124,7 @@ impl Reader {
 
     fn text(&mut self, text: &Bytes) {
         let before = self.heard.said.len();
-        hear(self.framing, text, &mut self.heard.said);
+        parse_messages(self.framing, text, &mut self.heard.said);
         self.heard.price +=
             self.heard.said[before..].iter().map(|said| price(said.heap_size())).sum::<usize>();
         if self.heard.said[before..].contains(&Said::Stray) {
@@ -137,7 +137,7 @@ impl Reader {
     fn closed(&mut self) {
         let rest = self.cutter.rest();
         let mut said = Vec::new();
-        hear(self.framing, &rest, &mut said);
+        parse_messages(self.framing, &rest, &mut said);
         self.heard.broken = Some(if said.is_empty() {
             Broken::Closed
         } else if said == [Said::Stray] && !rest.trim_ascii_start().starts_with(b"{") {

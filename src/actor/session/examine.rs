@@ -13,7 +13,7 @@ use crate::{
     machine::session::Input,
     outcome::{Activity, Load},
     status::Vitals,
-    worker::Sighting,
+    worker::Inspection,
 };
 
 /// What a session remembers, so that it can tell what its worker is doing.
@@ -71,17 +71,17 @@ impl State {
         }
         let now = Instant::now();
         let memory = &mut self.memory;
-        let execution = self.current.as_ref().map(|charge| charge.id);
+        let execution = self.current.as_ref().map(|assignment| assignment.id);
         let running_for = memory.began.map(|began| now.duration_since(began));
         let silent_for = self.telling.printed.or(memory.began).map(|last| now.duration_since(last));
         memory.known = Activity { execution, running_for, silent_for, ..Activity::default() };
         let (examination, myself) = (self.shell.control.examine(), myself.clone());
-        drop(tokio::spawn(async move { myself.cast(SessionMsg::Sighted(Box::new(examination.await))) }));
+        drop(tokio::spawn(async move { myself.cast(SessionMsg::Inspected(Box::new(examination.await))) }));
     }
 
     /// Tells what was seen of the worker to those who asked.
-    pub(super) fn sighted(&mut self, myself: &ActorRef<SessionMsg>, sighting: Sighting) {
-        let Sighting { vitals, stacks, children } = sighting;
+    pub(super) fn inspected(&mut self, myself: &ActorRef<SessionMsg>, inspection: Inspection) {
+        let Inspection { vitals, stacks, children } = inspection;
         let memory = &mut self.memory;
         let load = vitals.and_then(|vitals| memory.load(Instant::now(), vitals));
         let known = std::mem::take(&mut memory.known);

@@ -37,7 +37,7 @@ impl State {
 
     pub(super) fn execute(&mut self, id: ExecutionId) {
         let frame = match &mut self.current {
-            Some(charge) if charge.id == id => Some(charge.give()),
+            Some(assignment) if assignment.id == id => Some(assignment.give()),
             Some(_) | None => self.warmup.take(),
         };
         if self.current.is_some() {
@@ -53,9 +53,9 @@ impl State {
             );
             self.given_at = self.writer.taken() + frame.len() as u64;
             if !self.write(frame)
-                && let Some(charge) = &mut self.current
+                && let Some(assignment) = &mut self.current
             {
-                charge.take_back();
+                assignment.take_back();
             }
         }
     }
@@ -82,18 +82,18 @@ impl State {
 
     /// Gives its worker nothing more, and returns proof that it was not given the whole of what it is to execute.
     pub(super) fn unwritten(&self) -> Option<Unstarted> {
-        let charge = self.current.as_ref()?;
-        charge.ungiven().or_else(|| Unstarted::unwritten(self.writer.stop(), self.given_at))
+        let assignment = self.current.as_ref()?;
+        assignment.ungiven().or_else(|| Unstarted::unwritten(self.writer.stop(), self.given_at))
     }
 }
 
 impl Drop for State {
-    /// With an execution in its charge this actor ends before its time, and `started` may be on its way to it: what the
+    /// With an execution assigned to its session this actor ends before its time, and `started` may be on its way to it: what the
     /// worker was given is not told as unrun. Only a worker that died and was read to its end proves that.
     fn drop(&mut self) {
         let unwritten = self.unwritten();
-        if let Some(charge) = &mut self.current {
-            charge.prove(unwritten);
+        if let Some(assignment) = &mut self.current {
+            assignment.prove(unwritten);
         }
     }
 }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::{
     actor::{
-        charge::Charge,
+        assignment::Assignment,
         messages::{Progress, SupervisorMsg, spawn_failure},
         script,
         supervisor::{
@@ -36,40 +36,40 @@ impl State {
         };
         let Some(ticket) = self.tickets.get_mut(&id) else { return free(myself) };
         ticket.waits = false;
-        let mut charge = Charge::new(&ticket.job, ticket.execution.clone());
+        let mut assignment = Assignment::new(&ticket.job, ticket.execution.clone());
         let Some(launched) = ticket.job.script.clone() else { return free(myself) };
-        if charge.may_run().is_err() {
-            charge.discharge();
+        if assignment.may_run().is_err() {
+            assignment.discharge();
             return free(myself);
         }
         // There is nothing to send: its process is what it is given.
-        let _ = charge.give();
+        let _ = assignment.give();
         let starting = self.spawner.script(&format!("{}.{slot}.{generation}", self.tag), launched);
         let (myself, after) = (myself.clone(), self.config.ready_timeout);
         let task = Task::spawn(async move {
             let why = match tokio::time::timeout(after, starting).await {
                 Ok(Ok(worker)) => {
-                    let (worker, charge) = (Box::new(worker), Box::new(charge));
-                    let launched = SupervisorMsg::Launched { slot, generation, worker, charge };
+                    let (worker, assignment) = (Box::new(worker), Box::new(assignment));
+                    let launched = SupervisorMsg::Launched { slot, generation, worker, assignment };
                     return drop(myself.cast(launched));
                 }
-                // It was killed: the charge says so when it is dropped.
+                // It was killed: the assignment says so when it is dropped.
                 Ok(Err(Unlaunched { error, ran: true })) => {
                     warn!(slot, %generation, error = spawn_failure(&error), "script killed at its start");
                     return drop(myself.cast(ended(slot, generation, DeathCause::Retired, Exit::Unknown)));
                 }
                 Ok(Err(Unlaunched { error, ran: false })) => spawn_failure(&error),
-                // It may have been started, and is killed: the charge says so.
+                // It may have been started, and is killed: the assignment says so.
                 Err(_elapsed) => {
                     return drop(myself.cast(ended(slot, generation, DeathCause::Retired, Exit::Unknown)));
                 }
             };
             warn!(slot, %generation, error = why, "script not started");
             let _ = myself.cast(ended(slot, generation, DeathCause::Retired, Exit::Unknown));
-            charge.take_back();
-            let loss = Loss { unstarted: charge.ungiven(), cause: LostCause::NotLaunched { why } };
-            charge.tell(SmallVec::from_iter([Progress::Ended(Ending::Lost(loss))]));
-            charge.discharge();
+            assignment.take_back();
+            let loss = Loss { unstarted: assignment.ungiven(), cause: LostCause::NotLaunched { why } };
+            assignment.tell(SmallVec::from_iter([Progress::Ended(Ending::Lost(loss))]));
+            assignment.discharge();
         });
         self.starts.insert(slot, task);
     }
@@ -81,7 +81,7 @@ impl State {
         slot: usize,
         generation: Generation,
         worker: Worker,
-        charge: Charge,
+        assignment: Assignment,
     ) {
         self.starts.remove(&slot);
         let wanted = self.pool.generation(slot) == generation
@@ -95,10 +95,10 @@ impl State {
             worker,
             limits: Limits {
                 grace: self.config.grace,
-                cpu: charge.cpu,
+                cpu: assignment.cpu,
                 memory: MemoryLimits { soft: self.config.soft_memory, hard: self.config.hard_memory },
             },
-            charge,
+            assignment,
         };
         if let Err(error) = self.enlist::<script::State>(myself, post, arguments).await {
             // What it was given is dropped: the process is killed, and the execution told.

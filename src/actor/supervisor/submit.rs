@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     actor::{
-        charge::Returning,
+        assignment::Returning,
         execution,
         messages::{Accepted, ExecutionMsg, ForkRequest, Job, Submission, SupervisorMsg},
         question::Question,
@@ -22,14 +22,15 @@ impl State {
     pub(super) async fn submit(&mut self, myself: &ActorRef<SupervisorMsg>, submission: Submission) {
         let id = submission.job.id;
         let mut effects = std::mem::take(&mut self.effects);
-        let Job { tenant, affinity, deadline, chore, expects, question, script, .. } = &submission.job;
+        let Job { tenant, affinity, deadline, state_job, expects, question, script, .. } = &submission.job;
         let sort = question.as_ref().map_or(Sort::Code, Question::sort);
         let (tenant, affinity) = (tenant.clone(), affinity.clone());
-        let (chore, expects, lease) = (*chore, *expects, submission.lease);
+        let (state_job, expects, lease) = (*state_job, *expects, submission.lease);
         // Whoever restores a state has it in hand until it is restored.
         let bytes = if sort == Sort::Restore { 0 } else { submission.job.frame.len() };
         let script = script.is_some();
-        let want = Want { lease, tenant, affinity, deadline: *deadline, bytes, sort, script, chore, expects };
+        let want =
+            Want { lease, tenant, affinity, deadline: *deadline, bytes, sort, script, state_job, expects };
         let input = Input::Submit(id, want);
         self.pool.step(input, Instant::now().into_std(), self.jitter.next(), &mut effects);
         let refused =

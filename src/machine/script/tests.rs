@@ -71,7 +71,7 @@ fn how_its_process_ends_is_its_outcome() {
 #[test]
 fn a_cancel_interrupts_then_terminates_then_looks_and_kills() {
     let mut script = running();
-    let Ladder { force: _, examine, kill } = Ladder::new(LIMITS.grace);
+    let Escalation { force: _, examine, kill } = Escalation::new(LIMITS.grace);
     let expected = [
         Effect::Shed,
         Effect::Signal(Signal::Interrupt),

@@ -6,7 +6,7 @@ use crate::{
     config::{IN_FLIGHT_BYTES, PoolConfig, RecyclePolicy},
     machine::{
         slot::{Owner, Place, Slot},
-        supervisor::Wear,
+        supervisor::RecycleReason,
     },
     request::{Affinity, Tenant},
 };
@@ -136,17 +136,17 @@ impl Rules {
     }
 
     /// What wears this worker out, if it is.
-    pub(super) fn wear(&self, slot: &Slot, now: Instant) -> Option<Wear> {
+    pub(super) fn reason(&self, slot: &Slot, now: Instant) -> Option<RecycleReason> {
         let (worker, policy) = (&slot.worker, &self.recycle);
         let worn = |limit: f64, used: f64| used >= limit * (1.0 - policy.jitter * worker.chance);
         if worker.edition != self.edition {
-            Some(Wear::Spec)
+            Some(RecycleReason::Spec)
         } else if policy.max_executions.is_some_and(|limit| worn(limit.into(), worker.served.into())) {
-            Some(Wear::Executions)
+            Some(RecycleReason::Executions)
         } else if self.old_at(slot).is_some_and(|at| at <= now) {
-            Some(Wear::Age)
+            Some(RecycleReason::Age)
         } else {
-            worker.heavy.then_some(Wear::Memory)
+            worker.heavy.then_some(RecycleReason::Memory)
         }
     }
 
@@ -196,16 +196,16 @@ impl Rules {
 
     fn idle(&self, slot: &Slot, since: Instant, now: Instant, facts: &mut Facts) {
         let owner = &slot.worker.owner;
-        let (anybody, wear) = (self.is_for_anybody(owner), self.wear(slot, now));
+        let (anybody, reason) = (self.is_for_anybody(owner), self.reason(slot, now));
         let (old_at, unused_at) = (self.old_at(slot), self.unused_at(slot));
-        let unused = wear.is_none() && unused_at.is_some_and(|at| at <= now);
-        let spent = wear == Some(Wear::Executions);
-        let worn = wear.is_some() && !spent;
+        let unused = reason.is_none() && unused_at.is_some_and(|at| at <= now);
+        let spent = reason == Some(RecycleReason::Executions);
+        let worn = reason.is_some() && !spent;
         let mut hold = |what: Is, holds: bool| facts.is |= u32::from(holds) << what as usize;
         hold(Is::Idle, true);
         hold(Is::Fresh, *owner == Owner::Nobody);
         hold(Is::Ready, anybody);
-        hold(Is::Leaving, wear.is_some());
+        hold(Is::Leaving, reason.is_some());
         hold(Is::Spent, spent);
         hold(if anybody { Is::WornForAnybody } else { Is::WornOfOne }, worn);
         hold(if anybody { Is::UnusedForAnybody } else { Is::UnusedOfOne }, unused);
@@ -218,7 +218,7 @@ impl Rules {
 
     fn busy(&self, slot: &Slot, now: Instant, facts: &mut Facts) {
         let (owner, runs) = (&slot.worker.owner, slot.runs());
-        let worn = self.wear(slot, now).is_some();
+        let worn = self.reason(slot, now).is_some();
         let has_room = || runs.iter().map(|(.., bytes)| bytes).sum::<usize>() < IN_FLIGHT_BYTES;
         let roomy = !worn && (1..self.in_flight).contains(&runs.len()) && has_room();
         let mut hold = |what: Is, holds: bool| facts.is |= u32::from(holds) << what as usize;

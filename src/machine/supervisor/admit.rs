@@ -1,11 +1,11 @@
-//! Who may wait, for how long, and who leaves the line.
+//! Who may wait, for how long, and who leaves the queue.
 
 use std::time::{Duration, Instant};
 
 use crate::{
     error::SubmitError,
     machine::{
-        line::{Asked, Waiter},
+        queue::{Asked, Waiter},
         slot::Runs,
         slots::Is,
         supervisor::{Effect, Life, Pool, Want},
@@ -43,8 +43,8 @@ impl Pool {
                 effects.push(Effect::Accept(execution));
                 let Want { tenant, affinity, bytes, script, .. } = want;
                 let asked = Asked { tenant, affinity, bytes, script };
-                let line = if script { &mut self.scripts } else { &mut self.line };
-                line.push_back(Waiter::Execution(execution), asked, now);
+                let queue = if script { &mut self.scripts } else { &mut self.queue };
+                queue.push_back(Waiter::Execution(execution), asked, now);
             }
         }
     }
@@ -84,16 +84,16 @@ impl Pool {
 
     /// Who waits for a session or a place, leased sessions aside.
     pub(super) fn waiting(&self) -> usize {
-        self.line.len() + self.scripts.len()
+        self.queue.len() + self.scripts.len()
     }
 
     fn len_of(&self, tenant: &Option<Tenant>) -> usize {
-        self.line.len_of(tenant) + self.scripts.len_of(tenant)
+        self.queue.len_of(tenant) + self.scripts.len_of(tenant)
     }
 
     fn leave_line(&mut self, execution: ExecutionId) -> bool {
         let waiter = Waiter::Execution(execution);
-        self.line.remove(waiter) || self.scripts.remove(waiter)
+        self.queue.remove(waiter) || self.scripts.remove(waiter)
     }
 
     pub(super) fn queue_full(&self) -> SubmitError {
@@ -102,7 +102,7 @@ impl Pool {
 
     /// Why one with so many bytes may not wait, if that is why.
     pub(super) fn too_much(&self, len: usize) -> Option<SubmitError> {
-        let waiting = self.line.bytes() + self.scripts.bytes() + self.leases.bytes();
+        let waiting = self.queue.bytes() + self.scripts.bytes() + self.leases.bytes();
         let limit = self.config.queue_bytes;
         let retry_after = self.wait(1);
         (waiting.saturating_add(len) > limit).then_some(SubmitError::QueueBytes {
@@ -116,13 +116,13 @@ impl Pool {
     /// How long it probably takes until this many of those who wait have been served.
     fn wait(&self, waiting: usize) -> Option<Duration> {
         let shared = self.config.max_sessions.saturating_sub(self.slots.count(Is::Leased));
-        self.pace.wait(waiting, shared.saturating_mul(self.in_flight))
+        self.wait_estimate.wait(waiting, shared.saturating_mul(self.in_flight))
     }
 
     /// Tells those who have waited for too long.
     pub(super) fn turn_out(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let Some(limit) = self.config.queue_timeout else { return };
-        while let Some(id) = self.line.overdue(limit, now).or_else(|| self.scripts.overdue(limit, now)) {
+        while let Some(id) = self.queue.overdue(limit, now).or_else(|| self.scripts.overdue(limit, now)) {
             effects.push(Effect::Lose(id, LostCause::Waited { limit }));
         }
     }
@@ -137,7 +137,7 @@ impl Pool {
     fn comes_a_worker(&self, tenant: &Option<Tenant>) -> bool {
         let waits = self.slots.count(Is::BackingOff);
         let coming = self.on_way().saturating_sub(waits) + self.slots.idle_for_others(tenant);
-        matches!(self.life, Life::Beginning | Life::Serving) && self.line.len() < coming
+        matches!(self.life, Life::Beginning | Life::Serving) && self.queue.len() < coming
     }
 
     pub(super) fn withdraw(&mut self, execution: ExecutionId, effects: &mut Vec<Effect>) {
@@ -175,7 +175,7 @@ impl Pool {
         self.placed.remove(&execution);
         match self.closed(&asked.tenant) {
             None if asked.script => self.scripts.push_front(Waiter::Execution(execution), asked),
-            None => self.line.push_front(Waiter::Execution(execution), asked),
+            None => self.queue.push_front(Waiter::Execution(execution), asked),
             Some((_, cause)) => effects.push(Effect::Lose(execution, cause)),
         }
     }

@@ -54,7 +54,7 @@ impl Pool {
     }
 
     /// Has idle sessions give way to those that fork, the one first that was used least recently. Whoever that is not enough
-    /// for waits as others do in the line: for at most as long as its caller does, and no more of them than `queue`.
+    /// for waits as others do in the queue: for at most as long as its caller does, and no more of them than `queue`.
     fn make_room(&mut self, effects: &mut Vec<Effect>) {
         while self.slots.count(Is::Ending) < self.forks.len() {
             let Some(slot) = self.slots.idle().next() else { break };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     error::SubmitError,
-    machine::{line::Asked, slot::LeaseId},
+    machine::{queue::Asked, slot::LeaseId},
     outcome::{Death, DeathCause, Generation, LostCause},
     protocol::ExecutionId,
     request::{Affinity, Tenant},
@@ -23,8 +23,8 @@ pub(crate) struct Want {
     pub(crate) sort: Sort,
     /// It is a script, for a process of its own.
     pub(crate) script: bool,
-    /// It was asked for with an effect, and comes before what waits in the session's line.
-    pub(crate) chore: bool,
+    /// It was asked for with an effect, and comes before what waits in the session's queue.
+    pub(crate) state_job: bool,
     /// The generation of the session that it may run in, if not any.
     pub(crate) expects: Option<Generation>,
 }
@@ -43,7 +43,7 @@ pub(crate) enum Sort {
 
 /// What a session is to be asked for by those who keep its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Chore {
+pub(crate) enum StateJob {
     /// Save it, and say so with `Saved`.
     Save,
     /// Bring its state back, and say so with `Restored`. Its old worker died of this.
@@ -64,7 +64,7 @@ pub(crate) enum Input {
     Begin,
     /// A caller submits an execution.
     Submit(ExecutionId, Want),
-    /// An execution wants to leave the waiting line.
+    /// An execution wants to leave the queue.
     Withdraw(ExecutionId),
     /// An execution whose worker died before it started it: in that session, if it is for one.
     Requeue { execution: ExecutionId, lease: Option<LeaseId>, asked: Asked, expects: Option<Generation> },
@@ -81,8 +81,8 @@ pub(crate) enum Input {
     /// What came of the restore of a session in a new worker, of this generation: the state of after so many executions
     /// is back.
     Restored { lease: LeaseId, generation: Generation, fate: Result<u64, String> },
-    /// The state of a session was saved, after so many of its executions; `None`: it was not. `chore`: it was asked for.
-    Saved { lease: LeaseId, covers: Option<u64>, chore: bool },
+    /// The state of a session was saved, after so many of its executions; `None`: it was not. `state_job`: it was asked for.
+    Saved { lease: LeaseId, covers: Option<u64>, state_job: bool },
     /// What a worker runs is stopped, for it takes too much memory.
     Strained { slot: usize, generation: Generation },
     /// What a worker runs has left something running, and is over next.
@@ -138,7 +138,7 @@ pub(crate) enum Effect {
         slot: usize,
         execution: ExecutionId,
     },
-    /// Tell this execution that it is out of the line, as it asked.
+    /// Tell this execution that it is out of the queue, as it asked.
     Withdrawn(ExecutionId),
     /// Tell this execution where it is: it asked too late.
     AlreadyAssigned {
@@ -174,7 +174,7 @@ pub(crate) enum Effect {
         unsaved: u64,
     },
     /// Have something done to the state of this session.
-    Tend(LeaseId, Chore),
+    Tend(LeaseId, StateJob),
     /// Tell the holder that its session has ended.
     LeaseEnded(LeaseId, String),
     /// End the worker in this slot: politely, or at once.
@@ -205,7 +205,7 @@ pub(crate) enum Effect {
     /// The worker in this slot is replaced.
     Renewed {
         slot: usize,
-        wear: Wear,
+        reason: RecycleReason,
     },
     /// What became of the first worker of the newest spec.
     Reloaded(Result<(), String>),
@@ -215,7 +215,7 @@ pub(crate) enum Effect {
 
 /// Why a worker that lives is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wear {
+pub(crate) enum RecycleReason {
     Executions,
     Age,
     Memory,

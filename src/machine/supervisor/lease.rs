@@ -1,11 +1,11 @@
-//! Leases: one caller, one session, its own line of executions.
+//! Leases: one caller, one session, its own queue of executions.
 
 use std::time::Instant;
 
 use crate::{
     error::SubmitError,
     machine::{
-        line::{Asked, Waiter},
+        queue::{Asked, Waiter},
         restart::Restarts,
         slot::Place,
         slots::Is,
@@ -34,7 +34,7 @@ impl Pool {
             }
             None => {
                 let asked = Asked { tenant, ..Asked::default() };
-                self.line.push_back(Waiter::Lease(lease), asked, now);
+                self.queue.push_back(Waiter::Lease(lease), asked, now);
             }
         }
     }
@@ -48,7 +48,7 @@ impl Pool {
         }
     }
 
-    /// One execution at a time; others wait in the session's own line, up to its limit.
+    /// One execution at a time; others wait in the session's own queue, up to its limit.
     pub(super) fn submit_leased(
         &mut self,
         execution: ExecutionId,
@@ -57,13 +57,13 @@ impl Pool {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let refused = if want.chore { self.untimely(lease, want) } else { self.unwelcome(lease, want) };
+        let refused = if want.state_job { self.untimely(lease, want) } else { self.unwelcome(lease, want) };
         if let Some(error) = refused {
             return effects.push(Effect::Refuse(execution, error));
         }
         effects.push(Effect::Accept(execution));
         let Some(held) = self.leases.get_mut(&lease) else { return };
-        if want.chore {
+        if want.state_job {
             if want.sort == Sort::Save {
                 held.saves.submitted();
             }
@@ -98,7 +98,7 @@ impl Pool {
         }
     }
 
-    /// Why a chore comes at the wrong moment: the worker that it was for is gone.
+    /// Why a state job comes at the wrong moment: the worker that it was for is gone.
     fn untimely(&self, lease: LeaseId, want: &Want) -> Option<SubmitError> {
         let timely = self.leases.get(&lease).is_some_and(|held| {
             let (slot, sort) = match held.place {
@@ -192,7 +192,7 @@ impl Pool {
 
     /// The session is no more, and nobody has to wait for it any longer.
     pub(super) fn lease_over(&mut self, lease: LeaseId, why: &str, effects: &mut Vec<Effect>) {
-        let waiting = self.leases.empty_line(lease);
+        let waiting = self.leases.empty_queue(lease);
         let Some(held) = self.leases.get_mut(&lease) else { return };
         match held.leaving {
             true => self.leases.remove(&lease),
@@ -209,7 +209,7 @@ impl Pool {
     }
 
     pub(super) fn release(&mut self, lease: LeaseId, now: Instant, effects: &mut Vec<Effect>) {
-        self.line.remove(Waiter::Lease(lease));
+        self.queue.remove(Waiter::Lease(lease));
         self.forget_fork(lease, effects);
         // Neither of them is held yet.
         let Some(held) = self.leases.get_mut(&lease) else { return };

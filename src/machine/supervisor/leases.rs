@@ -1,4 +1,4 @@
-//! The leases of a pool: who waits in the line of which, how much that is, and which of them time alone will change. A
+//! The leases of a pool: who waits in the queue of which, how much that is, and which of them time alone will change. A
 //! step asks that without walking over all of them.
 
 use std::{
@@ -21,8 +21,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     held: HashMap<LeaseId, Lease>,
-    /// Where each of those waits that wait in the line of a session.
-    lines: HashMap<ExecutionId, LeaseId>,
+    /// Where each of those waits that wait in the queue of a session.
+    queues: HashMap<ExecutionId, LeaseId>,
     /// What they take in memory.
     bytes: usize,
     /// When which is restored or saved, as of the last `settle`.
@@ -47,7 +47,7 @@ pub(super) struct Lease {
     /// The holder has gone; what was submitted still runs.
     pub(super) leaving: bool,
     pub(super) running: Option<(ExecutionId, Sort)>,
-    line: VecDeque<Waiting>,
+    queue: VecDeque<Waiting>,
     /// Executions that its workers were given: what its state may owe something to.
     pub(super) ran: u64,
     /// Of those, the ones that the last saved state knows of.
@@ -58,7 +58,7 @@ pub(super) struct Lease {
     pub(super) revivals: Revivals,
 }
 
-/// An execution in the line of a leased session.
+/// An execution in the queue of a leased session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) execution: ExecutionId,
@@ -90,7 +90,7 @@ impl Lease {
             place: Held::Slot(slot),
             leaving: false,
             running: None,
-            line: VecDeque::new(),
+            queue: VecDeque::new(),
             ran: 0,
             covered: 0,
             told: 0,
@@ -99,9 +99,9 @@ impl Lease {
         }
     }
 
-    /// How many wait in its line.
+    /// How many wait in its queue.
     pub(super) fn waiting(&self) -> usize {
-        self.line.len()
+        self.queue.len()
     }
 }
 
@@ -121,11 +121,11 @@ impl Leases {
         self.held.insert(lease, held);
     }
 
-    /// Forgets a lease in whose line nobody waits.
+    /// Forgets a lease in whose queue nobody waits.
     pub(super) fn remove(&mut self, lease: &LeaseId) {
         note(&mut self.changed, *lease);
         let held = self.held.remove(lease);
-        debug_assert!(held.is_none_or(|held| held.line.is_empty()));
+        debug_assert!(held.is_none_or(|held| held.queue.is_empty()));
     }
 
     pub(super) fn push_back(&mut self, lease: LeaseId, waiting: Waiting) {
@@ -138,50 +138,50 @@ impl Leases {
 
     fn push(&mut self, lease: LeaseId, waiting: Waiting, push: fn(&mut VecDeque<Waiting>, Waiting)) {
         if let Some(held) = self.held.get_mut(&lease) {
-            self.lines.insert(waiting.execution, lease);
+            self.queues.insert(waiting.execution, lease);
             self.bytes += waiting.bytes;
-            push(&mut held.line, waiting);
+            push(&mut held.queue, waiting);
         }
     }
 
     pub(super) fn pop_front(&mut self, lease: LeaseId) -> Option<Waiting> {
-        let waiting = self.held.get_mut(&lease)?.line.pop_front()?;
+        let waiting = self.held.get_mut(&lease)?.queue.pop_front()?;
         self.gone(&waiting);
         Some(waiting)
     }
 
-    /// Takes all out who wait in the line of this session.
-    pub(super) fn empty_line(&mut self, lease: LeaseId) -> VecDeque<Waiting> {
-        let line = self.held.get_mut(&lease).map(|held| std::mem::take(&mut held.line)).unwrap_or_default();
-        line.iter().for_each(|waiting| self.gone(waiting));
-        line
+    /// Takes all out who wait in the queue of this session.
+    pub(super) fn empty_queue(&mut self, lease: LeaseId) -> VecDeque<Waiting> {
+        let queue = self.held.get_mut(&lease).map(|held| std::mem::take(&mut held.queue)).unwrap_or_default();
+        queue.iter().for_each(|waiting| self.gone(waiting));
+        queue
     }
 
-    /// Takes all out who wait in any of the lines.
-    pub(super) fn empty_lines(&mut self) -> impl Iterator<Item = Waiting> + '_ {
-        self.lines.clear();
+    /// Takes all out who wait in any of the queues.
+    pub(super) fn empty_queues(&mut self) -> impl Iterator<Item = Waiting> + '_ {
+        self.queues.clear();
         self.bytes = 0;
-        self.held.values_mut().flat_map(|held| std::mem::take(&mut held.line))
+        self.held.values_mut().flat_map(|held| std::mem::take(&mut held.queue))
     }
 
-    /// Whether `execution` waited in the line of a session.
+    /// Whether `execution` waited in the queue of a session.
     pub(super) fn leave(&mut self, execution: ExecutionId) -> bool {
-        let Some(held) = self.lines.get(&execution).and_then(|lease| self.held.get_mut(lease)) else {
+        let Some(held) = self.queues.get(&execution).and_then(|lease| self.held.get_mut(lease)) else {
             return false;
         };
-        let place = held.line.iter().position(|waiting| waiting.execution == execution);
-        let waiting = place.and_then(|place| held.line.remove(place));
+        let place = held.queue.iter().position(|waiting| waiting.execution == execution);
+        let waiting = place.and_then(|place| held.queue.remove(place));
         waiting.inspect(|waiting| self.gone(waiting)).is_some()
     }
 
     fn gone(&mut self, waiting: &Waiting) {
-        self.lines.remove(&waiting.execution);
+        self.queues.remove(&waiting.execution);
         self.bytes -= waiting.bytes;
     }
 
-    /// How many wait in all of the lines.
+    /// How many wait in all of the queues.
     pub(super) fn waiting(&self) -> usize {
-        self.lines.len()
+        self.queues.len()
     }
 
     /// What they take in memory.

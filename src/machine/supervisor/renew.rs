@@ -8,7 +8,7 @@ use crate::{
     machine::{
         slot::Place,
         slots::Is,
-        supervisor::{Effect, Life, Pool, Wear},
+        supervisor::{Effect, Life, Pool, RecycleReason},
     },
     outcome::Generation,
 };
@@ -22,24 +22,24 @@ impl Pool {
             return;
         }
         while let Some(slot) = self.slots.first(Is::Spent) {
-            self.replace(slot, Wear::Executions, effects);
+            self.replace(slot, RecycleReason::Executions, effects);
         }
         for worn in [Is::WornOfOne, Is::WornForAnybody] {
             // Whatever keeps one from ending keeps the others from it.
             while let Some(slot) = self.slots.first(worn)
-                && let Some(wear) = self.slots.wear(slot)
+                && let Some(reason) = self.slots.reason(slot)
                 && self.may_go(worn == Is::WornOfOne, now, effects)
             {
-                self.replace(slot, wear, effects);
+                self.replace(slot, reason, effects);
             }
         }
         while let Some(slot) = self.slots.first(Is::UnusedOfOne) {
-            self.replace(slot, Wear::Unused, effects);
+            self.replace(slot, RecycleReason::Unused, effects);
         }
         while let Some(slot) = self.slots.first(Is::UnusedForAnybody)
             && self.slots.count(Is::Ready) > self.wanted()
         {
-            self.replace(slot, Wear::Unused, effects);
+            self.replace(slot, RecycleReason::Unused, effects);
         }
     }
 
@@ -71,9 +71,9 @@ impl Pool {
         }
     }
 
-    pub(super) fn replace(&mut self, slot: usize, wear: Wear, effects: &mut Vec<Effect>) {
+    pub(super) fn replace(&mut self, slot: usize, reason: RecycleReason, effects: &mut Vec<Effect>) {
         self.recycled += 1;
-        effects.push(Effect::Renewed { slot, wear });
+        effects.push(Effect::Renewed { slot, reason });
         self.retire(slot, effects);
     }
 
@@ -133,7 +133,7 @@ impl Pool {
     pub(super) fn set_alarm(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let limit = self.config.queue_timeout;
         let overdue = limit.and_then(|limit| {
-            let oldest = [self.line.oldest(), self.scripts.oldest()];
+            let oldest = [self.queue.oldest(), self.scripts.oldest()];
             oldest.into_iter().flatten().min()?.checked_add(limit)
         });
         let probe = match self.life {
@@ -142,7 +142,7 @@ impl Pool {
             Life::Beginning | Life::Serving | Life::HalfOpen { .. } => None,
         };
         self.leases.settle(&self.config);
-        let waits = self.throttle.closed_until(now).filter(|_| !self.line.is_empty());
+        let waits = self.throttle.closed_until(now).filter(|_| !self.queue.is_empty());
         let leases = self.leases.due(now);
         let all = [self.slots.due(), leases, probe, self.throttle.opens(), overdue, waits];
         let due = all.into_iter().flatten().filter(|at| *at > now).min();

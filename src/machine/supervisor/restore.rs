@@ -15,7 +15,7 @@ use crate::{
         restart::{Restarts, Verdict, Victim},
         slot::Place,
         slots::Is,
-        supervisor::{Chore, Effect, Held, Lease, LeaseId, Life, Pool, Sort, Waiting, later},
+        supervisor::{Effect, Held, Lease, LeaseId, Life, Pool, Sort, StateJob, Waiting, later},
     },
     outcome::{Generation, LostCause},
     protocol::ExecutionId,
@@ -171,8 +171,8 @@ impl Pool {
         let Held::Restoring { why, .. } = &held.place else { return };
         let (generation, why) = (self.slots[slot].generation, why.clone());
         self.slots.put(slot, Place::Leased { lease });
-        let chore = Chore::Restore { generation, why };
-        effects.extend([Effect::Regrant { lease, slot }, Effect::Tend(lease, chore)]);
+        let state_job = StateJob::Restore { generation, why };
+        effects.extend([Effect::Regrant { lease, slot }, Effect::Tend(lease, state_job)]);
     }
 
     /// The state is back, or never will be. What is told of an earlier worker is about nothing any more.

@@ -7,7 +7,7 @@ use crate::{
     config::{OnDeath, PoolConfig},
     machine::{
         slot::Place,
-        supervisor::{Chore, Effect, Held, Lease, LeaseId, Pool},
+        supervisor::{Effect, Held, Lease, LeaseId, Pool, StateJob},
     },
     outcome::Generation,
 };
@@ -108,7 +108,7 @@ impl Pool {
         if let Some(held) = self.leases.get_mut(&lease) {
             held.saves.under_way = UnderWay::Asked;
             held.saves.begin_anew(held.ran, now);
-            effects.extend([Effect::DisarmLease(lease), Effect::Tend(lease, Chore::Save)]);
+            effects.extend([Effect::DisarmLease(lease), Effect::Tend(lease, StateJob::Save)]);
         }
     }
 
@@ -144,13 +144,13 @@ impl Pool {
         &mut self,
         lease: LeaseId,
         covers: Option<u64>,
-        chore: bool,
+        state_job: bool,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
         let Some(held) = self.leases.get_mut(&lease) else { return };
         held.covered = held.covered.max(covers.unwrap_or(0));
-        if !chore {
+        if !state_job {
             return;
         }
         match covers {

@@ -1,13 +1,13 @@
 //! Scripts: each has a process of its own, which is started when there is a place for it and is gone when it ends.
 //!
-//! They wait in a line of their own, under the same limits as all who wait. Whoever came first is served first; where no
+//! They wait in a queue of their own, under the same limits as all who wait. Whoever came first is served first; where no
 //! place is free, the worker that has been idle for longest makes way.
 
 use std::time::Instant;
 
 use crate::{
     machine::{
-        line::{Head, Waiter},
+        queue::{Head, Waiter},
         slot::Place,
         slots::Is,
         supervisor::{Effect, Life, Pool},
@@ -19,7 +19,7 @@ impl Pool {
     /// Serves all who wait: scripts first if theirs is the one that came first. What is done for one may make room for
     /// another, or take it.
     pub(super) fn serve_all(&mut self, now: Instant, jitter: f64, effects: &mut Vec<Effect>) {
-        let first = match (self.scripts.oldest(), self.line.oldest()) {
+        let first = match (self.scripts.oldest(), self.queue.oldest()) {
             (Some(script), Some(code)) => script <= code,
             (_, code) => code.is_none(),
         };
@@ -71,7 +71,7 @@ impl Pool {
     /// The process of a script has ended, in whatever way. That says nothing about workers.
     pub(super) fn script_over(&mut self, slot: usize, execution: ExecutionId, since: Instant, now: Instant) {
         self.displace(execution, slot);
-        self.pace.took(now.saturating_duration_since(since));
+        self.wait_estimate.took(now.saturating_duration_since(since));
     }
 
     /// Whether one more script may wait. As for code, a queue of 0 still lets it have a place that is free.

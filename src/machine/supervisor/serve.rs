@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use crate::{
     machine::{
-        line::{Head, Waiter},
+        queue::{Head, Waiter},
         slot::{Owner, Place, Record, Slot},
         slots::Is,
-        supervisor::{Effect, Life, Pool, Wear, tenants::Next},
+        supervisor::{Effect, Life, Pool, RecycleReason, tenants::Next},
     },
     outcome::Generation,
 };
@@ -18,9 +18,9 @@ impl Pool {
         loop {
             match self.next(now) {
                 Next::Nobody => return self.turn_away(effects),
-                Next::Replace(slot) => self.replace(slot, Wear::Tenant, effects),
+                Next::Replace(slot) => self.replace(slot, RecycleReason::Tenant, effects),
                 Next::Serve(waiter, slot) => {
-                    let Some(asked) = self.line.serve(waiter) else { return };
+                    let Some(asked) = self.queue.serve(waiter) else { return };
                     // In one change: the sets follow each.
                     let mut place = self.slots.edit(slot);
                     place.worker.affinity = asked.affinity;
@@ -46,13 +46,13 @@ impl Pool {
     fn turn_away(&mut self, effects: &mut Vec<Effect>) {
         let hopeless = |pool: &Self| {
             let closed = |head: Head<'_>| Some((head.waiter, pool.closed(&head.asked.tenant)?));
-            pool.line.heads().chain(pool.scripts.heads()).find_map(closed)
+            pool.queue.heads().chain(pool.scripts.heads()).find_map(closed)
         };
         if matches!(self.life, Life::Beginning | Life::Serving) {
             return;
         }
         while let Some((waiter, (error, cause))) = hopeless(self) {
-            let _ = self.line.remove(waiter) || self.scripts.remove(waiter);
+            let _ = self.queue.remove(waiter) || self.scripts.remove(waiter);
             effects.push(match waiter {
                 Waiter::Execution(execution) => Effect::Lose(execution, cause),
                 Waiter::Lease(lease) => Effect::Deny(lease, error),

@@ -56,7 +56,7 @@ impl Pool {
 
     fn empty_lease_lines(&mut self, effects: &mut Vec<Effect>) {
         let lost = |it: Waiting| Effect::Lose(it.execution, LostCause::ShuttingDown);
-        effects.extend(self.leases.empty_lines().map(lost));
+        effects.extend(self.leases.empty_queues().map(lost));
     }
 
     fn stop_lease(&mut self, lease: LeaseId, slot: usize, now: Instant, effects: &mut Vec<Effect>) {

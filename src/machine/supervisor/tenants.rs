@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use crate::machine::{
-    line::{Head, Waiter},
+    queue::{Head, Waiter},
     slot::Owner,
     slots::Is,
     supervisor::{Life, Pool},
@@ -26,11 +26,11 @@ impl Pool {
     /// for only if no worker is on its way that it will get.
     pub(super) fn next(&self, now: Instant) -> Next {
         let idle = self.slots.count(Is::Idle) > 0;
-        if self.line.is_empty() || !idle && self.slots.count(Is::Roomy) == 0 {
+        if self.queue.is_empty() || !idle && self.slots.count(Is::Roomy) == 0 {
             return Next::Nobody;
         }
         let (on_way, mut needed) = (self.on_way(), 0);
-        for head in self.line.heads() {
+        for head in self.queue.heads() {
             if let Some(slot) = self.slots.place_for(head.waiter, head.asked) {
                 return Next::Serve(head.waiter, slot);
             }
@@ -62,12 +62,12 @@ impl Pool {
             return None;
         }
         let has = self.slots.workers_of(tenant) + comes;
-        let share = |workers: usize, of| workers as u64 * u64::from(self.line.weight(of));
+        let share = |workers: usize, of| workers as u64 * u64::from(self.queue.weight(of));
         let mut of_one_who_waits = None;
         for slot in self.slots.idle() {
             let Owner::Tenant(other) = &self.slots[slot].worker.owner else { continue };
             let others = || self.slots.workers_of(other).saturating_sub(1);
-            match self.line.len_of(other) > 0 {
+            match self.queue.len_of(other) > 0 {
                 _ if other == tenant => {}
                 false => return Some(slot),
                 true if has == 0 || share(has + 1, other) <= share(others(), tenant) => {
@@ -89,8 +89,8 @@ impl Pool {
     /// Workers that those who wait need: those of one tenant may share one, if it takes several.
     fn needed(&self) -> usize {
         match self.config.share_workers || self.in_flight == 1 {
-            true => self.line.len().div_ceil(self.in_flight),
-            false => self.line.heads().map(|head| head.waiting.div_ceil(self.in_flight)).sum(),
+            true => self.queue.len().div_ceil(self.in_flight),
+            false => self.queue.heads().map(|head| head.waiting.div_ceil(self.in_flight)).sum(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Asked, Effect, Input, LeaseId, Pool, Want, Wear};
+use super::{Asked, Effect, Input, LeaseId, Pool, RecycleReason, Want};
 use crate::{
     config::PoolConfig,
     error::SubmitError,
@@ -12,13 +12,13 @@ use crate::{
 };
 
 mod admit;
+mod recycle;
 mod renew;
 mod restore;
 mod save;
 mod shared;
 mod story;
 mod tenants;
-mod wear;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -205,14 +205,14 @@ fn a_lease_has_its_session_for_itself_and_gives_it_back_to_nobody() {
     assert_eq!(
         bench.step(Input::Submit(id(1), Want::default())),
         [Effect::Accept(id(1))],
-        "the pool's own line waits"
+        "the pool's own queue waits"
     );
     let run =
         [Effect::Accept(id(2)), Effect::DisarmLease(lease), Effect::Assign { slot: 0, execution: id(2) }];
     assert_eq!(bench.step(Input::Submit(id(2), Want { lease: Some(lease), ..Want::default() })), run);
     assert_eq!(bench.step(Input::LeaseExpired(lease)), [], "what runs is not idle");
     bench.step(Input::Submit(id(4), Want { lease: Some(lease), ..Want::default() }));
-    assert_eq!(bench.pool.status().queued, 2, "one in the line of the pool, one in that of the session");
+    assert_eq!(bench.pool.status().queued, 2, "one in the queue of the pool, one in that of the session");
     assert_eq!(bench.step(Input::Withdraw(id(4))), [Effect::Withdrawn(id(4))]);
     assert_eq!(bench.step(Input::Release(lease)), [], "what was submitted runs to its end");
     let refused = bench.step(Input::Submit(id(3), Want { lease: Some(lease), ..Want::default() }));

@@ -9,7 +9,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
 
-use crate::worker::shortage;
+use crate::worker::descriptor_limit;
 
 /// A process that is not a child of ours, held so that its id cannot become another's meanwhile.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Stray {
         let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
         match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from) {
             Ok(pidfd) => Ok(Some(Self(pidfd))),
-            Err(error) if shortage::is_one(&error) => Err(error),
+            Err(error) if descriptor_limit::is_one(&error) => Err(error),
             Err(_) => Ok(None),
         }
     }

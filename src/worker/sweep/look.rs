@@ -15,7 +15,7 @@ use std::{
 use super::{Stat, has_tag};
 use crate::{
     log,
-    worker::{process::Stray, shortage},
+    worker::{descriptor_limit, process::Stray},
 };
 
 /// How long a look at one process may take.
@@ -134,7 +134,7 @@ fn decide(environ: Environ, pid: u32, tags: &[Vec<u8>]) -> io::Result<Found> {
 fn is_tagged(environ: Environ, pid: u32, tags: &[Vec<u8>]) -> io::Result<Option<bool>> {
     let environ = match environ(pid) {
         Ok(environ) => environ,
-        Err(error) if shortage::is_one(&error) => return Err(error),
+        Err(error) if descriptor_limit::is_one(&error) => return Err(error),
         // Not ours to read, or gone.
         Err(_) => return Ok(Some(false)),
     };

@@ -9,8 +9,8 @@ use rustix::{
 
 use super::*;
 use crate::worker::{
+    cleanup::Cleanup,
     process::{Launch, Process},
-    unsettled::Unsettled,
 };
 
 fn descriptors() -> usize {
@@ -93,7 +93,7 @@ fn launch(script: &str) -> Process {
         cwd: "/".into(),
         socket: false,
     };
-    let (process, _ends) = launch.start(&Unsettled::default()).unwrap();
+    let (process, _ends) = launch.start(&Cleanup::default()).unwrap();
     process
 }
 

@@ -20,13 +20,13 @@ use crate::{
     error::SpawnError,
     outcome::Exit,
     worker::{
+        cleanup::Cleanup,
         environment,
         process::{Ends, Launch, Process, Stdin, descriptors},
         program,
         python::Interpreter,
         spawner::{Power, Started, on_spawn_thread, start},
         sweep::Estate,
-        unsettled::Unsettled,
         vitals,
     },
 };
@@ -85,11 +85,11 @@ pub(super) enum NotForked {
 
 impl Recipe {
     /// Starts a zygote, and waits until it is ready.
-    pub(super) async fn start(self, unsettled: Unsettled) -> Result<Alive, Failure> {
+    pub(super) async fn start(self, cleanup: Cleanup) -> Result<Alive, Failure> {
         let names = self.spec.preload.clone().unwrap_or_default();
         let executable = self.interpreter.executable().to_owned();
         let Started { ends, exit, power, starting: _starting } =
-            self.launch(unsettled).await.map_err(Failure::Spawn)?;
+            self.launch(cleanup).await.map_err(Failure::Spawn)?;
         let connect = |error| Failure::Spawn(program::system("connect to a process", &executable, error));
         let Stdin::Socket(socket) = ends.stdin else { unreachable!("it was started with a socket") };
         let mut zygote = Alive {
@@ -118,7 +118,7 @@ impl Recipe {
         }))
     }
 
-    async fn launch(&self, unsettled: Unsettled) -> Result<Started, SpawnError> {
+    async fn launch(&self, cleanup: Cleanup) -> Result<Started, SpawnError> {
         // Those of one pool follow each other, and may overlap: what is left of one is not the next.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut tag = format!("{}.zygote-{}", self.pool, NEXT.fetch_add(1, Ordering::Relaxed));
@@ -131,7 +131,7 @@ impl Recipe {
             socket: true,
         };
         let estate = Estate { tag, scratch: None };
-        on_spawn_thread(self.interpreter.executable(), move || start(&launch, estate, &unsettled)).await?
+        on_spawn_thread(self.interpreter.executable(), move || start(&launch, estate, &cleanup)).await?
     }
 }
 

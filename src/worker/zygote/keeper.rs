@@ -13,10 +13,10 @@ use super::{
 };
 use crate::worker::{
     Unlaunched,
+    cleanup::Cleanup,
     process::{self, Process},
     program,
     spawner::watched,
-    unsettled::Unsettled,
 };
 
 /// The wait before a zygote that died is started again; it doubles with each that dies young.
@@ -50,7 +50,7 @@ pub(super) struct Keeper {
     recipe: Recipe,
     asks: mpsc::WeakUnboundedSender<Ask>,
     asked: mpsc::UnboundedReceiver<Ask>,
-    unsettled: Unsettled,
+    cleanup: Cleanup,
     stage: Stage,
     /// Those that died young, in a row.
     failures: u32,
@@ -66,13 +66,13 @@ impl Keeper {
         recipe: Recipe,
         asks: mpsc::WeakUnboundedSender<Ask>,
         asked: mpsc::UnboundedReceiver<Ask>,
-        unsettled: Unsettled,
+        cleanup: Cleanup,
     ) -> Self {
         Self {
             recipe,
             asks,
             asked,
-            unsettled,
+            cleanup,
             stage: Stage::Unborn,
             failures: 0,
             waiting: Vec::new(),
@@ -116,7 +116,7 @@ impl Keeper {
     }
 
     fn start(&mut self) {
-        let zygote = self.recipe.clone().start(self.unsettled.clone());
+        let zygote = self.recipe.clone().start(self.cleanup.clone());
         self.stage = Stage::Starting(Box::pin(zygote));
     }
 
@@ -177,14 +177,14 @@ impl Keeper {
         let Stage::Ready(zygote, _) = &mut self.stage else { return };
         // Nobody waits for it any more: its session was given up, or its runtime.
         let (false, Some(asks)) = (reply.is_closed(), self.asks.upgrade()) else { return };
-        let starting = self.unsettled.one_more();
+        let starting = self.cleanup.one_more();
         let script = birth.script.is_some();
         let started = match zygote.fork(&birth).await {
             Ok((pid, ends)) => {
                 let parent = zygote.process.id();
                 let zygote = Parent { zygote: Arc::clone(&zygote.process), asks };
                 let process =
-                    Process::adopt(pid, Some(process::Parent::Zygote(zygote)), self.unsettled.clone());
+                    Process::adopt(pid, Some(process::Parent::Zygote(zygote)), self.cleanup.clone());
                 let started = process.and_then(|process| watched(process, ends, birth.estate, starting));
                 if let Err(error) = &started {
                     // Had it been taken over before it went wrong, it is collected already; this does no harm then.

@@ -7,7 +7,7 @@ mod server_lines;
 
 fn said(framing: Framing, text: &[u8]) -> Vec<Said> {
     let mut said = Vec::new();
-    hear(framing, text, &mut said);
+    parse_messages(framing, text, &mut said);
     said
 }
 

@@ -112,10 +112,10 @@ fn a_request_goes_to_the_worker_that_is_warm_for_it_if_that_is_free() {
     assert_eq!(place(bench.step(Input::Submit(id(4), Want::default()))), Some(2), "nobody's");
     assert_eq!(place(bench.step(Input::Submit(id(5), near("b")))), Some(0), "it does not wait");
     assert_eq!(place(bench.step(Input::Submit(id(6), near("b")))), None);
-    assert_eq!(place(bench.step(free(4, 2))), Some(2), "nor in the line");
+    assert_eq!(place(bench.step(free(4, 2))), Some(2), "nor in the queue");
 }
 
-/// `queue_bytes` bounds what waits anywhere: in the pool's line, in that of the scripts and in those of leased sessions.
+/// `queue_bytes` bounds what waits anywhere: in the pool's queue, in that of the scripts and in those of leased sessions.
 #[test]
 fn the_bytes_of_all_who_wait_are_bounded_together() {
     let queue_bytes = 100;
@@ -174,7 +174,7 @@ fn a_script_has_room_where_there_is_a_place_for_it() {
     assert!(matches!(bench.asks(2, script), Some(SubmitError::QueueFull { .. })));
 }
 
-/// A pool that ends tells all who wait, in the lines of sessions too.
+/// A pool that ends tells all who wait, in the queues of sessions too.
 #[test]
 fn a_shutdown_empties_the_lines_of_sessions() {
     let mut bench = Bench::idle(1);

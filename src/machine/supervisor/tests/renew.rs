@@ -34,7 +34,7 @@ impl Bench {
         let word = |effect: &Effect| match effect {
             Effect::Start { slot, generation } => Some(format!("start {slot}.{generation}")),
             Effect::Stop { slot } => Some(format!("stop {slot}")),
-            Effect::Renewed { wear, .. } => Some(format!("{wear:?}")),
+            Effect::Renewed { reason, .. } => Some(format!("{reason:?}")),
             Effect::Reloaded(fate) => Some(format!("reloaded {fate:?}")),
             Effect::Recovered => Some("recovered".into()),
             Effect::Failed(_) => Some("failed".into()),
@@ -127,7 +127,7 @@ fn with_surge_the_successor_is_ready_before_the_old_worker_goes() {
     (config.surge, config.idle_timeout) = (1, None);
     let mut bench = idle(config);
     bench.step(Input::Measured { slot: 1, generation: Generation(1), memory: u64::MAX });
-    assert_eq!(bench.moves(), [""; 0], "no limit, no wear");
+    assert_eq!(bench.moves(), [""; 0], "no limit, no reason");
 
     bench.pool.config.recycle.max_memory = Some(100);
     bench.step(Input::Measured { slot: 1, generation: Generation(1), memory: 99 });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Asked, Bench, Effect, Generation, Input, LeaseId, PoolConfig, Want, dead, id};
 use crate::{
     config::OnDeath,
-    machine::supervisor::{Chore, Sort},
+    machine::supervisor::{Sort, StateJob},
     outcome::LostCause,
 };
 
@@ -30,7 +30,7 @@ fn start(generation: u64) -> Effect {
 
 fn restores(generation: u64) -> Want {
     let expects = Some(Generation(generation));
-    Want { lease: Some(LEASE), sort: Sort::Restore, chore: true, expects, ..Want::default() }
+    Want { lease: Some(LEASE), sort: Sort::Restore, state_job: true, expects, ..Want::default() }
 }
 
 /// The place of a session that waits out its back-off is nobody else's, and it comes when its time has.
@@ -39,10 +39,11 @@ fn a_place_that_is_inherited_is_given_to_nobody_and_not_before_its_time() {
     let mut bench = leased();
     let gone = |effect| [Effect::DisarmLease(LEASE), effect];
     assert_eq!(bench.step(dead(0, 1)), gone(start(2)));
-    let [Effect::Regrant { lease: LEASE, slot: 0 }, Effect::Tend(LEASE, chore)] = bench.ready(0, 2) else {
+    let [Effect::Regrant { lease: LEASE, slot: 0 }, Effect::Tend(LEASE, state_job)] = bench.ready(0, 2)
+    else {
         panic!("{:?}", bench.effects)
     };
-    assert!(matches!(chore, Chore::Restore { generation: Generation(2), .. }), "{chore:?}");
+    assert!(matches!(state_job, StateJob::Restore { generation: Generation(2), .. }), "{state_job:?}");
     assert_eq!(
         bench.step(Input::Submit(id(10), restores(2))),
         [Effect::Accept(id(10)), Effect::DisarmLease(LEASE), Effect::Assign { slot: 0, execution: id(10) }]
@@ -209,7 +210,7 @@ fn workers_of_a_session_that_die_in_a_row_are_waited_for_longer_and_longer() {
         // A save is no code.
         (
             |bench| {
-                let save = Want { lease: Some(LEASE), sort: Sort::Save, chore: true, ..Want::default() };
+                let save = Want { lease: Some(LEASE), sort: Sort::Save, state_job: true, ..Want::default() };
                 bench.step(Input::Submit(id(1), save));
                 bench.step(Input::Idle { slot: 0, generation: Generation(2), execution: id(1) });
             },

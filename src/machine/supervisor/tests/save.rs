@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Bench, Effect, Generation, Input, LeaseId, PoolConfig, SECOND, Want, dead, id};
 use crate::{
     config::OnDeath,
-    machine::supervisor::{Chore, Sort},
+    machine::supervisor::{Sort, StateJob},
 };
 
 const LEASE: LeaseId = LeaseId(1);
@@ -31,7 +31,7 @@ fn told(effects: &[Effect]) -> Vec<&Effect> {
     effects.iter().filter(timers).collect()
 }
 
-const SAVE: Effect = Effect::Tend(LEASE, Chore::Save);
+const SAVE: Effect = Effect::Tend(LEASE, StateJob::Save);
 
 fn assign(execution: u64) -> Effect {
     Effect::Assign { slot: 0, execution: id(execution) }
@@ -54,13 +54,13 @@ impl Bench {
 
     /// The worker is asked for its state, and has told it.
     fn is_asked(&mut self, execution: u64) -> Vec<&Effect> {
-        let want = Want { lease: Some(LEASE), sort: Sort::Save, chore: true, ..Want::default() };
+        let want = Want { lease: Some(LEASE), sort: Sort::Save, state_job: true, ..Want::default() };
         assert_eq!(told(self.step(Input::Submit(id(execution), want))), [&assign(execution)]);
         self.finishes(execution)
     }
 
     fn saved(&mut self, covers: Option<u64>) -> Vec<&Effect> {
-        told(self.step(Input::Saved { lease: LEASE, covers, chore: true }))
+        told(self.step(Input::Saved { lease: LEASE, covers, state_job: true }))
     }
 
     fn releases(&mut self) -> Vec<&Effect> {
@@ -96,7 +96,7 @@ fn a_session_that_is_used_while_it_is_saved_before_its_end_does_not_end() {
     assert!(bench.submits(2).is_empty(), "the save goes first");
     assert_eq!(bench.is_asked(10), [&assign(2)]);
     assert!(bench.finishes(2).is_empty());
-    let effects = bench.step(Input::Saved { lease: LEASE, covers: Some(1), chore: true });
+    let effects = bench.step(Input::Saved { lease: LEASE, covers: Some(1), state_job: true });
     assert_eq!(effects, [Effect::ArmLease(LEASE, SECOND)], "it lives on");
     assert_eq!(bench.runs(3), Vec::<&Effect>::new());
 }
@@ -104,17 +104,17 @@ fn a_session_that_is_used_while_it_is_saved_before_its_end_does_not_end() {
 /// Both when the pool asked for the save and when the holder did.
 #[test]
 fn a_save_covers_what_ran_before_it_and_not_what_ran_meanwhile() {
-    for chore in [true, false] {
-        let mut bench = named(|config| config.save_every = chore.then_some(1));
+    for state_job in [true, false] {
+        let mut bench = named(|config| config.save_every = state_job.then_some(1));
         bench.submits(1);
-        assert_eq!(bench.finishes(1).len(), usize::from(chore));
-        if chore {
+        assert_eq!(bench.finishes(1).len(), usize::from(state_job));
+        if state_job {
             bench.is_asked(10);
         }
         bench.submits(2);
         bench.finishes(2);
-        bench.step(Input::Saved { lease: LEASE, covers: Some(1), chore });
-        assert_eq!(bench.releases(), [&SAVE], "the second is not saved; chore: {chore}");
+        bench.step(Input::Saved { lease: LEASE, covers: Some(1), state_job });
+        assert_eq!(bench.releases(), [&SAVE], "the second is not saved; state_job: {state_job}");
         bench.is_asked(11);
         assert!(is_over(&bench.saved(Some(2))));
     }
@@ -214,7 +214,7 @@ fn a_session_does_not_expire_while_it_is_saved() {
     let idle = Input::Idle { slot: 0, generation: Generation(1), execution: id(1) };
     assert_eq!(bench.step(idle), [Effect::DisarmLease(LEASE), SAVE]);
     bench.is_asked(10);
-    let saved = Input::Saved { lease: LEASE, covers: Some(1), chore: true };
+    let saved = Input::Saved { lease: LEASE, covers: Some(1), state_job: true };
     assert_eq!(bench.step(saved), [Effect::ArmLease(LEASE, SECOND)]);
 }
 
@@ -232,7 +232,7 @@ fn a_session_with_work_in_its_line_does_not_end_behind_its_last_save() {
         told(bench.step(Input::Requeue {
             execution: id(1),
             lease: Some(LEASE),
-            asked: crate::machine::line::Asked::default(),
+            asked: crate::machine::queue::Asked::default(),
             expects: None
         }))
         .is_empty()
@@ -270,7 +270,7 @@ fn what_was_just_brought_back_is_not_saved() {
 fn a_save_of_the_holder_is_no_answer_to_that_of_the_pool() {
     let mut bench = named(|config| config.save_every = Some(1));
     bench.runs(1);
-    assert!(told(bench.step(Input::Saved { lease: LEASE, covers: Some(0), chore: false })).is_empty());
+    assert!(told(bench.step(Input::Saved { lease: LEASE, covers: Some(0), state_job: false })).is_empty());
     assert!(bench.submits(2).is_empty(), "the save of the pool still goes first");
     assert_eq!(bench.pool.status().saved, 0, "it counts those of the pool");
     assert_eq!(bench.is_asked(10), [&assign(2)]);

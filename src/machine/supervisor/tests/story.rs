@@ -23,7 +23,9 @@ use self::{
     tenants::Tenants,
     tending::Tending,
 };
-use super::{Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, SECOND, Want, Wear, dead};
+use super::{
+    Bench, Effect, ExecutionId, Generation, Input, LeaseId, PoolConfig, RecycleReason, SECOND, Want, dead,
+};
 use crate::config::OnDeath;
 
 /// What the story knows of a worker.
@@ -45,7 +47,7 @@ enum Does {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Waits(Option<LeaseId>),
-    /// On its way back into that line.
+    /// On its way back into that queue.
     Returns(Option<LeaseId>),
     Placed(usize),
     Over,
@@ -233,7 +235,7 @@ impl Story {
             },
             Effect::Regrant { lease, slot } => self.regranted(*lease, *slot)?,
             Effect::Announce { lease, .. } => self.announced(*lease)?,
-            Effect::Tend(lease, chore) => self.tending.asked(*lease, chore.clone()),
+            Effect::Tend(lease, state_job) => self.tending.asked(*lease, state_job.clone()),
             Effect::Stop { slot } => {
                 let worker = self.workers.get_mut(slot).map(|(_, does)| does);
                 let free = matches!(
@@ -260,7 +262,7 @@ impl Story {
             | Effect::Failed(_)
             | Effect::Recovered
             | Effect::Reloaded(_) => {}
-            Effect::Renewed { slot, wear } => self.makes_way(*slot, *wear)?,
+            Effect::Renewed { slot, reason } => self.makes_way(*slot, *reason)?,
             Effect::Started => self.started = true,
         }
         Ok(())

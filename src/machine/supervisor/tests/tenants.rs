@@ -1,7 +1,8 @@
 //! Whose worker it is, and who makes way.
 
 use super::{
-    Asked, Bench, Effect, Generation, Input, LeaseId, PoolConfig, SECOND, Want, Wear, dead, id, renew::idle,
+    Asked, Bench, Effect, Generation, Input, LeaseId, PoolConfig, RecycleReason, SECOND, Want, dead, id,
+    renew::idle,
 };
 use crate::request::Tenant;
 
@@ -25,7 +26,7 @@ impl Bench {
             Effect::Assign { slot, execution } => Some(format!("run {slot}.{}", execution.get())),
             Effect::Grant { slot, .. } => Some(format!("lease {slot}")),
             Effect::Start { slot, .. } => Some(format!("start {slot}")),
-            Effect::Renewed { slot, wear: Wear::Tenant } => Some(format!("way {slot}")),
+            Effect::Renewed { slot, reason: RecycleReason::Tenant } => Some(format!("way {slot}")),
             Effect::Refuse(..) => Some("refused".into()),
             Effect::Lose(execution, _) => Some(format!("lost {}", execution.get())),
             _other => None,
@@ -198,7 +199,7 @@ fn the_sessions_that_are_kept_ready_are_nobodys() {
     assert_eq!(bench.pool.status().idle, 2);
     bench.now += 10 * SECOND;
     bench.step(Input::Tick);
-    let unused = |slot| Effect::Renewed { slot, wear: Wear::Unused };
+    let unused = |slot| Effect::Renewed { slot, reason: RecycleReason::Unused };
     assert!(bench.effects.contains(&unused(0)) && !bench.effects.contains(&unused(1)), "{:?}", bench.effects);
 }
 

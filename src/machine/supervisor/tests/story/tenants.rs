@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 
-use super::{Does, ExecutionId, Fate, Holds, Input, LeaseId, Story, Want, Wear};
+use super::{Does, ExecutionId, Fate, Holds, Input, LeaseId, RecycleReason, Story, Want};
 use crate::{
-    machine::{line::Asked, slot::Owner},
+    machine::{queue::Asked, slot::Owner},
     request::Tenant,
     status::PoolStatus,
 };
@@ -84,8 +84,8 @@ impl Story {
     }
 
     /// A worker makes way only for one who waits, and could not have had it.
-    pub(super) fn makes_way(&self, slot: usize, wear: Wear) -> TestCaseResult {
-        if wear != Wear::Tenant {
+    pub(super) fn makes_way(&self, slot: usize, reason: RecycleReason) -> TestCaseResult {
+        if reason != RecycleReason::Tenant {
             return Ok(());
         }
         let owner = self.tenants.owners.get(&slot).cloned().unwrap_or_default();

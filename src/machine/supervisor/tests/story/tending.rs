@@ -8,18 +8,18 @@ use proptest::{
 };
 
 use super::{Does, ExecutionId, Fate, Generation, Holds, Input, LeaseId, Story, Want, pick};
-use crate::machine::supervisor::{Chore, Sort};
+use crate::machine::supervisor::{Sort, StateJob};
 
 /// What the keepers of states know.
 #[derive(Default)]
 pub(super) struct Tending {
-    chores: Vec<(LeaseId, Chore, At)>,
+    chores: Vec<(LeaseId, StateJob, At)>,
     /// The last worker of each session.
     generations: BTreeMap<LeaseId, Generation>,
     expects: BTreeMap<ExecutionId, Generation>,
 }
 
-/// How far a chore is.
+/// How far a state job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     New,
@@ -29,8 +29,8 @@ enum At {
 }
 
 impl Tending {
-    pub(super) fn asked(&mut self, lease: LeaseId, chore: Chore) {
-        self.chores.push((lease, chore, At::New));
+    pub(super) fn asked(&mut self, lease: LeaseId, state_job: StateJob) {
+        self.chores.push((lease, state_job, At::New));
     }
 
     pub(super) fn granted(&mut self, lease: LeaseId, generation: Generation) {
@@ -47,7 +47,7 @@ impl Tending {
     pub(super) fn restores(&self, id: ExecutionId) -> bool {
         self.chores
             .iter()
-            .any(|(_, chore, at)| *at == At::Asked(id) && matches!(chore, Chore::Restore { .. }))
+            .any(|(_, state_job, at)| *at == At::Asked(id) && matches!(state_job, StateJob::Restore { .. }))
     }
 
     /// Whether the supervisor has asked for this one.
@@ -57,7 +57,7 @@ impl Tending {
 
     /// Whether the state of this session is to be saved before anything else runs.
     pub(super) fn saves(&self, lease: LeaseId) -> bool {
-        self.chores.iter().any(|(of, chore, _)| *of == lease && *chore == Chore::Save)
+        self.chores.iter().any(|(of, state_job, _)| *of == lease && *state_job == StateJob::Save)
     }
 
     pub(super) fn expects(&self, id: ExecutionId) -> Option<Generation> {
@@ -79,22 +79,22 @@ impl Story {
         self.play(Input::Submit(id, Want { lease: Some(lease), expects, ..Want::default() }))
     }
 
-    /// The next step of a chore.
+    /// The next step of a state job.
     pub(super) fn tends(&mut self, number: u8, well: bool) -> TestCaseResult {
         let Some(nth) = pick(number, 0..self.tending.chores.len()) else { return Ok(()) };
-        let (lease, chore, at) = self.tending.chores[nth].clone();
+        let (lease, state_job, at) = self.tending.chores[nth].clone();
         match at {
             At::New if well => {
                 let id = ExecutionId(self.next_id());
-                let (sort, expects) = match &chore {
-                    Chore::Save => (Sort::Save, None),
-                    Chore::Restore { generation, .. } => (Sort::Restore, Some(*generation)),
+                let (sort, expects) = match &state_job {
+                    StateJob::Save => (Sort::Save, None),
+                    StateJob::Restore { generation, .. } => (Sort::Restore, Some(*generation)),
                 };
                 self.tending.chores[nth].2 = At::Asked(id);
                 self.fates.insert(id, Fate::Waits(Some(lease)));
                 self.play(Input::Submit(
                     id,
-                    Want { lease: Some(lease), sort, expects, chore: true, ..Want::default() },
+                    Want { lease: Some(lease), sort, expects, state_job: true, ..Want::default() },
                 ))?;
                 if !self.fates.contains_key(&id) {
                     self.tending.chores[nth].2 = At::Overtaken;
@@ -104,13 +104,13 @@ impl Story {
             At::Asked(id) if self.fates.get(&id) != Some(&Fate::Over) => Ok(()),
             At::New | At::Asked(_) | At::Overtaken => {
                 self.tending.chores.remove(nth);
-                match chore {
-                    Chore::Save => {
+                match state_job {
+                    StateJob::Save => {
                         let covers = Some(u64::MAX).filter(|_| well && at != At::Overtaken);
-                        self.play(Input::Saved { lease, covers, chore: true })
+                        self.play(Input::Saved { lease, covers, state_job: true })
                     }
-                    Chore::Restore { .. } if at == At::Overtaken => Ok(()),
-                    Chore::Restore { generation, .. } => {
+                    StateJob::Restore { .. } if at == At::Overtaken => Ok(()),
+                    StateJob::Restore { generation, .. } => {
                         // There was nothing to bring back, or it is back.
                         let fate = if well || at == At::New { Ok(0) } else { Err("it cannot be".into()) };
                         self.play(Input::Restored { lease, generation, fate })

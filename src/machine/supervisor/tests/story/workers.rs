@@ -95,7 +95,7 @@ impl Story {
         }
     }
 
-    /// What goes back into the line if its worker dies before it starts it, and whose line that is.
+    /// What goes back into the queue if its worker dies before it starts it, and whose queue that is.
     fn comes_back(&self, does: Does) -> Option<(ExecutionId, Option<LeaseId>)> {
         match does {
             Does::Runs(id) | Does::IsScript(id) => Some((id, None)),

@@ -10,12 +10,12 @@ const SAMPLES_MIN: u32 = 8;
 
 /// The mean time that an execution holds a session.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct WaitEstimate {
     samples: u32,
     mean: Duration,
 }
 
-impl Pace {
+impl WaitEstimate {
     /// An execution held its session for this long.
     pub(crate) fn took(&mut self, time: Duration) {
         self.samples = self.samples.saturating_add(1);
@@ -37,26 +37,29 @@ mod tests {
 
     #[test]
     fn one_that_is_slow_weighs_an_eighth() {
-        let mut pace = Pace::default();
+        let mut wait_estimate = WaitEstimate::default();
         for _ in 0..8 {
-            pace.took(SECOND);
+            wait_estimate.took(SECOND);
         }
-        pace.took(9 * SECOND);
-        assert_eq!(pace.wait(1, 1), Some(2 * SECOND));
+        wait_estimate.took(9 * SECOND);
+        assert_eq!(wait_estimate.wait(1, 1), Some(2 * SECOND));
     }
 
     #[test]
     fn the_wait_is_the_mean_times_the_places_in_the_line() {
-        let mut pace = Pace::default();
+        let mut wait_estimate = WaitEstimate::default();
         for _ in 0..7 {
-            pace.took(SECOND);
+            wait_estimate.took(SECOND);
         }
-        assert_eq!(pace.wait(4, 2), None, "too early");
-        pace.took(SECOND);
-        assert_eq!(pace.wait(4, 2), Some(2 * SECOND));
+        assert_eq!(wait_estimate.wait(4, 2), None, "too early");
+        wait_estimate.took(SECOND);
+        assert_eq!(wait_estimate.wait(4, 2), Some(2 * SECOND));
         for _ in 0..100 {
-            pace.took(SECOND / 10);
+            wait_estimate.took(SECOND / 10);
         }
-        assert!(pace.wait(10, 1).is_some_and(|wait| wait < SECOND + SECOND / 10), "old times are forgotten");
+        assert!(
+            wait_estimate.wait(10, 1).is_some_and(|wait| wait < SECOND + SECOND / 10),
+            "old times are forgotten"
+        );
     }
 }

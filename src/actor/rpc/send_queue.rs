@@ -20,7 +20,7 @@ use crate::{
 
 /// What waits for room with the writer, in order.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct SendQueue {
     waiting: VecDeque<Waiting>,
     /// The bytes of [`Waiting::Saying`]: at most `OUTBOX_MAX`.
     said: usize,
@@ -42,14 +42,14 @@ enum Waiting {
 impl State {
     /// Sends a request behind those that wait.
     pub(super) fn send(&mut self, id: ExecutionId) {
-        self.line.waiting.push_back(Waiting::Call(id));
+        self.send_queue.waiting.push_back(Waiting::Call(id));
         self.send_what_waits();
     }
 
     /// Says something, behind what was said before. It is short as a rule, and room is kept for it: it waits for no
     /// request.
     pub(super) fn say(&mut self, message: Bytes) {
-        if self.line.said > 0 {
+        if self.send_queue.said > 0 {
             return self.hold(message);
         }
         match self.writer.as_mut().map(|writer| writer.write(message.clone())) {
@@ -62,7 +62,7 @@ impl State {
     /// Answers a question of the server. One that asks on and on and reads no answer is ended.
     pub(super) fn reply(&mut self, message: Bytes, price: usize) {
         let Some(writer) = &self.writer else { return };
-        let (written, line) = (writer.written(), &mut self.line);
+        let (written, line) = (writer.written(), &mut self.send_queue);
         while let Some((_, price)) = line.replies.front().filter(|(end, _)| *end <= written) {
             line.owed -= price;
             line.replies.pop_front();
@@ -76,27 +76,27 @@ impl State {
     }
 
     fn hold(&mut self, message: Bytes) {
-        if self.line.said + message.len() > OUTBOX_MAX {
+        if self.send_queue.said + message.len() > OUTBOX_MAX {
             return self.refused(Refusal::Full);
         }
-        self.line.said += message.len();
-        self.line.waiting.push_back(Waiting::Saying(message));
+        self.send_queue.said += message.len();
+        self.send_queue.waiting.push_back(Waiting::Saying(message));
     }
 
     fn send_what_waits(&mut self) {
-        while let Some(next) = self.line.waiting.front() {
+        while let Some(next) = self.send_queue.waiting.front() {
             let len = match next {
-                Waiting::Call(id) => self.flights.get(id).map(|flight| flight.charge.len()),
+                Waiting::Call(id) => self.flights.get(id).map(|flight| flight.assignment.len()),
                 Waiting::Saying(message) => Some(message.len()),
             };
             let len = len.unwrap_or_default();
             if self.writer.as_ref().is_some_and(|writer| !writer.has_room(len)) {
                 return;
             }
-            match self.line.waiting.pop_front() {
+            match self.send_queue.waiting.pop_front() {
                 Some(Waiting::Call(id)) => self.send_now(id),
                 Some(Waiting::Saying(message)) => {
-                    self.line.said -= len;
+                    self.send_queue.said -= len;
                     if let Some(Err(refusal)) = self.writer.as_mut().map(|writer| writer.write(message)) {
                         self.refused(refusal);
                     }
@@ -115,7 +115,7 @@ impl State {
             message = "call",
             "to the worker"
         );
-        let message = flight.charge.give();
+        let message = flight.assignment.give();
         // A line is whole without its end: who reads one up to the end of the stream has it.
         let whole = message.trim_ascii_end().len() as u64;
         let whole_at = writer.taken() + whole;
@@ -124,7 +124,7 @@ impl State {
             Ok(false) => flight.sent_at = Some(whole_at),
             // It will never be written.
             Err(refusal) => {
-                flight.charge.take_back();
+                flight.assignment.take_back();
                 self.refused(refusal);
             }
         }
@@ -161,9 +161,9 @@ impl State {
 
     /// What was not given to the writer is taken back, and the server hears nothing of it.
     pub(super) fn cancel(&mut self, myself: &ActorRef<SessionMsg>, id: ExecutionId) {
-        let before = self.line.waiting.len();
-        self.line.waiting.retain(|waiting| !matches!(waiting, Waiting::Call(other) if *other == id));
-        let withdrawn = self.line.waiting.len() < before;
+        let before = self.send_queue.waiting.len();
+        self.send_queue.waiting.retain(|waiting| !matches!(waiting, Waiting::Call(other) if *other == id));
+        let withdrawn = self.send_queue.waiting.len() < before;
         self.step(myself, if withdrawn { Input::Withdrawn(id) } else { Input::Cancel(id) });
     }
 
@@ -172,7 +172,7 @@ impl State {
     pub(super) fn is_stuck(&mut self) -> bool {
         let (taken, unwritten) = self.writer.as_ref().map_or((0, 0), |it| (it.taken(), it.unwritten()));
         let left = taken - unwritten as u64;
-        let before = std::mem::replace(&mut self.line.left, left);
-        (unwritten >= IN_FLIGHT_BYTES || !self.line.waiting.is_empty()) && left == before
+        let before = std::mem::replace(&mut self.send_queue.left, left);
+        (unwritten >= IN_FLIGHT_BYTES || !self.send_queue.waiting.is_empty()) && left == before
     }
 }

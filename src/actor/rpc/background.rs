@@ -13,7 +13,7 @@ use crate::{
     outcome::Activity,
     protocol::{Stream, Value},
     session::SessionEvent,
-    worker::Sighting,
+    worker::Inspection,
 };
 
 impl State {
@@ -50,7 +50,7 @@ impl State {
     pub(super) fn inspect(&self, asker: Asker) {
         let examination = self.shell.control.examine();
         drop(tokio::spawn(async move {
-            let Sighting { vitals, stacks, children } = examination.await;
+            let Inspection { vitals, stacks, children } = examination.await;
             // Who asked may have left.
             let _ = asker.send(Box::new(Activity { vitals, stacks, children, ..Activity::default() }));
         }));

@@ -13,7 +13,7 @@ use crate::log;
 
 /// The count of one spawner.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unsettled(Arc<Shared>);
+pub(super) struct Cleanup(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -26,9 +26,9 @@ struct Shared {
 /// One worker that is being started or is dying, or what it left behind.
 #[derive(Debug)]
 #[must_use = "it counts until it is dropped"]
-pub(super) struct Pending(Unsettled);
+pub(super) struct Pending(Cleanup);
 
-impl Unsettled {
+impl Cleanup {
     /// Starts the undertaker of this pool, if there is none. Called on the thread that starts processes.
     pub(super) fn have_undertaker(&self, pool: &str) {
         let mut office = self.office();
@@ -73,16 +73,16 @@ impl Unsettled {
 /// An undertaker is dead: because its pool is gone, or before that. Called on the thread that sees deaths, which waits for
 /// nobody.
 fn died(shared: &Weak<Shared>, pool: String, pid: u32) {
-    let Some(unsettled) = shared.upgrade().map(Unsettled) else { return };
+    let Some(cleanup) = shared.upgrade().map(Cleanup) else { return };
     let replace = move || {
         // In a statement of its own: what is started next takes the lock, too.
-        let lost = unsettled.office().has_lost(pid);
+        let lost = cleanup.office().has_lost(pid);
         if lost {
             log::warn!(
                 pid,
                 "the process that clears up behind a killed host died; it is replaced, within limits"
             );
-            unsettled.have_undertaker(&pool);
+            cleanup.have_undertaker(&pool);
         }
     };
     // They run: this is one of them.

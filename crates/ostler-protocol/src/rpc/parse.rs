@@ -21,7 +21,7 @@ const MARK: &[u8] = b"\"jsonrpc\"";
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
 /// Reads one text. A batch is several messages; a blank line is none.
-pub fn hear(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
+pub fn parse_messages(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
     let text = text.trim_ascii();
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     if text.is_empty() {
@@ -41,7 +41,7 @@ pub fn hear(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
         Err(error) => return said.push(stray(&error)),
     };
     if let Some(spelled) = number::spell_out(json) {
-        return hear(framing, spelled.as_bytes(), said);
+        return parse_messages(framing, spelled.as_bytes(), said);
     }
     if json.starts_with('[') {
         match serde_json::from_str::<Batch<'_>>(json) {

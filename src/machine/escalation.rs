@@ -1,4 +1,4 @@
-//! The cancel ladder: interrupt, forced interrupt, kill.
+//! The cancel escalation: interrupt, forced interrupt, kill.
 //!
 //! ```text
 //! 0          50 ms       250 ms  …   grace - 80 ms            grace
@@ -15,7 +15,7 @@ use crate::config::{EXAMINE_LIMIT, FORCE_AFTER};
 
 /// How long after the cancel something is due.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ladder {
+pub(crate) struct Escalation {
     /// The first forced interrupt; others follow every [`FORCE_EVERY`](crate::config::FORCE_EVERY).
     pub(crate) force: Duration,
     /// The look at what the code is doing, for whoever has to explain the kill. It must be over by then.
@@ -24,7 +24,7 @@ pub(crate) struct Ladder {
     pub(crate) kill: Duration,
 }
 
-impl Ladder {
+impl Escalation {
     /// That of a cancel with this grace. It is a little longer if it would leave no time for the look.
     pub(crate) fn new(grace: Duration) -> Self {
         let kill = grace.max(EXAMINE_LIMIT);
@@ -46,8 +46,8 @@ mod tests {
             (20_000, 1_000, 19_920, 20_000),
         ] {
             let [force, examine, kill] = [force_ms, examine_ms, kill_ms].map(Duration::from_millis);
-            let expected = Ladder { force, examine, kill };
-            assert_eq!(Ladder::new(Duration::from_millis(grace_ms)), expected, "grace of {grace_ms} ms");
+            let expected = Escalation { force, examine, kill };
+            assert_eq!(Escalation::new(Duration::from_millis(grace_ms)), expected, "grace of {grace_ms} ms");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What must not get lost on its way: an execution in a session's charge, one that goes back into the line, the end of
+//! What must not get lost on its way: an execution assigned to a session's session, one that goes back into the line, the end of
 //! a worker. Whoever drops one of these has said the word that it owed, so that an actor that dies, or a mailbox that
 //! is never read, loses none.
 
@@ -17,17 +17,17 @@ use crate::{
     machine::{
         rpc::Terms,
         session::Ending,
-        supervisor::{Chore, LeaseId},
+        supervisor::{LeaseId, StateJob},
         unstarted::{ChannelEnd, Loss, Unstarted},
     },
     outcome::{Death, DeathCause, Exit, Generation, LostCause, SessionRestored},
     protocol::ExecutionId,
 };
 
-/// An execution in the charge of a session: from the moment the supervisor hands it over.
+/// An execution assigned to a session: from the moment the supervisor hands it over.
 #[derive(Debug)]
-#[must_use = "dropping a charge tells its execution that it is lost"]
-pub(crate) struct Charge {
+#[must_use = "dropping a assignment tells its execution that it is lost"]
+pub(crate) struct Assignment {
     pub(crate) id: ExecutionId,
     frame: Bytes,
     /// Processor time that it may use.
@@ -43,7 +43,7 @@ pub(crate) struct Charge {
     discharged: bool,
 }
 
-impl Charge {
+impl Assignment {
     pub(crate) fn new(job: &Job, execution: Sender<ExecutionMsg>) -> Self {
         let (frame, cpu) = (job.frame.clone(), job.limits.cpu);
         let (question, terms) = (job.question.clone(), job.terms.clone());
@@ -97,7 +97,7 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for Assignment {
     fn drop(&mut self) {
         if !self.discharged {
             let unstarted = self.ungiven().or_else(|| self.unstarted.take());
@@ -110,16 +110,16 @@ impl Drop for Charge {
 /// Something that is to be done to the state of a leased session, and the duty to say what came of it.
 #[derive(Debug)]
 #[must_use = "dropping a duty tells the supervisor that it was not done"]
-pub(crate) struct Duty {
+pub(crate) struct PendingStateJob {
     pub(crate) lease: LeaseId,
-    pub(crate) chore: Chore,
+    pub(crate) state_job: StateJob,
     supervisor: ActorRef<SupervisorMsg>,
     told: bool,
 }
 
-impl Duty {
-    pub(crate) fn new(lease: LeaseId, chore: Chore, supervisor: ActorRef<SupervisorMsg>) -> Self {
-        Self { lease, chore, supervisor, told: false }
+impl PendingStateJob {
+    pub(crate) fn new(lease: LeaseId, state_job: StateJob, supervisor: ActorRef<SupervisorMsg>) -> Self {
+        Self { lease, state_job, supervisor, told: false }
     }
 
     /// The state was saved: it is that after so many executions.
@@ -128,7 +128,7 @@ impl Duty {
         let _ = self.supervisor.cast(SupervisorMsg::Saved {
             lease: self.lease,
             covers: Some(covers),
-            chore: true,
+            state_job: true,
         });
     }
 
@@ -148,15 +148,15 @@ impl Duty {
     }
 }
 
-impl Drop for Duty {
+impl Drop for PendingStateJob {
     fn drop(&mut self) {
         if self.told {
             return;
         }
         let lease = self.lease;
-        let word = match &self.chore {
-            Chore::Save => SupervisorMsg::Saved { lease, covers: None, chore: true },
-            Chore::Restore { generation, .. } => {
+        let word = match &self.state_job {
+            StateJob::Save => SupervisorMsg::Saved { lease, covers: None, state_job: true },
+            StateJob::Restore { generation, .. } => {
                 let fate = Err("whoever keeps its state has ended".to_owned());
                 SupervisorMsg::Restored { lease, generation: *generation, fate }
             }
@@ -198,7 +198,7 @@ impl Drop for Returning {
 
 /// The end of a worker, on its way to its session.
 #[must_use = "dropping this tells the supervisor what the session did not"]
-pub(crate) struct Obituary {
+pub(crate) struct ExitNotice {
     pub(crate) exit: Exit,
     pub(crate) channel: ChannelEnd,
     slot: usize,
@@ -207,7 +207,7 @@ pub(crate) struct Obituary {
     read: bool,
 }
 
-impl Obituary {
+impl ExitNotice {
     pub(crate) fn new(slot: usize, generation: Generation, supervisor: ActorRef<SupervisorMsg>) -> Self {
         let (exit, channel) = (Exit::Unknown, ChannelEnd::Spoiled);
         Self { exit, channel, slot, generation, supervisor, read: false }
@@ -220,13 +220,13 @@ impl Obituary {
     }
 }
 
-impl fmt::Debug for Obituary {
+impl fmt::Debug for ExitNotice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Obituary").field("exit", &self.exit).finish_non_exhaustive()
+        f.debug_struct("ExitNotice").field("exit", &self.exit).finish_non_exhaustive()
     }
 }
 
-impl Drop for Obituary {
+impl Drop for ExitNotice {
     fn drop(&mut self) {
         if !self.read {
             let death = Box::new(Death::new(DeathCause::Itself, self.exit));

@@ -48,8 +48,8 @@ impl State {
 
     /// A part of the answer to the question that runs goes to who asked.
     pub(super) fn answered(&mut self, id: ExecutionId, message: FromWorker) {
-        let charge = self.current.as_ref().filter(|charge| charge.id == id);
-        if let Some(question) = charge.and_then(|charge| charge.question.as_ref()) {
+        let assignment = self.current.as_ref().filter(|assignment| assignment.id == id);
+        if let Some(question) = assignment.and_then(|assignment| assignment.question.as_ref()) {
             question.gather(message, self.machine.speaker());
         }
     }

@@ -1,5 +1,5 @@
-//! The waiting line: bounded, fair among tenants, first in first out within each. Whoever leaves takes its place along,
-//! so the line is never longer than those who wait.
+//! The queue: bounded, fair among tenants, first in first out within each. Whoever leaves takes its place along,
+//! so the queue is never longer than those who wait.
 //!
 //! Tenants take turns, as in weighted round robin: in its turn a tenant of weight 3 is served three times. Requests
 //! without a tenant are one tenant more. Who comes back, because its worker died before it started, goes first.
@@ -34,9 +34,9 @@ pub(crate) struct Asked {
     pub(crate) script: bool,
 }
 
-/// The line. Places and turns are numbered in the order in which they were taken.
+/// The queue. Places and turns are numbered in the order in which they were taken.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct Queue {
     weights: BTreeMap<Tenant, u32>,
     last: u64,
     /// Those who came back; the last one goes first.
@@ -78,7 +78,7 @@ pub(crate) struct Head<'a> {
     pub(crate) waiting: usize,
 }
 
-impl Line {
+impl Queue {
     /// A tenant that is not named in `weights` has weight 1.
     pub(crate) fn new(weights: BTreeMap<Tenant, u32>) -> Self {
         Self { weights, ..Self::default() }
@@ -215,48 +215,48 @@ mod tests {
         Asked { tenant: Some(Tenant::from(tenant)), ..Asked::default() }
     }
 
-    fn rest(line: &mut Line) -> Vec<Waiter> {
+    fn rest(queue: &mut Queue) -> Vec<Waiter> {
         let pop = || {
-            let waiter = line.heads().next()?.waiter;
-            line.serve(waiter).map(|_| waiter)
+            let waiter = queue.heads().next()?.waiter;
+            queue.serve(waiter).map(|_| waiter)
         };
         std::iter::from_fn(pop).collect()
     }
 
-    /// Everything that the line remembers, of whatever kind.
-    fn remembered(line: &Line) -> usize {
-        let Line { weights: _, last: _, returned, lanes, turns, arrivals, present, bytes } = line;
+    /// Everything that the queue remembers, of whatever kind.
+    fn remembered(queue: &Queue) -> usize {
+        let Queue { weights: _, last: _, returned, lanes, turns, arrivals, present, bytes } = queue;
         let places: usize = lanes.values().map(|lane| lane.places.len()).sum();
         returned.len() + lanes.len() + turns.len() + arrivals.len() + present.len() + places + bytes
     }
 
     #[test]
     fn who_leaves_is_skipped_and_who_lost_its_worker_comes_first() {
-        let mut line = Line::default();
+        let mut queue = Queue::default();
         for number in 1..=3 {
-            line.push_back(waiter(number), Asked::default(), Instant::now());
+            queue.push_back(waiter(number), Asked::default(), Instant::now());
         }
-        assert!(line.remove(waiter(1)));
-        assert!(!line.remove(waiter(1)));
-        line.push_front(waiter(8), Asked::default());
-        line.push_front(waiter(9), of("a"));
-        assert_eq!((line.len(), line.len_of(&None), line.len_of(&of("a").tenant)), (4, 3, 1));
-        assert_eq!(rest(&mut line), [waiter(9), waiter(8), waiter(2), waiter(3)]);
-        assert_eq!(remembered(&line), 0, "{line:?}");
+        assert!(queue.remove(waiter(1)));
+        assert!(!queue.remove(waiter(1)));
+        queue.push_front(waiter(8), Asked::default());
+        queue.push_front(waiter(9), of("a"));
+        assert_eq!((queue.len(), queue.len_of(&None), queue.len_of(&of("a").tenant)), (4, 3, 1));
+        assert_eq!(rest(&mut queue), [waiter(9), waiter(8), waiter(2), waiter(3)]);
+        assert_eq!(remembered(&queue), 0, "{queue:?}");
     }
 
     #[test]
     fn tenants_take_turns_by_their_weights() {
-        let mut line = Line::new(BTreeMap::from([(Tenant::from("heavy"), 3)]));
+        let mut queue = Queue::new(BTreeMap::from([(Tenant::from("heavy"), 3)]));
         for number in 0..100 {
-            line.push_back(waiter(number), of("noisy"), Instant::now());
+            queue.push_back(waiter(number), of("noisy"), Instant::now());
         }
         for number in 100..106 {
-            line.push_back(waiter(number), of("heavy"), Instant::now());
+            queue.push_back(waiter(number), of("heavy"), Instant::now());
         }
-        line.push_back(waiter(200), of("quiet"), Instant::now());
-        assert_eq!(line.len_of(&of("noisy").tenant), 100);
-        let order: Vec<_> = rest(&mut line).into_iter().take(10).collect();
+        queue.push_back(waiter(200), of("quiet"), Instant::now());
+        assert_eq!(queue.len_of(&of("noisy").tenant), 100);
+        let order: Vec<_> = rest(&mut queue).into_iter().take(10).collect();
         let expected = [0, 100, 101, 102, 200, 1, 103, 104, 105, 2];
         assert_eq!(order, expected.map(waiter));
     }
@@ -264,70 +264,70 @@ mod tests {
     /// Whoever is served out of its turn has had it; those before it keep theirs.
     #[test]
     fn a_turn_that_is_taken_early_is_taken() {
-        let mut line = Line::default();
+        let mut queue = Queue::default();
         for (number, tenant) in [(1, "a"), (2, "b"), (3, "b"), (4, "c")] {
-            line.push_back(waiter(number), of(tenant), Instant::now());
+            queue.push_back(waiter(number), of(tenant), Instant::now());
         }
-        let heads: Vec<_> = line.heads().map(|head| (head.waiter, head.waiting)).collect();
+        let heads: Vec<_> = queue.heads().map(|head| (head.waiter, head.waiting)).collect();
         assert_eq!(heads, [(waiter(1), 1), (waiter(2), 2), (waiter(4), 1)]);
-        assert_eq!(line.serve(waiter(2)), Some(of("b")));
-        assert_eq!(rest(&mut line), [1, 4, 3].map(waiter));
+        assert_eq!(queue.serve(waiter(2)), Some(of("b")));
+        assert_eq!(rest(&mut queue), [1, 4, 3].map(waiter));
     }
 
     #[test]
     fn who_waited_too_long_is_found_in_the_order_of_coming() {
-        let mut line = Line::default();
+        let mut queue = Queue::default();
         let begun = Instant::now();
         for number in 0..4 {
             let now = begun + Duration::from_secs(number);
-            line.push_back(waiter(number), of(&number.to_string()), now);
+            queue.push_back(waiter(number), of(&number.to_string()), now);
         }
-        line.remove(waiter(0));
-        line.push_front(waiter(9), Asked::default());
+        queue.remove(waiter(0));
+        queue.push_front(waiter(9), Asked::default());
         let (limit, now) = (Duration::from_secs(10), begun + Duration::from_secs(12));
-        let overdue: Vec<_> = std::iter::from_fn(|| line.overdue(limit, now)).collect();
+        let overdue: Vec<_> = std::iter::from_fn(|| queue.overdue(limit, now)).collect();
         assert_eq!(overdue, [ExecutionId(1), ExecutionId(2)]);
-        assert_eq!(line.oldest(), Some(begun + Duration::from_secs(3)));
-        assert_eq!(rest(&mut line), [waiter(9), waiter(3)]);
+        assert_eq!(queue.oldest(), Some(begun + Duration::from_secs(3)));
+        assert_eq!(rest(&mut queue), [waiter(9), waiter(3)]);
     }
 
     /// Of executions and of leases, of one tenant and of many, beside one who stays; of those who came back, too.
     #[test]
     fn places_that_are_given_up_do_not_pile_up() {
-        let mut line = Line::default();
-        line.push_back(waiter(0), of("stays"), Instant::now());
-        let stays = remembered(&line);
+        let mut queue = Queue::default();
+        queue.push_back(waiter(0), of("stays"), Instant::now());
+        let stays = remembered(&queue);
         for number in 1..=100_000 {
             let lease = Waiter::Lease(LeaseId(number));
-            line.push_back(lease, Asked::default(), Instant::now());
-            line.push_back(waiter(number), of(&number.to_string()), Instant::now());
-            line.push_front(waiter(1_000_000 + number), of("stays"));
+            queue.push_back(lease, Asked::default(), Instant::now());
+            queue.push_back(waiter(number), of(&number.to_string()), Instant::now());
+            queue.push_front(waiter(1_000_000 + number), of("stays"));
             for waiter in [lease, waiter(number), waiter(1_000_000 + number)] {
-                assert!(line.remove(waiter));
+                assert!(queue.remove(waiter));
             }
         }
-        assert_eq!(remembered(&line), stays, "places for nobody");
-        assert_eq!(rest(&mut line), [waiter(0)]);
+        assert_eq!(remembered(&queue), stays, "places for nobody");
+        assert_eq!(rest(&mut queue), [waiter(0)]);
     }
 
     /// P11: whoever leaves, in whatever way, takes its bytes along.
     #[test]
     fn what_waits_is_known_in_bytes() {
-        let mut line = Line::default();
+        let mut queue = Queue::default();
         let asked = || Asked { bytes: 10, ..Asked::default() };
         for number in 0..4 {
-            line.push_back(waiter(number), asked(), Instant::now());
+            queue.push_back(waiter(number), asked(), Instant::now());
         }
-        assert_eq!(line.bytes(), 40);
-        line.remove(waiter(0));
-        line.remove(waiter(0));
-        line.push_front(waiter(9), asked());
-        assert_eq!(line.bytes(), 30, "who comes back had its place");
-        assert_eq!(line.serve(waiter(9)), Some(asked()));
+        assert_eq!(queue.bytes(), 40);
+        queue.remove(waiter(0));
+        queue.remove(waiter(0));
+        queue.push_front(waiter(9), asked());
+        assert_eq!(queue.bytes(), 30, "who comes back had its place");
+        assert_eq!(queue.serve(waiter(9)), Some(asked()));
         let long = Instant::now() + Duration::from_secs(60);
-        assert_eq!(line.overdue(Duration::from_secs(1), long), Some(ExecutionId(1)));
-        assert_eq!(line.bytes(), 20);
-        rest(&mut line);
-        assert_eq!(line.bytes(), 0);
+        assert_eq!(queue.overdue(Duration::from_secs(1), long), Some(ExecutionId(1)));
+        assert_eq!(queue.bytes(), 20);
+        rest(&mut queue);
+        assert_eq!(queue.bytes(), 0);
     }
 }

@@ -5,14 +5,14 @@ use tokio::sync::watch;
 
 use crate::{
     actor::{
-        charge::{Charge, Duty},
+        assignment::{Assignment, PendingStateJob},
         mailbox::Sender,
         messages::{ExecutionMsg, Granted, SessionMsg, SupervisorMsg},
         sink::{Feed, LastEvent},
         supervisor::State,
     },
     log::info,
-    machine::supervisor::{Chore, Input, LeaseId},
+    machine::supervisor::{Input, LeaseId, StateJob},
     outcome::{Generation, SessionRestored},
     protocol::ExecutionId,
     session::SessionEvent,
@@ -21,7 +21,7 @@ use crate::{
 /// Who leases a session.
 pub(super) struct Holder {
     events: Feed,
-    duties: Sender<Duty>,
+    duties: Sender<PendingStateJob>,
     granted: watch::Sender<Granted>,
     /// What was just told of its restore, until the machine says that it counts.
     heard: Option<Box<SessionRestored>>,
@@ -30,7 +30,7 @@ pub(super) struct Holder {
 }
 
 impl State {
-    /// A session that is gone, or goes before it reads this, drops the charge: that hands the execution back.
+    /// A session that is gone, or goes before it reads this, drops the assignment: that hands the execution back.
     pub(super) fn assign(&mut self, slot: usize, id: ExecutionId) {
         let Some(ticket) = self.tickets.get_mut(&id) else { return };
         ticket.waits = false;
@@ -43,8 +43,8 @@ impl State {
             }
             (_, None) => {}
         }
-        let charge = Charge::new(&ticket.job, ticket.execution.clone());
-        self.tell(slot, SessionMsg::Assign(Box::new(charge)));
+        let assignment = Assignment::new(&ticket.job, ticket.execution.clone());
+        self.tell(slot, SessionMsg::Assign(Box::new(assignment)));
     }
 
     /// Tells an execution that waits its last word.
@@ -84,8 +84,8 @@ impl State {
     }
 
     /// Has something done to the state of a session. Nobody there to do it drops the duty, which says so.
-    pub(super) fn tend(&mut self, myself: &ActorRef<SupervisorMsg>, lease: LeaseId, chore: Chore) {
-        let duty = Duty::new(lease, chore, myself.clone());
+    pub(super) fn tend(&mut self, myself: &ActorRef<SupervisorMsg>, lease: LeaseId, state_job: StateJob) {
+        let duty = PendingStateJob::new(lease, state_job, myself.clone());
         if let Some(holder) = self.holders.get(&lease) {
             let _ = holder.duties.cast(duty);
         }
