@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
-    config::{JsonRpc, MCP_VERSIONS, WorkerSpec},
+    config::{JsonRpc, MCP_VERSIONS, QUESTION_IDS_MAX, WorkerSpec},
     machine::{
         budget::MemoryLimits,
         session::Broken,
@@ -348,6 +348,20 @@ fn a_question_that_nobody_can_be_asked_is_refused_at_once() {
     driver.call_on(2, Terms { answers: true, ..Terms::default() });
     refused(&driver.asked("roots/list"), "not known whose this is");
     assert_eq!(driver.asked("ping"), [reply(Ok(Value::Map(vec![])))]);
+}
+
+#[test]
+fn the_ids_of_open_questions_have_a_bound() {
+    for (len, asked) in [(QUESTION_IDS_MAX - 1, true), (QUESTION_IDS_MAX, false)] {
+        let mut driver = Driver::mcp();
+        driver.call_on(1, Terms { answers: true, ..Terms::default() });
+        let mut ask = |id: String| {
+            let request = Said::Request { id: id.into(), method: "roots/list".into(), params: Value::None };
+            matches!(driver.step(Input::Said(request))[0], Effect::Event(_, Event::Asked(_)))
+        };
+        assert!(ask("1".into()));
+        assert_eq!(ask("2".repeat(len)), asked, "{len} bytes behind one");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Asked, Effect, Input, LeaseId, Pool, RecycleReason, Want};
+use super::{Asked, Effect, Input, LeaseId, Pool, RecycleReason, Want, later};
 use crate::{
     config::PoolConfig,
     error::SubmitError,
@@ -240,6 +240,15 @@ fn a_worker_of_another_version_fails_the_pool_at_once() {
     );
     let refused = bench.step(Input::Submit(id(2), Want::default()));
     assert!(matches!(refused, [Effect::Refuse(_, SubmitError::PoolFailed { .. })]), "{refused:?}");
+}
+
+/// A wait that no clock can count ends, but behind the life of any pool.
+#[test]
+fn a_wait_without_end_is_longer_than_any_pool_lives() {
+    let now = Bench::new(PoolConfig::default()).now;
+    assert_eq!(later(now, SECOND), now + SECOND);
+    let years = later(now, Duration::MAX).duration_since(now).as_secs() / (365 * 24 * 3_600);
+    assert!((20..=1_000).contains(&years), "{years}");
 }
 
 /// P10: the shorter grace counts, what is left is killed, what cannot be killed is left.
