@@ -452,13 +452,15 @@ function channel() {
   }
 
   port.on('message', (told) => {
-    const mine = running && running.id === told.id;
+    // What belongs to nobody has no id, and neither has the time between two executions.
+    const between = !running || running.id === null;
+    const mine = !between && running.id === told.id;
     if (told.output) {
       if (mine) {
         send('output', { id: told.id, stream: told.stream, seq: running.seq++, data: told.output });
       } else if (past.includes(told.id)) {
         send('output', { id: told.id, stream: told.stream, seq: 0, data: told.output }); // the host knows that it is late
-      } else if (told.id === null && !running) {
+      } else if (told.id === null && between) {
         fs.writeSync(2, told.output);
       } else {
         send('log', { level: 'info', message: `output of code that has ended: ${Buffer.from(told.output.subarray(0, 4096))}` });

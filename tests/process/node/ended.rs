@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use ostler::{Event, Failure, Outcome, Request, Runtime, SessionEvent, Value};
+use ostler::{Event, Failure, Outcome, Request, Runtime, SessionEvent, Value, WorkerSpec};
 
-use super::{prints, text_of_failure, value, with_node};
-use crate::support::wait::{eventually, pool_is};
+use super::{node_is_there, prints, text_of_failure, value, with_node};
+use crate::support::wait::{eventually, guarded, pool_is};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -57,6 +57,34 @@ async fn what_was_cancelled_in_a_session_does_not_run_on_and_the_state_stays() {
             assert_eq!(value(&next), &"kept".into(), "{code}");
             assert_eq!((next.stdout_text().as_ref(), size(&file)), ("", at_its_outcome), "{code}");
         }
+    })
+    .await;
+}
+
+/// Node itself may print, for nobody, while what a cancelled execution has begun is being ended.
+#[tokio::test]
+async fn what_is_printed_for_nobody_behind_a_cancel_belongs_to_no_execution() {
+    const WORKER: &str = include_str!("../../../workers/node/ostler_worker.js");
+    const ENDED: &str = "    running = { id: null };\n";
+    const PRINTS: &str = "    port.emit('message', { output: Buffer.from('of nobody'), id: null, stream: 'stdout', weight: 0 });\n";
+    if !node_is_there() {
+        return println!("skipped: there is no `node`");
+    }
+    guarded(async {
+        let worker = WORKER.replacen(ENDED, &[ENDED, PRINTS].concat(), 1);
+        assert_ne!(worker, WORKER);
+        let spec = WorkerSpec::command("node").arg("-e").arg(worker);
+        let runtime = Runtime::builder(spec).max_sessions(1).start().await.unwrap();
+        let session = runtime.session().await.unwrap();
+        let code = "console.log('here'); for (;;) await new Promise((next) => setTimeout(next, 5))";
+        let mut execution = session.execute(Request::new(code)).await.unwrap();
+        prints(&mut execution, "here").await;
+        execution.cancel();
+        let outcome = execution.outcome().await;
+        assert!(matches!(outcome, Outcome::Cancelled(_)), "{outcome}");
+        let next = session.run("1 + 1").await.unwrap();
+        assert_eq!((value(&next), next.stdout_text().as_ref()), (&Value::from(2), ""));
+        runtime.shutdown(Duration::from_secs(5)).await;
     })
     .await;
 }
