@@ -2,7 +2,11 @@
 
 import os
 import signal
+import textwrap
 import time
+import unittest
+
+from harness import Host
 
 FORCE_AFTER = 0.05  # seconds from the polite cancel to the first forced one, as the real host has it
 FORCE_AGAIN = 0.1
@@ -33,3 +37,23 @@ def cancel(host, id, limit=2.0):
         if type(event) is dict and event["type"] in ("result", "error"):
             host.running = None
             return event, rung, time.monotonic() - began
+
+
+class OnOneHost(unittest.TestCase):
+    """Tests that share a worker, until one leaves it busy."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = Host(init={"limits": {"import_grace": 0.2}})
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.host.close()
+
+    def setUp(self):
+        if self.host.running:
+            self.tearDownClass()
+            self.setUpClass()
+
+    def begin(self, code, **fields):
+        return self.host.arrive(textwrap.dedent(code), **fields)

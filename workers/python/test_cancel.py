@@ -3,13 +3,12 @@
 import os
 import signal
 import sys
-import textwrap
 import time
 import unittest
 from random import Random
 
 from harness import Host, eventually, is_alive
-from ladder import FORCE, POLITE, cancel
+from ladder import FORCE, POLITE, OnOneHost, cancel
 
 # Each prints `go` when it has arrived where it shall be cancelled. The rung is the one that ends it.
 MATRIX = {
@@ -143,23 +142,7 @@ class Matrix(unittest.TestCase):
                 cancel(host, id, 0.3)
             host.wait_for_stacks('File "<exec:1>", line 2 in <module>')
 
-class Details(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.host = Host(init={"limits": {"import_grace": 0.2}})
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.host.close()
-
-    def setUp(self):
-        if self.host.running:
-            self.tearDownClass()
-            self.setUpClass()
-
-    def begin(self, code, **fields):
-        return self.host.arrive(textwrap.dedent(code), **fields)
-
+class Details(OnOneHost):
     def test_a_cancel_is_acknowledged_and_told(self):
         id = self.begin("print('go')\nwhile True: pass")
         self.host.send("cancel", id=id, reason="test")

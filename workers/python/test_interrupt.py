@@ -7,27 +7,11 @@ import textwrap
 import unittest
 from types import SimpleNamespace
 
-from harness import Host, load_worker
-from ladder import FORCE, cancel
+from harness import load_worker
+from ladder import FORCE, OnOneHost, cancel
 
 
-class Interrupts(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.host = Host(init={"limits": {"import_grace": 0.2}})
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.host.close()
-
-    def setUp(self):
-        if self.host.running:
-            self.tearDownClass()
-            self.setUpClass()
-
-    def begin(self, code, **fields):
-        return self.host.arrive(textwrap.dedent(code), **fields)
-
+class Interrupts(OnOneHost):
     def test_an_interrupt_between_the_end_of_a_task_and_its_loops_spares_the_next(self):
         code = """
             import asyncio
