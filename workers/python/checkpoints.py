@@ -3,18 +3,20 @@
 import binascii
 import os
 import sys
+import unittest
 
 from harness import HERE, Host
 
 RICH = open(os.path.join(HERE, "state_sample.py"), encoding="utf-8").read()
 SAVED, _, CHECKS = RICH.partition("# -- afterwards --\n")
-KINDS = open(os.path.join(HERE, "state_kinds.txt"), encoding="utf-8").read()
 WIPE = "for _name in [_name for _name in globals() if _name[:2] != '__']: del globals()[_name]"
 
 
-def kinds():
+def kinds(file):
     """The name of each kind that this version of Python has, what is saved, and what must hold."""
-    for part in KINDS.split("\n== ")[1:]:
+    with open(os.path.join(HERE, file), encoding="utf-8") as text:
+        parts = text.read()
+    for part in parts.split("\n== ")[1:]:
         name, _, text = part.partition("\n")
         name, _, least = name.partition(" (")
         if sys.version_info >= tuple(map(int, least.rstrip(")").split("."))) if least else True:
@@ -54,3 +56,20 @@ def carry(code, *more, env=None):
 
 def reasons(skipped):
     return {name["name"]: (name["type"], name["reason"]) for name in skipped}
+
+
+class StateTest(unittest.TestCase):
+    def holds(self, host, code):
+        outcome = host.run(code)
+        self.assertEqual(outcome.kind, "ok", outcome.frame.get("exception", {}).get("text"))
+
+    def comes_back(self, first, second, number, code, check):
+        self.holds(first, WIPE)
+        self.holds(second, WIPE)
+        self.holds(first, code)
+        parts, last = save(first, f"c{number}")
+        self.assertEqual((last.get("exception"), last.get("skipped")), (None, []))
+        answer = restore(second, parts, f"r{number}")
+        self.assertEqual((answer.get("exception"), answer.get("failed")), (None, []))
+        self.holds(second, check)
+        self.holds(first, check)  # it is true of what was saved, too

@@ -6,15 +6,11 @@ import tempfile
 import unittest
 import zlib
 
-from checkpoints import CHECKS, SAVED, WIPE, carry, kinds, reasons, restore, save
+from checkpoints import CHECKS, SAVED, StateTest, carry, kinds, reasons, restore, save
 from harness import Host
 
 
-class Saved(unittest.TestCase):
-    def holds(self, host, code):
-        outcome = host.run(code)
-        self.assertEqual(outcome.kind, "ok", outcome.frame.get("exception", {}).get("text"))
-
+class Saved(StateTest):
     def test_a_namespace_comes_back_over_each_transport_and_codec(self):
         for transport, codec in (("socket", "msgpack"), ("stdio", "msgpack"), ("socket", "json"), ("stdio", "json")):
             with self.subTest(transport=transport, codec=codec):
@@ -34,17 +30,9 @@ class Saved(unittest.TestCase):
 
     def test_relations_come_back_and_nothing_runs_twice(self):
         with Host(init={}) as first, Host(init={}) as second:
-            for number, (name, code, check) in enumerate(kinds()):
+            for number, (name, code, check) in enumerate(kinds("state_kinds.txt")):
                 with self.subTest(name):
-                    self.holds(first, WIPE)
-                    self.holds(second, WIPE)
-                    self.holds(first, code)
-                    parts, last = save(first, f"c{number}")
-                    self.assertEqual((last.get("exception"), last.get("skipped")), (None, []))
-                    answer = restore(second, parts, f"r{number}")
-                    self.assertEqual((answer.get("exception"), answer.get("failed")), (None, []))
-                    self.holds(second, check)
-                    self.holds(first, check)  # it is true of what was saved, too
+                    self.comes_back(first, second, number, code, check)
 
     def test_what_would_come_back_as_something_else_is_told(self):
         code = """

@@ -9,6 +9,7 @@ from .lost import Lost, reason
 from .make_classes import fill_class, fill_enum, finish_class, finish_enum
 from .make_functions import fill_cell, fill_dispatcher, fill_function
 from .make_instances import fill_bare, fill_exception
+from .make_mapped import finish_mapped
 
 
 def find(module, name, find_elsewhere):
@@ -31,6 +32,7 @@ FILLERS = frozenset(
         fill_cell,
         fill_class,
         finish_class,
+        finish_mapped,
         fill_enum,
         finish_enum,
         fill_dispatcher,

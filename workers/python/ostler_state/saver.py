@@ -21,6 +21,7 @@ from .reduce_classes import First, VARIABLES, class_state, own_names, reduce_enu
 from .reduce_functions import (
     DISPATCHER, cell_content, reduce_descriptor, reduce_dispatcher, reduce_method, reduce_proxy,
 )
+from .reduce_mapped import REDUCERS_OF_SQLALCHEMY, belongs_to_a_registry, declarative_parts
 from .reduce_instances import instance_reducer, reduce_exception
 
 PYTHON_CLASS = 1 << 9  # of `__flags__`: made while the program ran
@@ -94,6 +95,8 @@ class Saver(pickle.Pickler):
             return Saver.reduce_mark
         if module == "typing":
             return VARIABLES.get(kind.__name__)
+        if module.startswith("sqlalchemy.orm.") and kind.__name__ in REDUCERS_OF_SQLALCHEMY:
+            return REDUCERS_OF_SQLALCHEMY[kind.__name__]
         for cls in kind.__mro__:
             why = TIED_TO_THE_PROCESS.get((cls.__module__.partition(".")[0], cls.__name__)) if cls is not object else None
             if why is not None:
@@ -175,8 +178,13 @@ class Saver(pickle.Pickler):
             return reduce_named_tuple(value)
         names = vars(value)
         early = {name: names[name] for name in ("__slots__", "__orig_bases__") if name in names}
+        state, finish = own_names(value), finish_class
+        if belongs_to_a_registry(value):
+            early, state, finish = declarative_parts(value, early, state)
+        else:
+            state = class_state(value, state)
         made = type(value), value.__name__, value.__bases__, value.__qualname__, early, value.__module__
-        return make_class, made, class_state(value, own_names(value)), None, None, finish_class
+        return make_class, made, state, None, None, finish
 
     def reduce_array(self, array):
         """A view is one afterwards if what it is a view of is saved too. Others are saved as what they show."""
