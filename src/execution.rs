@@ -197,9 +197,7 @@ impl Execution {
     /// [`STACKS_LIMIT`](crate::config::STACKS_LIMIT); cancel safe. Harmless to the code, but for an `EINTR` in C code
     /// that does not expect one.
     pub async fn inspect(&self) -> Option<Activity> {
-        let (asker, answer) = oneshot::channel();
-        self.control.tell(ExecutionMsg::Inspect(asker));
-        answer.await.ok().map(|activity| *activity)
+        self.canceller().inspect().await
     }
 
     #[cfg(feature = "testing")]
@@ -221,7 +219,7 @@ async fn answered(outcome: &mut oneshot::Receiver<Outcome>) -> Outcome {
     outcome.await.unwrap_or_else(|_unanswered| Outcome::Lost(unproven().into()))
 }
 
-/// Stops an execution from elsewhere. Dropping it does nothing.
+/// Stops, answers and examines an execution from elsewhere. Dropping it does nothing.
 #[derive(Clone, Debug)]
 pub struct Canceller {
     id: ExecutionId,
@@ -257,6 +255,13 @@ impl Canceller {
     /// As [`Execution::input`], or with `None` as [`Execution::end_of_input`].
     pub fn input(&self, request: u64, line: Option<String>) {
         let _ = self.execution.cast(ExecutionMsg::Input { request, value: line });
+    }
+
+    /// As [`Execution::inspect`].
+    pub async fn inspect(&self) -> Option<Activity> {
+        let (asker, answer) = oneshot::channel();
+        let _ = self.execution.cast(ExecutionMsg::Inspect(asker));
+        answer.await.ok().map(|activity| *activity)
     }
 }
 

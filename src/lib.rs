@@ -55,6 +55,7 @@
 //! | [`Runtime::run`], [`Runtime::run_all`], [`Session::run`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Runtime::call`], [`Runtime::call_with`], [`Session::call`], [`Session::notify`] | deadline + grace + 250 ms | [`CallError::Unanswered`] |
 //! | [`Execution::outcome`], [`Execution::report`], [`Execution::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
+//! | [`EventLog::ended`], [`LogReader::next`] | deadline + grace + 250 ms | [`Outcome::TimedOut`] |
 //! | [`Session::inspect`], [`Execution::inspect`] | [`config::STACKS_LIMIT`] | it tells what it knows |
 //! | [`Session::checkpoint`], [`Session::vars`], [`Session::restore`] | checkpoint timeout + grace + 250 ms | [`StateError::TimedOut`] |
 //! | [`Runtime::session_from`] | lease timeout, then as those | [`StateError`] |
@@ -89,7 +90,9 @@ pub mod conform;
 #[cfg(doctest)]
 mod doctests;
 mod error;
+mod event_log;
 mod execution;
+pub mod json;
 mod log;
 mod machine;
 #[cfg(feature = "monitor")]
@@ -123,6 +126,7 @@ pub use crate::{
         CallError, CheckpointError, ConfigError, NotFound, ReloadError, SpawnError, StartError, StateError,
         StoreError, SubmitError,
     },
+    event_log::{EventLog, LogReader, Logged},
     execution::{Canceller, Execution, ScriptInput},
     outcome::{
         Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,

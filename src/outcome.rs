@@ -2,6 +2,7 @@
 
 mod activity;
 mod failure;
+mod headline;
 mod lost;
 mod question;
 mod restored;

@@ -8,6 +8,7 @@ mod channel_faults;
 mod death_faults;
 mod endings;
 mod errors;
+mod event_logs;
 mod fairness;
 mod flow;
 mod hello;

@@ -186,5 +186,5 @@ async fn repeat(
             }
         }
     }
-    crate::words::line(&execution.outcome().await)
+    execution.outcome().await.headline()
 }

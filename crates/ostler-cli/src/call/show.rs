@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ostler::{ExecutionId, Failure, Outcome, PlainJson, RpcError, Stream, Value};
+use ostler::{
+    ExecutionId, Failure, Outcome, PlainJson, RpcError, Stream, Value,
+    json::{self, End as Ending, What},
+};
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -10,10 +13,7 @@ use crate::{
     call::source::Call,
     exit::Exit,
     output::Console,
-    run::{
-        json::{self, What},
-        verdict::{self, End, Ended},
-    },
+    run::verdict::{self, End, Ended},
 };
 
 /// What a call tells.
@@ -73,7 +73,10 @@ impl Show {
                 method: &call.method,
                 result: outcome.value().map(Json),
                 error: error(outcome).map(Error::new),
-                end: What::outcome(outcome, ran.map(|(_, duration)| duration).unwrap_or_default()),
+                end: What::Outcome(Box::new(Ending::new(
+                    outcome,
+                    ran.map(|(_, duration)| duration).unwrap_or_default(),
+                ))),
             },
             End::Refused(message) => Event::Refused { method: &call.method, message },
         };

@@ -327,7 +327,7 @@ impl Repl {
                 self.write(Stream::Stderr, format!("{failure}\n")).await;
             }
             Outcome::Lost(lost) => {
-                return self.renew(&format!("the statement was {}", words::lost(&lost))).await;
+                return self.renew(&format!("the statement was {}", lost.headline())).await;
             }
             Outcome::Cancelled(Cancelled { rung: Rung::Kill, activity, .. }) => {
                 let doing = activity.map(|activity| activity.summary()).filter(|summary| !summary.is_empty());

@@ -1,7 +1,6 @@
 //! `ostler run`: files, a piece of code or standard input, each in a supervised worker.
 
 mod job;
-pub(crate) mod json;
 mod lines;
 mod outlet;
 mod source;
@@ -11,7 +10,7 @@ pub(crate) mod verdict;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
-use ostler::{Stdio, Stream};
+use ostler::{Stdio, Stream, json};
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
 use self::{

@@ -3,17 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ostler::{ExecutionId, Failure, Generation, Lost, LostCause, Outcome, Rung, Stream};
+use ostler::{
+    ExecutionId, Failure, Generation, Lost, LostCause, Outcome, Rung, Stream,
+    json::{self, Characters, End, Line, What},
+};
 use serde::Serialize;
 
-use crate::{
-    output::Console,
-    run::{
-        json::{self, Characters, Line, What},
-        lines::Lines,
-    },
-    words,
-};
+use crate::{output::Console, run::lines::Lines, words};
 
 /// Where the events of one execution go.
 #[derive(Debug)]
@@ -105,7 +101,7 @@ impl Outlet {
         duration: Duration,
     ) {
         self.finish(id).await;
-        self.event(id, What::outcome(told.unwrap_or(outcome), duration)).await;
+        self.event(id, What::Outcome(Box::new(End::new(told.unwrap_or(outcome), duration)))).await;
         if matches!(self.form, Form::Json { .. }) || self.console.is_closed() {
             return;
         }
@@ -166,7 +162,7 @@ impl Outlet {
     /// Writes an event, where events are what is written.
     async fn event(&self, id: ExecutionId, what: What<'_>) {
         if let Form::Json { .. } = self.form {
-            self.write(Stream::Stdout, json::line(&Line::new(id, &self.label, what))).await;
+            self.write(Stream::Stdout, Line::new(id, Some(&self.label), what).to_line()).await;
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use ostler::{DeathCause, Failure, Lost, LostCause, Outcome, Rung};
+use ostler::{DeathCause, Failure, Lost, LostCause, Outcome, Rung, json::seconds};
 use serde::Serialize;
 
-use crate::{exit::Exit, run::json::seconds, signals::Signals, words};
+use crate::{exit::Exit, signals::Signals};
 
 /// How one source ended.
 #[derive(Clone, Debug)]
@@ -132,7 +132,7 @@ pub(crate) fn text(ended: &[Ended], all: usize, of: &str, duration: Duration) ->
 fn trouble(ended: &Ended) -> Option<(&str, String)> {
     match &ended.end {
         End::Outcome(Outcome::Completed(_)) => None,
-        End::Outcome(outcome) => Some((&ended.label, words::line(outcome))),
+        End::Outcome(outcome) => Some((&ended.label, outcome.headline())),
         End::Refused(why) => Some((&ended.label, why.clone())),
     }
 }
