@@ -23,6 +23,7 @@ use tokio::{
 
 use self::history::History;
 pub use self::snapshot::{Moment, SessionLine, Snapshot, Times, VERSION};
+pub use crate::worker::listener::Name as SocketName;
 use crate::{
     runtime::{Runtime, Shared},
     worker::listener,
@@ -68,6 +69,16 @@ pub fn serve(runtime: &Runtime, path: impl AsRef<Path>) -> io::Result<Monitor> {
     let socket = UnixListener::from_std(socket)?;
     let task = tokio::spawn(run(runtime.downgrade(), socket));
     Ok(Monitor { task, _name: name })
+}
+
+/// Listens at a Unix socket that only this user can reach: mode 0600 before anybody can connect. A socket that nobody listens
+/// at any more is replaced in one step. Dropping the [`SocketName`] removes the name. For services that have a socket of their
+/// own beside that of [`serve`]; the socket does not block.
+///
+/// # Errors
+/// Something else is at `path`, another program listens there, or the folder cannot be written.
+pub fn private_socket(path: impl AsRef<Path>) -> io::Result<(listener::StdListener, SocketName)> {
+    listener::private(path.as_ref())
 }
 
 async fn run(pool: Weak<Shared>, socket: UnixListener) {

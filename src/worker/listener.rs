@@ -17,12 +17,15 @@ use rustix::net::{
     sockopt::set_socket_send_buffer_size,
 };
 
+/// What [`private`] gives, under a name that says nothing of the operating system.
+pub(crate) type StdListener = UnixListener;
+
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 16;
 
 /// The name of a socket in the file system. Dropping it removes the name, if it is still its own.
 #[derive(Debug)]
-pub(crate) struct Name {
+pub struct Name {
     path: PathBuf,
     /// The device and the number of the file.
     file: (u64, u64),

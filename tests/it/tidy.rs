@@ -112,6 +112,20 @@ fn folders_import_only_what_they_may() {
     }
 }
 
+/// A face of the gateway knows the desk, the desk knows the wire, and none knows what is above it.
+#[test]
+fn the_layers_of_the_gateway_look_only_down() {
+    for (layer, above) in
+        [("wire", &["desk", "rest", "serve"][..]), ("desk", &["rest", "serve"]), ("rest", &["serve"])]
+    {
+        for (file, text) in sources(&format!("crates/ostler-gateway/src/{layer}")) {
+            let wrong = above.iter().find(|it| imports(&text).contains(**it));
+            assert!(wrong.is_none(), "{file} imports crate::{wrong:?}");
+            assert!(layer != "wire" || !code(&text).contains("tokio"), "{file} names tokio");
+        }
+    }
+}
+
 #[test]
 fn machines_know_no_clock_no_task_no_channel_and_no_log() {
     for (file, text) in sources("src/machine") {
@@ -215,7 +229,7 @@ fn actors_import_each_other_only_through_messages() {
 
 #[test]
 fn the_program_uses_only_the_public_api() {
-    for (file, text) in sources("crates/ostler-cli/src") {
+    for (file, text) in ["crates/ostler-cli/src", "crates/ostler-gateway/src"].into_iter().flat_map(sources) {
         assert!(!code(&text).contains("ostler::testing"), "{file} uses the test seam");
     }
 }

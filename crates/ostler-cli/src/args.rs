@@ -5,7 +5,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::help::{
-    CALL_HELP, CONFIG_HELP, CONFORM_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, REPLAY_HELP, RUN_HELP, TOP_HELP,
+    CALL_HELP, CONFIG_HELP, CONFORM_HELP, DOCTOR_HELP, EXAMPLES, REPL_HELP, REPLAY_HELP, RUN_HELP,
+    SERVE_HELP, TOP_HELP,
 };
 
 /// Run Python code on a supervised pool of worker processes.
@@ -26,6 +27,9 @@ pub(crate) enum Command {
     /// Run files, a piece of code or standard input, as `python FILE ARGS` would
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
+    /// Offer a pool over HTTP, on this machine, to programs in any language
+    #[command(after_help = SERVE_HELP)]
+    Serve(crate::serve::ServeArgs),
     /// Call a JSON-RPC server, such as an MCP server, over a pool of its processes
     #[command(after_help = CALL_HELP)]
     Call(CallArgs),
@@ -341,7 +345,7 @@ pub(crate) struct PoolArgs {
 }
 
 /// Reads a time such as `30s` or `1m 30s`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => {
             Err("it is 0, so it would always have passed; give a longer time, such as 30s".into())

@@ -58,6 +58,22 @@ Examples:
   echo 'print(6 * 7)' | ostler run -
   ostler run report.py --json | jq -r 'select(.event == \"output\").text'";
 
+pub(crate) const SERVE_HELP: &str = "\
+It listens at a Unix socket for processes of your user, who need no token, and at 127.0.0.1 for whoever has the token. Both
+stand in a file beside the socket (mode 0600), which is named at the start. Any other address needs --tokens, and TLS of a
+proxy before it. There is no sandbox: whoever may run code has your rights.
+
+A TERM signal ends it in order: /readyz is 503, nothing new is taken, what runs has --drain-timeout, sessions with a name are
+saved. A second signal ends it at once. The book's page http.md has every path.
+
+The tokens file is {\"principals\": [{\"name\": \"ci\", \"hash\": HASH, \"scopes\": [\"run\", \"read\"], \"weight\": 1,
+\"sessions\": 8, \"executions\": 64}]}; `ostler serve --new-token` prints a token and its hash.
+
+Examples:
+  ostler serve
+  ostler serve --listen 127.0.0.1:8080 --workers 4 --preload numpy,pandas
+  curl --unix-socket $XDG_RUNTIME_DIR/ostler/serve.sock http://localhost/v1/run --json '{\"code\": \"6 * 7\"}'";
+
 pub(crate) const REPL_HELP: &str = "\
 Ctrl-C interrupts the code that runs and keeps the state; at the prompt it clears the input. Ctrl-D or exit() ends:
 threads and exit handlers of the code then have --grace to end, and what they print is shown. A TERM signal lets a statement that runs end within --grace; a second one kills it. The exit code is then 143. When

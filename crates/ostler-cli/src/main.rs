@@ -17,6 +17,7 @@ mod pool;
 mod repl;
 mod replay;
 mod run;
+mod serve;
 mod signals;
 mod top;
 mod words;
@@ -77,6 +78,7 @@ async fn command(cli: Cli) -> Exit {
 async fn perform(command: Command, verbose: bool, console: Console) -> Result<Exit, Fatal> {
     match command {
         Command::Run(args) => run::run(args, verbose, console).await,
+        Command::Serve(args) => serve::run(args, console).await,
         Command::Call(args) => call::run(args, console).await,
         Command::Repl(args) => repl::run(args, console).await,
         Command::Doctor(args) => doctor::run(args, console).await,

@@ -28,7 +28,7 @@ pub(crate) fn serve(args: &MonitorArgs, runtime: &Runtime) -> Result<Option<Moni
 }
 
 /// The folder of the sockets, which nobody else may enter; made when it is missing.
-fn folder() -> anyhow::Result<PathBuf> {
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     let user = rustix::process::getuid().as_raw();
     let folder = match env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder).join("ostler"),

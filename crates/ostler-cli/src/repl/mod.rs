@@ -2,7 +2,7 @@
 
 mod command;
 mod complete;
-mod editor;
+pub(crate) mod editor;
 pub(crate) mod home;
 mod past;
 mod screen;

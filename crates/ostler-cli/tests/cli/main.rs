@@ -13,6 +13,7 @@ mod program;
 mod repl;
 mod replay;
 mod run;
+mod serve;
 mod sessions;
 mod stop;
 mod top;
