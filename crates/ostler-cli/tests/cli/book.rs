@@ -14,14 +14,15 @@ use self::{
 };
 use crate::{
     node::node_is_there,
-    program::{Program, Scratch},
+    program::{Program, Running, Scratch},
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// The blocks of commands that are marked `not-run`: the page, the programs, and why.
-const NOT_RUN: [(&str, &str, &str); 5] = [
+const NOT_RUN: [(&str, &str, &str); 6] = [
     ("README.md", "cargo cargo", "builds and tests this workspace"),
+    ("README.md", "curl", "needs two terminals; docs/src/http.md does the same"),
     ("docs/src/getting-started.md", "cargo cargo cargo", "builds and tests this workspace"),
     ("docs/src/json-rpc.md", "ostler", "downloads a server"),
     ("docs/src/json-rpc.md", "cargo", "needs that server"),
@@ -66,6 +67,8 @@ struct Page<'a> {
     scratch: Scratch,
     printed: Printed,
     not_run: Vec<(String, String)>,
+    /// Runs until the end of the page.
+    server: Option<Running>,
 }
 
 /// What the block before printed.
@@ -85,7 +88,7 @@ impl<'a> Page<'a> {
         for file in ["examples", "PROTOCOL.md"] {
             symlink(Path::new(ROOT).join(file), scratch.path().join(file)).unwrap();
         }
-        Self { name, scratch, printed: Printed::Nothing, not_run: Vec::new() }
+        Self { name, scratch, printed: Printed::Nothing, not_run: Vec::new(), server: None }
     }
 
     /// Checks all blocks, and returns those that cannot be run.
@@ -100,6 +103,9 @@ impl<'a> Page<'a> {
                 ["sh"] => self.run(&block, 0),
                 ["sh", "node"] if !node_is_there() => self.printed = Printed::Unknown,
                 ["sh", "node"] => self.run(&block, 0),
+                ["sh", "curl"] if !curl_is_there() => self.printed = Printed::Unknown,
+                ["sh", "curl"] => self.run(&block, 0),
+                ["sh", "server"] => self.serve(&block),
                 ["sh", "not-run"] => self.not_run.push((self.name.to_owned(), block.programs())),
                 ["text"] => self.was_printed(&block, printed),
                 ["python" | "js", file] => drop(self.scratch.file(file, &block.text)),
@@ -141,14 +147,27 @@ impl<'a> Page<'a> {
         Program::new(env!("CARGO"), &args, &self.scratch.path().join("crates/mine")).run("").expect(0);
     }
 
-    /// Runs commands in the folder of the page, with the built program in the path.
-    fn run(&mut self, block: &Block, code: i32) {
+    /// Commands in the folder of the page, with the built program in the path.
+    fn program(&self, commands: &str) -> Program {
         let program = Path::new(env!("CARGO_BIN_EXE_ostler")).parent().unwrap().display();
-        let script = format!("exec 2>&1\nPATH='{program}':$PATH\n{}", block.text);
-        let ended = Program::new("sh", &["-eu", "-c", &script], self.scratch.path()).run("");
+        let script = format!("exec 2>&1\nPATH='{program}':$PATH\n{commands}");
+        let folder = self.scratch.path();
+        Program::new("sh", &["-eu", "-c", &script], folder).env("XDG_RUNTIME_DIR", folder.to_str().unwrap())
+    }
+
+    fn run(&mut self, block: &Block, code: i32) {
+        let ended = self.program(&block.text).run("");
         let printed = String::from_utf8_lossy(&ended.stdout).into_owned();
         assert_eq!(ended.code, Some(code), "{}:{}: {printed}", self.name, block.line);
         self.printed = Printed::Text(printed);
+    }
+
+    /// Starts `ostler serve`, at a port that is free, and waits until it says that it serves.
+    fn serve(&mut self, block: &Block) {
+        let mut server =
+            self.program(&format!("exec {} --listen 127.0.0.1:0", block.text.trim_end())).start();
+        let printed = server.until("\ntry: ") + &server.until("\n");
+        (self.server, self.printed) = (Some(server), Printed::Text(printed));
     }
 
     fn was_printed(&self, block: &Block, printed: Printed) {
@@ -162,4 +181,13 @@ impl<'a> Page<'a> {
             }
         }
     }
+}
+
+/// Whether there is a `curl` that knows `--json`, which is so since 7.82.
+#[expect(clippy::disallowed_methods, reason = "a test looks for a program")]
+fn curl_is_there() -> bool {
+    let help = std::process::Command::new("curl").args(["--help", "all"]).output();
+    let there = help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--json"));
+    assert!(there || std::env::var_os("CI").is_none(), "a `curl` with `--json` is not in PATH");
+    there
 }

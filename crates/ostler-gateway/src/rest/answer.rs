@@ -32,7 +32,9 @@ pub(super) fn text(status: u16, text: String) -> Response {
 
 /// It is done, or begun; there is nothing more to say.
 pub(super) fn empty(status: u16) -> Response {
-    with_type(status, "application/json", Vec::new())
+    let mut response = with_type(status, "text/plain", Vec::new());
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response
 }
 
 impl IntoResponse for Problem {
