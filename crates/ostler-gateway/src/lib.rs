@@ -82,6 +82,12 @@ impl Gateway {
     }
 }
 
+/// The description of all paths by OpenAPI 3.1, as JSON; `GET /openapi.json` gives the same.
+#[must_use]
+pub fn openapi() -> &'static str {
+    rest::document()
+}
+
 /// A new token of 256 bits, in hexadecimal digits.
 ///
 /// # Errors

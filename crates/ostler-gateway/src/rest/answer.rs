@@ -25,6 +25,11 @@ pub(super) fn json(status: u16, value: &impl Serialize) -> Response {
     with_type(status, "application/json", ostler::json::line(value))
 }
 
+/// JSON that is text already.
+pub(super) fn json_text(text: &str) -> Response {
+    with_type(200, "application/json", text.as_bytes().to_vec())
+}
+
 /// Text.
 pub(super) fn text(status: u16, text: String) -> Response {
     with_type(status, "text/plain; charset=utf-8", text.into_bytes())

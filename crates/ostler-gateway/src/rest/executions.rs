@@ -7,6 +7,7 @@ use axum::{
 };
 use ostler::json::Doing;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     admit::{App, Caller, Named},
@@ -14,28 +15,33 @@ use super::{
 };
 use crate::{
     desk::principal::Scope,
-    wire::{problem::Problem, query, run as wire},
+    wire::{problem::Problem, query, report::Report, run as wire},
 };
 
 /// The header in which a reader that comes back says where it was.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// An execution in a list.
+#[derive(Debug, Serialize, ToSchema)]
+struct Brief<'a> {
+    execution: &'a str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    accepted_at: &'a str,
+}
+
+/// The executions of a principal.
+#[derive(Debug, Serialize, ToSchema)]
+struct Executions<'a> {
+    executions: Vec<Brief<'a>>,
+}
+
 /// `GET /v1/executions`: those that are there, without what they printed.
+#[utoipa::path(get, operation_id = "list_executions", path = "/v1/executions", tag = "executions", responses((status = 200, description = "here it is", body = Executions<'static>)))]
 pub(super) async fn list(State(app): State<App>, Caller(who): Caller) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Brief<'a> {
-        execution: &'a str,
-        state: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        session: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        label: Option<&'a str>,
-        accepted_at: &'a str,
-    }
-    #[derive(Serialize)]
-    struct List<'a> {
-        executions: Vec<Brief<'a>>,
-    }
     who.may(Scope::Read)?;
     let runs = app.desk.runs(&who);
     let brief = runs.iter().map(|run| Brief {
@@ -45,10 +51,11 @@ pub(super) async fn list(State(app): State<App>, Caller(who): Caller) -> Result<
         label: run.log.label().map(|label| &**label),
         accepted_at: &run.at,
     });
-    Ok(answer::json(200, &List { executions: brief.collect() }))
+    Ok(answer::json(200, &Executions { executions: brief.collect() }))
 }
 
 /// `GET /v1/executions/ID`: its state and everything that its log holds.
+#[utoipa::path(get, operation_id = "get_execution", path = "/v1/executions/{id}", tag = "executions", params(("id" = String, Path, description = "its handle")), responses((status = 200, description = "here it is", body = Report<'static>)))]
 pub(super) async fn get(
     State(app): State<App>,
     Caller(who): Caller,
@@ -59,6 +66,7 @@ pub(super) async fn get(
 }
 
 /// `GET /v1/executions/ID/events`: its events from any number on, and then as they come.
+#[utoipa::path(get, operation_id = "execution_events", path = "/v1/executions/{id}/events", tag = "executions", params(("id" = String, Path, description = "its handle"), ("after" = Option<u64>, Query, description = "the number of the last event that is known"), ("Last-Event-ID" = Option<u64>, Header, description = "the same, as browsers send it")), responses((status = 200, description = "here it is", body = String, content_type = "text/event-stream")))]
 pub(super) async fn events(
     State(app): State<App>,
     Caller(who): Caller,
@@ -78,6 +86,7 @@ pub(super) async fn events(
 }
 
 /// `POST /v1/executions/ID/cancel`: it ends within the grace, and its session keeps its state if the code obeys.
+#[utoipa::path(post, path = "/v1/executions/{id}/cancel", tag = "executions", params(("id" = String, Path, description = "its handle")), responses((status = 202, description = "accepted; it goes on")))]
 pub(super) async fn cancel(
     State(app): State<App>,
     Caller(who): Caller,
@@ -89,6 +98,7 @@ pub(super) async fn cancel(
 }
 
 /// `POST /v1/executions/ID/interrupt`: `KeyboardInterrupt` in the code, which may go on.
+#[utoipa::path(post, path = "/v1/executions/{id}/interrupt", tag = "executions", params(("id" = String, Path, description = "its handle")), responses((status = 202, description = "accepted; it goes on")))]
 pub(super) async fn interrupt(
     State(app): State<App>,
     Caller(who): Caller,
@@ -100,7 +110,7 @@ pub(super) async fn interrupt(
 }
 
 /// The body of an answer to a request for input.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct InputBody {
     /// Which request; without it, the one that is open.
@@ -110,6 +120,7 @@ struct InputBody {
 }
 
 /// `POST /v1/executions/ID/input`: each request for input is answered once.
+#[utoipa::path(post, path = "/v1/executions/{id}/input", tag = "executions", params(("id" = String, Path, description = "its handle")), request_body = InputBody, responses((status = 202, description = "accepted; it goes on")))]
 pub(super) async fn input(
     State(app): State<App>,
     Caller(who): Caller,
@@ -129,20 +140,24 @@ pub(super) async fn input(
     Ok(answer::empty(202))
 }
 
+/// What the worker of an execution is doing.
+#[derive(Debug, Serialize, ToSchema)]
+struct ActivityNow<'a> {
+    #[schema(value_type = Option<Object>)]
+    activity: Option<Doing<'a>>,
+    summary: Option<String>,
+}
+
 /// `GET /v1/executions/ID/activity`: what its worker is doing now.
+#[utoipa::path(get, operation_id = "execution_activity", path = "/v1/executions/{id}/activity", tag = "executions", params(("id" = String, Path, description = "its handle")), responses((status = 200, description = "here it is", body = ActivityNow<'static>)))]
 pub(super) async fn activity(
     State(app): State<App>,
     Caller(who): Caller,
     Named(id): Named,
 ) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Now<'a> {
-        activity: Option<Doing<'a>>,
-        summary: Option<String>,
-    }
     who.may(Scope::Read)?;
     let run = app.desk.run(&who, &id)?;
     let activity = run.log.canceller().inspect().await;
     let summary = activity.as_ref().map(ostler::Activity::summary);
-    Ok(answer::json(200, &Now { activity: activity.as_ref().map(Doing::from), summary }))
+    Ok(answer::json(200, &ActivityNow { activity: activity.as_ref().map(Doing::from), summary }))
 }

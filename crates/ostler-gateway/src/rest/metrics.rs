@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// The figures of the pool and of the gateway.
+/// `GET /metrics`: the figures of the pool and of the gateway, as Prometheus reads them.
+#[utoipa::path(get, path = "/metrics", tag = "server", responses((status = 200, description = "here it is", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(app): State<App>, Caller(who): Caller) -> Result<Response, Problem> {
     who.may(Scope::Read)?;
     let [running, kept, sessions] = app.desk.counts();

@@ -6,6 +6,7 @@ mod body;
 mod executions;
 mod feed;
 mod metrics;
+mod openapi;
 mod pool;
 mod run;
 mod sessions;
@@ -19,6 +20,7 @@ use axum::{
 
 use self::admit::App;
 pub use self::admit::Peer;
+pub(crate) use self::openapi::document;
 use crate::{desk::Desk, wire::guard::Hosts};
 
 /// All paths. Everything is checked before it: whom a request means, where it comes from, and who asks.
@@ -52,6 +54,7 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/v1/pool/reset", post(pool::reset))
         .route("/v1/pool/drain", post(pool::drain))
         .route("/v1/version", get(pool::version))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/healthz", get(pool::healthz))
         .route("/readyz", get(pool::readyz))
         .route("/metrics", get(metrics::metrics))

@@ -28,6 +28,7 @@ use crate::{
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// `POST /v1/run`: code in a fresh namespace, or in the session that the body names.
+#[utoipa::path(post, path = "/v1/run", tag = "run", params(("Idempotency-Key" = Option<String>, Header, description = "the same key and content are the same execution")), request_body(content((RunBody = "application/json"), (String = "text/x-python"), (String = "text/plain"), (String = "application/javascript"))), responses((status = 200, description = "it has ended", content((Report<'static> = "application/json"), (String = "text/plain"), (String = "text/event-stream"))), (status = 202, description = "it goes on, or waits for input", content((Report<'static> = "application/json"), (String = "text/plain"), (String = "text/event-stream")))))]
 pub(super) async fn run(
     State(app): State<App>,
     Caller(who): Caller,
@@ -37,7 +38,8 @@ pub(super) async fn run(
     submit(&app, &Caller(who), None, request).await
 }
 
-/// `POST /v1/sessions/ID/run`.
+/// `POST /v1/sessions/ID/run`: code in this session.
+#[utoipa::path(post, operation_id = "run_in_session", path = "/v1/sessions/{id}/run", tag = "run", params(("id" = String, Path, description = "its handle, or its name"), ("Idempotency-Key" = Option<String>, Header, description = "the same key and content are the same execution")), request_body(content((RunBody = "application/json"), (String = "text/x-python"), (String = "text/plain"), (String = "application/javascript"))), responses((status = 200, description = "it has ended", content((Report<'static> = "application/json"), (String = "text/plain"), (String = "text/event-stream"))), (status = 202, description = "it goes on, or waits for input", content((Report<'static> = "application/json"), (String = "text/plain"), (String = "text/event-stream")))))]
 pub(super) async fn in_session(
     State(app): State<App>,
     Caller(who): Caller,

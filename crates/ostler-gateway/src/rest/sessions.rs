@@ -9,6 +9,7 @@ use axum::{
 };
 use ostler::json::Doing;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     admit::{App, Caller, Named},
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// What is known of a session.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct SessionView<'a> {
     session: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +54,7 @@ impl<'a> From<&'a Arc<SessionEntry>> for SessionView<'a> {
 }
 
 /// The body of a new session.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewBody {
     /// Its name, by which it is found again also after a restart; without one it ends with the server.
@@ -63,6 +64,7 @@ struct NewBody {
 }
 
 /// `POST /v1/sessions`: 201, or 200 for the one of this name that is there already.
+#[utoipa::path(post, operation_id = "create_session", path = "/v1/sessions", tag = "sessions", request_body = Option<NewBody>, responses((status = 200, description = "the one of this name", body = SessionView<'static>), (status = 201, description = "it was made", body = SessionView<'static>)))]
 pub(super) async fn create(
     State(app): State<App>,
     Caller(who): Caller,
@@ -87,18 +89,22 @@ fn located(mut response: Response, entry: &SessionEntry) -> Response {
     response
 }
 
-/// `GET /v1/sessions`.
+/// The sessions of a principal.
+#[derive(Debug, Serialize, ToSchema)]
+struct Sessions<'a> {
+    sessions: Vec<SessionView<'a>>,
+}
+
+/// `GET /v1/sessions`: those that there are, awake and asleep.
+#[utoipa::path(get, operation_id = "list_sessions", path = "/v1/sessions", tag = "sessions", responses((status = 200, description = "here it is", body = Sessions<'static>)))]
 pub(super) async fn list(State(app): State<App>, Caller(who): Caller) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct List<'a> {
-        sessions: Vec<SessionView<'a>>,
-    }
     who.may(Scope::Read)?;
     let sessions = app.desk.sessions(&who);
-    Ok(answer::json(200, &List { sessions: sessions.iter().map(SessionView::from).collect() }))
+    Ok(answer::json(200, &Sessions { sessions: sessions.iter().map(SessionView::from).collect() }))
 }
 
 /// `GET /v1/sessions/ID`: wakes nobody.
+#[utoipa::path(get, operation_id = "get_session", path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "its handle, or the name of a session")), responses((status = 200, description = "here it is", body = SessionView<'static>)))]
 pub(super) async fn get(
     State(app): State<App>,
     Caller(who): Caller,
@@ -109,6 +115,7 @@ pub(super) async fn get(
 }
 
 /// `DELETE /v1/sessions/ID`: saves it first if it has a name, unless `?forget` says otherwise.
+#[utoipa::path(delete, operation_id = "delete_session", path = "/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "its handle, or its name"), ("forget" = Option<bool>, Query, description = "does not save it first")), responses((status = 204, description = "done")))]
 pub(super) async fn delete(
     State(app): State<App>,
     Caller(who): Caller,
@@ -122,6 +129,7 @@ pub(super) async fn delete(
 }
 
 /// `POST /v1/sessions/ID/fork`: a session of its own with the same state.
+#[utoipa::path(post, path = "/v1/sessions/{id}/fork", tag = "sessions", params(("id" = String, Path, description = "its handle, or the name of a session")), responses((status = 201, description = "it was made", body = SessionView<'static>)))]
 pub(super) async fn fork(
     State(app): State<App>,
     Caller(who): Caller,
@@ -133,7 +141,7 @@ pub(super) async fn fork(
 }
 
 /// What is known of a checkpoint.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Saved<'a> {
     checkpoint: &'a str,
     names: &'a [String],
@@ -143,7 +151,7 @@ struct Saved<'a> {
 }
 
 /// A name that could not be saved.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Skipped {
     name: String,
     #[serde(rename = "type")]
@@ -166,6 +174,7 @@ impl<'a> From<&'a Kept> for Saved<'a> {
 }
 
 /// `POST /v1/sessions/ID/checkpoint`: the state of this moment, which stays on the server.
+#[utoipa::path(post, path = "/v1/sessions/{id}/checkpoint", tag = "sessions", params(("id" = String, Path, description = "its handle, or the name of a session")), responses((status = 201, description = "it was made", body = Saved<'static>)))]
 pub(super) async fn checkpoint(
     State(app): State<App>,
     Caller(who): Caller,
@@ -178,7 +187,8 @@ pub(super) async fn checkpoint(
     Ok(answer::json(201, &Saved::from(&*kept)))
 }
 
-/// `GET /v1/checkpoints/ID`.
+/// `GET /v1/checkpoints/ID`: what it holds.
+#[utoipa::path(get, path = "/v1/checkpoints/{id}", tag = "sessions", params(("id" = String, Path, description = "its handle")), responses((status = 200, description = "here it is", body = Saved<'static>)))]
 pub(super) async fn get_checkpoint(
     State(app): State<App>,
     Caller(who): Caller,
@@ -188,7 +198,8 @@ pub(super) async fn get_checkpoint(
     Ok(answer::json(200, &Saved::from(&*app.desk.checkpoint(&who, &id)?)))
 }
 
-/// `DELETE /v1/checkpoints/ID`.
+/// `DELETE /v1/checkpoints/ID`: it is dropped.
+#[utoipa::path(delete, operation_id = "delete_checkpoint", path = "/v1/checkpoints/{id}", tag = "sessions", params(("id" = String, Path, description = "its handle")), responses((status = 204, description = "done")))]
 pub(super) async fn drop_checkpoint(
     State(app): State<App>,
     Caller(who): Caller,
@@ -200,7 +211,7 @@ pub(super) async fn drop_checkpoint(
 }
 
 /// The body of a restore.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RestoreBody {
     /// Which checkpoint.
@@ -208,6 +219,7 @@ struct RestoreBody {
 }
 
 /// `POST /v1/sessions/ID/restore`: brings saved names back, beside those that there are.
+#[utoipa::path(post, path = "/v1/sessions/{id}/restore", tag = "sessions", params(("id" = String, Path, description = "its handle, or the name of a session")), request_body = RestoreBody, responses((status = 200, description = "here it is", body = Back<'static>)))]
 pub(super) async fn restore(
     State(app): State<App>,
     Caller(who): Caller,
@@ -224,65 +236,77 @@ pub(super) async fn restore(
     Ok(answer::json(200, &Back::from(&restored)))
 }
 
+/// How often a session has been saved.
+#[derive(Debug, Serialize, ToSchema)]
+struct Saves {
+    saves: u64,
+}
+
 /// `POST /v1/sessions/ID/save`: of a session with a name; when it answers, the state survives the server.
+#[utoipa::path(post, path = "/v1/sessions/{id}/save", tag = "sessions", params(("id" = String, Path, description = "its handle, or the name of a session")), responses((status = 200, description = "here it is", body = Saves)))]
 pub(super) async fn save(
     State(app): State<App>,
     Caller(who): Caller,
     Named(id): Named,
 ) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Done {
-        saves: u64,
-    }
     who.may(Scope::Run)?;
     let (used, _) = app.desk.awake(&who, &id).await?;
-    Ok(answer::json(200, &Done { saves: used.session.save().await? }))
+    Ok(answer::json(200, &Saves { saves: used.session.save().await? }))
+}
+
+/// A name of a session.
+#[derive(Debug, Serialize, ToSchema)]
+struct Variable<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    type_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    repr: &'a str,
+}
+
+/// The names of a session.
+#[derive(Debug, Serialize, ToSchema)]
+struct Variables<'a> {
+    vars: Vec<Variable<'a>>,
+    total: usize,
 }
 
 /// `GET /v1/sessions/ID/vars`: its names, each with type, size and a short text.
+#[utoipa::path(get, path = "/v1/sessions/{id}/vars", tag = "sessions", params(("id" = String, Path, description = "its handle, or the name of a session")), responses((status = 200, description = "here it is", body = Variables<'static>)))]
 pub(super) async fn vars(
     State(app): State<App>,
     Caller(who): Caller,
     Named(id): Named,
 ) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Name<'a> {
-        name: &'a str,
-        #[serde(rename = "type")]
-        type_name: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        size: Option<u64>,
-        repr: &'a str,
-    }
-    #[derive(Serialize)]
-    struct Names<'a> {
-        vars: Vec<Name<'a>>,
-        total: usize,
-    }
     who.may(Scope::Read)?;
     let (used, _) = app.desk.awake(&who, &id).await?;
     let found = used.session.vars().await?;
-    let vars = found.list.iter().map(|it| Name {
+    let vars = found.list.iter().map(|it| Variable {
         name: &it.name,
         type_name: &it.type_name,
         size: it.size,
         repr: &it.repr,
     });
-    Ok(answer::json(200, &Names { vars: vars.collect(), total: found.total }))
+    Ok(answer::json(200, &Variables { vars: vars.collect(), total: found.total }))
+}
+
+/// What the worker of a session is doing.
+#[derive(Debug, Serialize, ToSchema)]
+struct SessionActivity<'a> {
+    #[schema(value_type = Option<Object>)]
+    activity: Option<Doing<'a>>,
 }
 
 /// `GET /v1/sessions/ID/activity`: what its worker is doing now.
+#[utoipa::path(get, operation_id = "session_activity", path = "/v1/sessions/{id}/activity", tag = "sessions", params(("id" = String, Path, description = "its handle, or the name of a session")), responses((status = 200, description = "here it is", body = SessionActivity<'static>)))]
 pub(super) async fn activity(
     State(app): State<App>,
     Caller(who): Caller,
     Named(id): Named,
 ) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Now<'a> {
-        activity: Option<Doing<'a>>,
-    }
     who.may(Scope::Read)?;
     let (used, _) = app.desk.awake(&who, &id).await?;
     let activity = used.session.inspect().await;
-    Ok(answer::json(200, &Now { activity: activity.as_ref().map(Doing::from) }))
+    Ok(answer::json(200, &SessionActivity { activity: activity.as_ref().map(Doing::from) }))
 }

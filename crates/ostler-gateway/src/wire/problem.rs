@@ -4,6 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use ostler::{StateError, StoreError, SubmitError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The media type of a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
@@ -16,13 +17,15 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Problem(Box<Members>);
 
 /// The members of the object that RFC 9457 describes, and four of our own.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Members {
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Members {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
     status: u16,
     /// One sentence: the object, its state, what was expected, and what to do.
+    #[schema(value_type = String)]
     detail: Cow<'static, str>,
     /// The setting or the constant that was reached.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,9 +7,10 @@ use ostler::{
     json::{Bundle, End, Restored},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What is known of an execution at one moment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Report<'a> {
     /// Its handle.
     pub(crate) execution: &'a str,
@@ -28,6 +29,7 @@ pub(crate) struct Report<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     displays: Vec<Shown<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     session_restored: Option<Restored<'a>>,
     /// What came back of a session that slept.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,12 +44,14 @@ pub(crate) struct Report<'a> {
     /// The number of the newest event: `…/events?after=` it waits for the next one.
     newest: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     outcome: Option<End<'a>>,
 }
 
 /// A rich value that the code showed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Shown<'a> {
+    #[schema(value_type = Object)]
     mime: Bundle<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     display_id: Option<&'a str>,
@@ -55,14 +59,14 @@ struct Shown<'a> {
 }
 
 /// What came of bringing a state back.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Back<'a> {
     restored: &'a [String],
     lost: Vec<Lost<'a>>,
     passed_over: &'a [String],
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Lost<'a> {
     name: &'a str,
     reason: &'a str,
@@ -76,7 +80,7 @@ impl<'a> From<&'a Woken> for Back<'a> {
 }
 
 /// A request for input.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Asked<'a> {
     request: u64,
     prompt: &'a str,

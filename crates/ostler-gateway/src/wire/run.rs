@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use ostler::{Generation, Request, Value};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::wire::{form::Form, problem::Problem, query};
 
@@ -15,13 +16,14 @@ pub(crate) const WAIT_MAX_MS: u64 = 600_000;
 const LABEL_MAX: usize = 200;
 
 /// The body of a run.
-#[derive(Debug, Default, Deserialize, PartialEq)]
+#[derive(Debug, Default, Deserialize, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunBody {
     /// What to run.
     pub(crate) code: String,
     /// Names that are bound before the code runs.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub(crate) args: BTreeMap<String, Value>,
     /// Runs in this session; without one, in a fresh namespace.
     pub(crate) session: Option<String>,
@@ -44,7 +46,7 @@ pub(crate) struct RunBody {
 }
 
 /// What the code may use.
-#[derive(Debug, Default, Deserialize, PartialEq)]
+#[derive(Debug, Default, Deserialize, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
     /// Bytes that it may print.

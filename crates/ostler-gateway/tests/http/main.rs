@@ -7,6 +7,7 @@ mod access;
 mod client;
 mod drain;
 mod keys;
+mod openapi;
 mod runs;
 mod server;
 mod sessions;

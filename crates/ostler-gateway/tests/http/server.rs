@@ -108,7 +108,10 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        client::ask(client::connect(self.address), &Self::request(token, method, path, headers, body))
+        let request = Self::request(token, method, path, headers, body);
+        let answer = client::ask(client::connect(self.address), &request);
+        crate::openapi::check(method, path, &answer);
+        answer
     }
 
     pub(crate) fn request(
