@@ -96,10 +96,17 @@ pub(crate) async fn run(args: ServeArgs, console: Console) -> Result<Exit, Fatal
     let stop = Signals::listen().map_err(Fatal::not_started)?.watch();
     let tokens = args.tokens.as_ref().map(Tokens::read).transpose().map_err(Fatal::usage)?;
     let listen = addresses(&args)?;
-    let Some(runtime) = start(&args, tokens.as_ref(), &stop).await? else {
+    let Some((runtime, states)) = start(&args, tokens.as_ref(), &stop).await? else {
         return Ok(stop.now().exit().unwrap_or(Exit::NotStarted));
     };
-    let served = serve(&args, tokens.unwrap_or_default(), listen, &runtime, &stop, &console).await;
+    // With the key of the server before, its handles are known.
+    let handle_key = states.as_deref().map(handle_key).transpose().map_err(Fatal::not_started)?;
+    let mut config = GatewayConfig::default();
+    (config.hosts, config.handle_key) = (args.host.clone(), handle_key);
+    config.sleep_after = args.sleep_after.unwrap_or(config.sleep_after);
+    config.drain_timeout = args.drain_timeout.unwrap_or(config.drain_timeout);
+    let tokens = tokens.unwrap_or_default();
+    let served = serve(&args, (config, tokens), listen, &runtime, &stop, &console).await;
     // Behind the drain nothing runs that was given time.
     runtime.shutdown(Duration::ZERO).await;
     served?;
@@ -122,7 +129,12 @@ fn addresses(args: &ServeArgs) -> Result<Vec<SocketAddr>, Fatal> {
     }
 }
 
-async fn start(args: &ServeArgs, tokens: Option<&Tokens>, stop: &Stopping) -> Result<Option<Runtime>, Fatal> {
+/// The pool, and the folder of its states.
+async fn start(
+    args: &ServeArgs,
+    tokens: Option<&Tokens>,
+    stop: &Stopping,
+) -> Result<Option<(Runtime, Option<PathBuf>)>, Fatal> {
     let cwd = pool::working_folder()?;
     let mut settings = pool::settings(&args.pool, &cwd)?;
     if args.pool.config.is_none() && settings.pool.max_sessions < WORKERS {
@@ -139,12 +151,29 @@ async fn start(args: &ServeArgs, tokens: Option<&Tokens>, stop: &Stopping) -> Re
     for (name, weight) in tokens.iter().flat_map(|tokens| tokens.weights()) {
         settings.pool.tenant_weights.insert(name.into(), weight);
     }
-    pool::start(settings.builder(), stop).await
+    let states = settings.pool.state_dir.clone();
+    Ok(pool::start(settings.builder(), stop).await?.map(|runtime| (runtime, states)))
+}
+
+/// The key of the handles, which is kept with the states. The folder is this process's alone.
+fn handle_key(states: &Path) -> anyhow::Result<[u8; 32]> {
+    let path = states.join(".handle-key");
+    let cannot = || format!("cannot keep the key of handles in `{}`", path.display());
+    if let Ok(key) = fs::read(&path).map_err(drop).and_then(|bytes| <[u8; 32]>::try_from(bytes).map_err(drop))
+    {
+        return Ok(key);
+    }
+    let key = ostler_gateway::new_handle_key().with_context(cannot)?;
+    // One that is not whole is of no use to anybody.
+    let _ = fs::remove_file(&path);
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    made.and_then(|mut file| file.write_all(&key)).with_context(cannot)?;
+    Ok(key)
 }
 
 async fn serve(
     args: &ServeArgs,
-    tokens: Tokens,
+    (mut config, tokens): (GatewayConfig, Tokens),
     listen: Vec<SocketAddr>,
     runtime: &Runtime,
     stop: &Stopping,
@@ -165,10 +194,7 @@ async fn serve(
         listeners.push(listener.map_err(Fatal::not_started)?);
     }
     let token = ostler_gateway::new_token().map_err(Fatal::not_started)?;
-    let mut config = GatewayConfig::default();
-    (config.hosts, config.token) = (args.host.clone(), Some(token.clone()));
-    config.sleep_after = args.sleep_after.unwrap_or(config.sleep_after);
-    config.drain_timeout = args.drain_timeout.unwrap_or(config.drain_timeout);
+    config.token = Some(token.clone());
     let gateway = Gateway::start(runtime.clone(), config, tokens).await.map_err(Fatal::not_started)?;
     let addresses = listeners.iter().filter_map(Listener::address).map(|at| format!("http://{at}")).collect();
     let (server_id, pid) = (gateway.server_id(), std::process::id());

@@ -1,6 +1,6 @@
 //! How a gateway behaves: every limit, named, with its unit.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// How long the head of a request may take from its first byte.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,13 +47,16 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How a gateway behaves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct GatewayConfig {
     /// Names that requests may give as their host, besides `localhost`, `127.0.0.1` and `[::1]`. Default: none.
     pub hosts: Vec<String>,
     /// The token of the owner, who may do all. Default: none, and only peers of the same user on a Unix socket are the owner.
     pub token: Option<String>,
+    /// Marks the handles that this gateway makes. A later gateway with the same key answers one that has ended with 410, and
+    /// not with 404. Default: none, and each gateway has a key of its own.
+    pub handle_key: Option<[u8; 32]>,
     /// See [`SLEEP_AFTER`], which is the default.
     pub sleep_after: Duration,
     /// See [`KEEP_ENDED`], which is the default.
@@ -62,11 +65,25 @@ pub struct GatewayConfig {
     pub drain_timeout: Duration,
 }
 
+/// Without what is secret.
+impl fmt::Debug for GatewayConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hosts, token: _, handle_key: _, sleep_after, keep_ended, drain_timeout } = self;
+        f.debug_struct("GatewayConfig")
+            .field("hosts", hosts)
+            .field("sleep_after", sleep_after)
+            .field("keep_ended", keep_ended)
+            .field("drain_timeout", drain_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             hosts: Vec::new(),
             token: None,
+            handle_key: None,
             sleep_after: SLEEP_AFTER,
             keep_ended: KEEP_ENDED,
             drain_timeout: DRAIN_TIMEOUT,

@@ -88,6 +88,14 @@ pub fn openapi() -> &'static str {
     rest::document()
 }
 
+/// A new key for [`GatewayConfig::handle_key`].
+///
+/// # Errors
+/// The kernel gives no random numbers.
+pub fn new_handle_key() -> io::Result<[u8; 32]> {
+    wire::bearer::random()
+}
+
 /// A new token of 256 bits, in hexadecimal digits.
 ///
 /// # Errors

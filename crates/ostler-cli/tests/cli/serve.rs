@@ -107,6 +107,7 @@ fn a_server_is_for_its_user_alone_tells_no_token_and_ends_in_order() {
 fn a_killed_server_leaves_no_process_and_its_named_sessions_come_back() {
     let scratch = Scratch::new();
     let server = Server::start(&scratch, &[]);
+    let nameless = server.ask("POST", "/v1/sessions", "{}").1["session"].as_str().unwrap().to_owned();
     server.ask("POST", "/v1/sessions", "{\"name\": \"kept\"}");
     let pid = server.run(Some("kept"), "import os, subprocess\nx = 41\nos.getpid()").to_string();
     let child = server.run(Some("kept"), "subprocess.Popen(['sleep', '1000']).pid").to_string();
@@ -119,6 +120,10 @@ fn a_killed_server_leaves_no_process_and_its_named_sessions_come_back() {
     // The socket that it left is replaced.
     let next = Server::start(&scratch, &[]);
     assert_eq!(next.run(Some("kept"), "x + 1"), 42);
+    let (status, gone) = next.ask("GET", &format!("/v1/sessions/{nameless}"), "");
+    assert_eq!(status, 410, "{gone}");
+    assert!(gone["detail"].as_str().unwrap().contains("ended with an earlier server"), "{gone}");
+    assert_eq!(next.ask("GET", "/v1/sessions/s-00000000000000000000000000000000", "").0, 404);
 }
 
 /// G21: the socket of one that lives is not taken from it.

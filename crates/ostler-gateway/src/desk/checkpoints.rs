@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ostler::Checkpoint;
 
-use super::{Desk, found, new_handle, principal::Principal, time};
+use super::{Desk, principal::Principal, time};
 use crate::{
     config::CHECKPOINT_BYTES_MAX,
     wire::{handle::Kind, problem::Problem},
@@ -22,12 +22,13 @@ pub(crate) struct Kept {
 impl Desk {
     /// Finds a checkpoint of this principal.
     pub(crate) fn checkpoint(&self, who: &Principal, handle: &str) -> Result<Arc<Kept>, Problem> {
-        found(self.tables().checkpoints.find(&who.name, handle), Kind::Checkpoint, handle)
+        let found = self.tables().checkpoints.find(&who.name, handle);
+        self.found(who, found, Kind::Checkpoint, handle)
     }
 
     /// Keeps a checkpoint.
     pub(crate) fn keep(&self, who: &Principal, checkpoint: Checkpoint) -> Result<Arc<Kept>, Problem> {
-        let handle = new_handle(Kind::Checkpoint)?;
+        let handle = self.new_handle(Kind::Checkpoint, who)?;
         let mut tables = self.tables();
         let own = tables.checkpoints.of(&who.name);
         let bytes: usize = own.iter().map(|(_, kept)| kept.checkpoint.data().len()).sum();

@@ -33,8 +33,8 @@ use self::{
 use crate::{
     config::{self, GatewayConfig},
     wire::{
-        bearer::random_hex,
-        handle::{self, Kind},
+        bearer::{random, random_hex},
+        handle::{self, HandleKey, Kind},
         problem::Problem,
     },
 };
@@ -54,6 +54,7 @@ pub(crate) struct Desk {
     pub(crate) server_id: String,
     /// When the server was started, in RFC 3339.
     pub(crate) started_at: String,
+    handles: HandleKey,
     tables: Mutex<Tables>,
     /// Whether it is ending.
     draining: watch::Sender<bool>,
@@ -88,7 +89,9 @@ impl Desk {
             sessions: Table::new(kept(config::SESSIONS_MAX)),
             checkpoints: Table::new(kept(config::CHECKPOINTS_MAX)),
         };
+        let key = config.handle_key.map_or_else(random, Ok)?;
         let desk = Arc::new(Self {
+            handles: HandleKey::new(key),
             runtime,
             config,
             principals,
@@ -123,7 +126,34 @@ impl Desk {
 
     /// Finds an execution of this principal.
     pub(crate) fn run(&self, who: &Principal, handle: &str) -> Result<Arc<Run>, Problem> {
-        found(self.tables().runs.find(&who.name, handle), Kind::Execution, handle)
+        let found = self.tables().runs.find(&who.name, handle);
+        self.found(who, found, Kind::Execution, handle)
+    }
+
+    /// What was found, or the problem that it was not.
+    fn found<T>(&self, who: &Principal, found: Found<T>, kind: Kind, handle: &str) -> Result<T, Problem> {
+        match found {
+            Found::Here(thing) => Ok(thing),
+            Found::Gone(tombstone) => {
+                Err(Problem::gone(format!("{kind} `{handle}`"), tombstone.at, &tombstone.why))
+            }
+            Found::Never if self.handles.made(kind, &who.name, handle) => {
+                let detail = format!(
+                    "{kind} `{handle}` ended with an earlier server, or too long ago to be remembered; this server was \
+                     started at {}, and of earlier ones only sessions with a name are there",
+                    self.started_at
+                );
+                Err(Problem::new(410, "gone", detail))
+            }
+            Found::Never => {
+                let shown: String = handle.chars().take(handle::NAME_MAX).collect();
+                Err(Problem::not_found(format!("{kind} {shown:?}")))
+            }
+        }
+    }
+
+    fn new_handle(&self, kind: Kind, who: &Principal) -> Result<Arc<str>, Problem> {
+        self.handles.make(kind, &who.name).map(Into::into).map_err(no_handle)
     }
 
     /// The executions of this principal that are there.
@@ -154,28 +184,10 @@ impl Desk {
     }
 }
 
-/// What was found, or the problem that it was not.
-fn found<T>(found: Found<T>, kind: Kind, handle: &str) -> Result<T, Problem> {
-    match found {
-        Found::Here(thing) => Ok(thing),
-        Found::Gone(tombstone) => {
-            Err(Problem::gone(format!("{kind} `{handle}`"), tombstone.at, &tombstone.why))
-        }
-        Found::Never => {
-            let shown: String = handle.chars().take(handle::NAME_MAX).collect();
-            Err(Problem::not_found(format!("{kind} {shown:?}")))
-        }
-    }
-}
-
 /// The kernel gave no random numbers.
 fn no_handle(error: std::io::Error) -> Problem {
     Problem::unavailable(
         "no-random-numbers",
         format!("the kernel gives no random numbers: {error}; try again"),
     )
-}
-
-fn new_handle(kind: Kind) -> Result<Arc<str>, Problem> {
-    handle::new(kind).map(Into::into).map_err(no_handle)
 }

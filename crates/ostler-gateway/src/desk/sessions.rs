@@ -6,7 +6,7 @@ use ostler::Restored;
 use tokio::time::Instant;
 
 use super::{
-    Desk, found, new_handle,
+    Desk,
     principal::Principal,
     session::{SessionEntry, SessionState, Use},
     table::Found,
@@ -99,7 +99,7 @@ impl Desk {
         let checkpoint = from.map(|from| self.checkpoint(who, from)).transpose()?;
         let handle = match name {
             Some(name) => named_handle(who, name),
-            None => new_handle(Kind::Session)?,
+            None => self.new_handle(Kind::Session, who)?,
         };
         let (entry, is_new) =
             self.insert_session(who, Self::new_entry(who, handle, name, SessionState::OnDisk))?;
@@ -140,9 +140,9 @@ impl Desk {
 
     /// Puts the session to sleep that nobody has used for the longest time, if all workers are taken. Whoever needs a worker
     /// waits for one in the pool all the same.
-    async fn make_room(&self) {
+    pub(super) async fn make_room(&self) {
         let status = self.runtime.status().await;
-        if status.leased < status.max_sessions {
+        if status.leased + status.busy < status.max_sessions {
             return;
         }
         let mut awake: Vec<_> = self.tables().sessions.all().into_iter().map(|(_, entry)| entry).collect();
@@ -159,11 +159,13 @@ impl Desk {
     /// Finds a session by its handle or its name.
     pub(crate) fn session(&self, who: &Principal, session: &str) -> Result<Arc<SessionEntry>, Problem> {
         if handle::is_one(Kind::Session, session) {
-            return found(self.tables().sessions.find(&who.name, session), Kind::Session, session);
+            let found = self.tables().sessions.find(&who.name, session);
+            return self.found(who, found, Kind::Session, session);
         }
         handle::check_name(session)?;
         let handle = named_handle(who, session);
-        found(self.tables().sessions.find(&who.name, &handle), Kind::Session, session)
+        let found = self.tables().sessions.find(&who.name, &handle);
+        self.found(who, found, Kind::Session, session)
     }
 
     /// The sessions of this principal.
@@ -192,7 +194,8 @@ impl Desk {
     pub(crate) async fn fork(&self, who: &Principal, session: &str) -> Result<Use, Problem> {
         let (used, _) = self.awake(who, session).await?;
         let copy = Arc::new(used.session.fork().await?);
-        let entry = Self::new_entry(who, new_handle(Kind::Session)?, None, SessionState::Awake(copy));
+        let entry =
+            Self::new_entry(who, self.new_handle(Kind::Session, who)?, None, SessionState::Awake(copy));
         let (entry, _) = self.insert_session(who, entry)?;
         Ok(self.woken(who, entry).await?.0)
     }

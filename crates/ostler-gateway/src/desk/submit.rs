@@ -8,7 +8,6 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     Desk,
     keys::{Answer, Claim},
-    new_handle,
     principal::Principal,
     run::Run,
     session::Use,
@@ -131,11 +130,17 @@ impl Desk {
         mut body: RunBody,
         form: Form,
     ) -> Result<(Submitted, Option<Use>), Problem> {
-        let handle = new_handle(Kind::Execution)?;
+        let handle = self.new_handle(Kind::Execution, who)?;
         let session = body.session.take();
         let request = body.request(form);
         let (execution, used, woke) = match session {
-            None => (self.runtime_of(who).execute(request).await?, None, None),
+            None => {
+                let [_, _, sessions] = self.counts();
+                if sessions > 0 {
+                    self.make_room().await;
+                }
+                (self.runtime_of(who).execute(request).await?, None, None)
+            }
             Some(session) => {
                 let (used, woke) = self.awake(who, &session).await?;
                 let execution = match used.session.execute(request).await {

@@ -28,14 +28,19 @@ pub(crate) fn new_token() -> std::io::Result<String> {
     random_hex::<TOKEN_LEN>()
 }
 
-/// So many random bytes, in hexadecimal digits.
-pub(crate) fn random_hex<const LEN: usize>() -> std::io::Result<String> {
+/// So many random bytes.
+pub(crate) fn random<const LEN: usize>() -> std::io::Result<[u8; LEN]> {
     let mut bytes = [0; LEN];
     let mut filled = 0;
     while filled < LEN {
         filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
     }
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes)
+}
+
+/// So many random bytes, in hexadecimal digits.
+pub(crate) fn random_hex<const LEN: usize>() -> std::io::Result<String> {
+    Ok(random::<LEN>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The token that a request presents, in its header `Authorization`.

@@ -37,9 +37,42 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A new handle: a letter and 128 random bits, so that nobody guesses one.
-pub(crate) fn new(kind: Kind) -> std::io::Result<String> {
-    Ok(format!("{}-{}", kind.letter(), random_hex::<16>()?))
+/// Hexadecimal digits of a handle that are random: 96 bits, which nobody guesses.
+const RANDOM_DIGITS: usize = 24;
+
+/// Makes handles, and knows those that it has made, also when a later server has the same key: the last 32 bits of a handle are
+/// a keyed hash of the rest and of its owner.
+pub(crate) struct HandleKey([u8; 32]);
+
+impl fmt::Debug for HandleKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HandleKey")
+    }
+}
+
+impl HandleKey {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// A new handle of this owner: a letter and 32 hexadecimal digits.
+    pub(crate) fn make(&self, kind: Kind, owner: &str) -> std::io::Result<String> {
+        let random = random_hex::<{ RANDOM_DIGITS / 2 }>()?;
+        Ok(format!("{}-{random}{}", kind.letter(), self.mark(kind, owner, &random)))
+    }
+
+    /// Whether this handle was made with this key for this owner. One of 4 billion others passes for one, too.
+    pub(crate) fn made(&self, kind: Kind, owner: &str, handle: &str) -> bool {
+        is_one(kind, handle) && {
+            let (random, mark) = handle[2..].split_at(RANDOM_DIGITS);
+            mark == self.mark(kind, owner, random)
+        }
+    }
+
+    fn mark(&self, kind: Kind, owner: &str, random: &str) -> String {
+        let text = format!("{}{random}{owner}", kind.letter());
+        blake3::keyed_hash(&self.0, text.as_bytes()).to_hex()[..32 - RANDOM_DIGITS].to_owned()
+    }
 }
 
 /// Whether a text could be a handle of this kind.
@@ -86,8 +119,19 @@ mod tests {
 
     #[test]
     fn handles_are_of_their_kind_and_no_two_are_the_same() {
-        let (first, second) = (new(Kind::Session).unwrap(), new(Kind::Session).unwrap());
+        let key = HandleKey::new([1; 32]);
+        let [first, second] = [(); 2].map(|()| key.make(Kind::Session, "a").unwrap());
         assert_ne!(first, second);
+        assert!(
+            key.made(Kind::Session, "a", &first) && HandleKey::new([1; 32]).made(Kind::Session, "a", &first)
+        );
+        assert!(
+            !key.made(Kind::Session, "b", &first)
+                && !HandleKey::new([2; 32]).made(Kind::Session, "a", &first)
+        );
+        assert!(
+            !key.made(Kind::Execution, "a", &first.replace('s', "e")) && !key.made(Kind::Session, "a", "s-1")
+        );
         assert!(is_one(Kind::Session, &first) && !is_one(Kind::Execution, &first), "{first}");
     }
 

@@ -76,6 +76,15 @@ fn twelve_sessions_live_on_two_workers() {
 }
 
 #[test]
+fn code_without_a_session_does_not_wait_for_sessions_that_nobody_uses() {
+    let server = Server::start();
+    let sessions = [(); 2].map(|()| made(&server, &json!({})));
+    value(&server, &sessions[0], "x = 7");
+    assert_eq!(server.run("/v1/run", "6 * 7")["outcome"]["value"], 42);
+    assert_eq!(value(&server, &sessions[0], "x"), 7);
+}
+
+#[test]
 fn an_idle_session_is_saved_and_the_answer_that_wakes_it_says_what_came_back() {
     let short = Duration::from_millis(100);
     let server = Server::start_with(Folder::new(), |pool| pool, |config| config.sleep_after = short, None);
