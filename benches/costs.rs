@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ostler::{Outcome, Request, RestartPolicy, Rung, Runtime, WorkerSpec};
+use ostler::{CancelStage, Outcome, Request, RestartPolicy, Runtime, WorkerSpec};
 
 type Any = Box<dyn std::error::Error>;
 
@@ -73,7 +73,7 @@ async fn one_worker() -> Result<(), Any> {
         execution.cancel();
         let outcome = execution.outcome().await;
         cancels.push(begun.elapsed());
-        assert!(matches!(&outcome, Outcome::Cancelled(it) if it.rung != Rung::Kill), "{outcome}");
+        assert!(matches!(&outcome, Outcome::Cancelled(it) if it.stage != CancelStage::Kill), "{outcome}");
     }
     show("cancel of a busy loop, from the call to the outcome", cancels);
     drop(session);

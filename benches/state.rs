@@ -54,7 +54,7 @@ async fn save(session: &Session) -> Outcome<(Duration, Duration, usize)> {
     let start = Instant::now();
     let saved = async { Ok::<_, Box<dyn Error>>((session.checkpoint().await?, start.elapsed())) };
     let again = async {
-        // Behind the question, in the line of the session.
+        // Behind the question, in the queue of the session.
         tokio::task::yield_now().await;
         run(session, "1").await.map(|_| start.elapsed())
     };

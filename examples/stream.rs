@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use ostler::{Event, Outcome, Request, Rung, Runtime, WorkerSpec};
+use ostler::{CancelStage, Event, Outcome, Request, Runtime, WorkerSpec};
 
 const COUNT: &str = r"
 for i in range(3):
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     endless.cancel_because("seen enough");
     let outcome = endless.outcome().await;
     println!("{outcome}");
-    assert!(matches!(outcome, Outcome::Cancelled(cancelled) if cancelled.rung == Rung::Interrupt));
+    assert!(matches!(outcome, Outcome::Cancelled(cancelled) if cancelled.stage == CancelStage::Interrupt));
 
     runtime.shutdown(Duration::from_secs(1)).await;
     Ok(())

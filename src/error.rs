@@ -201,7 +201,7 @@ pub enum SubmitError {
     },
     /// The session's own line is full.
     #[error(
-        "the session is busy and its line is full: {limit} of {limit} executions wait; await one of them first, or raise `line`"
+        "the session is busy and its queue is full: {limit} of {limit} executions wait; await one of them first, or raise `session_queue`"
     )]
     LineFull {
         /// The limit.

@@ -43,7 +43,7 @@
 //!   did not run. Code starts at most once.
 //! - Output comes in order, at most once, and never after the outcome; at most [`config::WINDOW`] bytes of an execution
 //!   are in flight.
-//! - A cancel ends within the grace, and says what it took ([`Rung`]). A worker that obeyed keeps its state.
+//! - A cancel ends within the grace, and says what it took ([`CancelStage`]). A worker that obeyed keeps its state.
 //! - Queues, frames, reports and restarts have limits, all named in [`config`].
 //! - No process, descriptor, task or scratch folder outlives the pool.
 //!
@@ -129,8 +129,8 @@ pub use crate::{
     event_log::{EventLog, LogReader, Logged},
     execution::{Canceller, Execution, ScriptInput},
     outcome::{
-        Activity, Call, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit, Failure,
-        Generation, InputRequest, Load, Lost, LostCause, LostName, Outcome, Phase, Question, Rung,
+        Activity, Call, CancelStage, Cancelled, Child, Completion, Death, DeathCause, Display, Event, Exit,
+        Failure, Generation, InputRequest, Load, Lost, LostCause, LostName, Outcome, Phase, Question,
         SessionRestored, Stack, TimedOut, Usage,
     },
     protocol::{

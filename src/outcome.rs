@@ -259,7 +259,7 @@ pub struct Usage {
 
 /// What it took to stop the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rung {
+pub enum CancelStage {
     /// It had not been given to a worker.
     Queued,
     /// The code obeyed the interrupt. The session goes on with its state.
@@ -277,7 +277,7 @@ pub enum Rung {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancelled {
     /// What it took.
-    pub rung: Rung,
+    pub stage: CancelStage,
     /// The reason that was given with the cancel.
     pub reason: Option<String>,
     /// What its worker was doing when it was killed.
@@ -287,19 +287,21 @@ pub struct Cancelled {
 impl Cancelled {
     /// A cancel, and what it took.
     #[must_use]
-    pub fn new(rung: Rung, reason: Option<String>) -> Self {
-        Self { rung, reason, activity: None }
+    pub fn new(stage: CancelStage, reason: Option<String>) -> Self {
+        Self { stage, reason, activity: None }
     }
 }
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.rung {
-            Rung::Queued => "cancelled before it was given to a worker",
-            Rung::Interrupt => "cancelled: the code stopped at an interrupt",
-            Rung::Force => "cancelled: the code stopped at a forced interrupt",
-            Rung::Abandoned => "cancelled: the server was told, did not answer, and goes on",
-            Rung::Kill => "cancelled: the code did not stop within the grace, so its worker was killed",
+        f.write_str(match self.stage {
+            CancelStage::Queued => "cancelled before it was given to a worker",
+            CancelStage::Interrupt => "cancelled: the code stopped at an interrupt",
+            CancelStage::Force => "cancelled: the code stopped at a forced interrupt",
+            CancelStage::Abandoned => "cancelled: the server was told, did not answer, and goes on",
+            CancelStage::Kill => {
+                "cancelled: the code did not stop within the grace, so its worker was killed"
+            }
         })?;
         if let Some(reason) = &self.reason {
             write!(f, " ({reason})")?;

@@ -71,7 +71,7 @@ pub struct Variables {
 
 /// A worker of one's own, whose namespace persists from one execution to the next.
 ///
-/// Executions run one after another; up to the pool's `line` of them may wait. Dropping the lease lets what was
+/// Executions run one after another; up to the pool's `session_queue` of them may wait. Dropping the lease lets what was
 /// submitted run to its end and then replaces the worker: it never serves another caller. What a session with a name has
 /// not saved by then is saved first, without anybody who waits for it.
 ///
@@ -155,7 +155,7 @@ impl Session {
     /// Submits a request to this session. It answers at once; the code runs when those before it have ended.
     ///
     /// # Errors
-    /// No code ran: the session has ended, its line is full, or the request is too large.
+    /// No code ran: the session has ended, its queue is full, or the request is too large.
     pub async fn execute(&self, request: impl Into<Request>) -> Result<Execution, SubmitError> {
         self.lease.keep.clone().submit(request.into(), Some(self.lease.id)).await
     }
@@ -170,7 +170,7 @@ impl Session {
 
     /// Saves the names of the session and their values, as far as they can be saved: what cannot is named in the
     /// checkpoint, with its reason. A large session is copied for that, where it can be [forked](Self::fork): it goes on
-    /// after milliseconds, while the copy is at work on the state of that moment. Waits in the session's line like an execution, at most `checkpoint_timeout`; then
+    /// after milliseconds, while the copy is at work on the state of that moment. Waits in the session's queue like an execution, at most `checkpoint_timeout`; then
     /// the saving is cancelled, and a worker that does not stop is killed after the grace. Dropping the future does the
     /// same.
     ///
@@ -204,7 +204,7 @@ impl Session {
     /// after `os.fork`: what is not written yet is written first, and both read and write at one position. Sockets are
     /// shared, too.
     ///
-    /// Waits at most the pool's `lease_timeout` for a place, then in the session's line as [`checkpoint`](Self::checkpoint)
+    /// Waits at most the pool's `lease_timeout` for a place, then in the session's queue as [`checkpoint`](Self::checkpoint)
     /// does. Cancel safe: a copy that nobody waits for ends.
     ///
     /// # Errors
@@ -216,7 +216,7 @@ impl Session {
     }
 
     /// The names of the session, each with the type, the size and a short text of its value; names that begin with two
-    /// underscores are not told. Waits in the session's line as [`checkpoint`](Self::checkpoint) does, so code that runs is
+    /// underscores are not told. Waits in the session's queue as [`checkpoint`](Self::checkpoint) does, so code that runs is
     /// not disturbed; for what it does meanwhile see [`inspect`](Self::inspect). The texts are made by the values'
     /// own `__repr__`. Cancel safe.
     ///

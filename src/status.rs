@@ -78,7 +78,7 @@ pub struct PoolStatus {
     /// States of sessions that should have been saved so, and were not.
     pub not_saved: u64,
     /// How often the process that clears up behind this host, should it be killed, was found dead itself. It is replaced.
-    pub undertakers_lost: u64,
+    pub reapers_lost: u64,
     /// Why the last worker that was started never became ready, until one does.
     pub trouble: Option<String>,
     /// Why the pool starts no more workers, if it gave up.

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ostler::{Cancelled, Lost, Outcome, Phase, Rung, TimedOut};
+use ostler::{CancelStage, Cancelled, Lost, Outcome, Phase, TimedOut};
 use tempfile::TempDir;
 
 /// The first act of all code, which finds the name of its file in `ledger`. Unbuffered, and the descriptor is gone at once:
@@ -32,7 +32,7 @@ impl From<&Outcome> for Told {
         match outcome {
             Outcome::Completed(_) => Self::Once,
             Outcome::Lost(Lost { started: false, .. })
-            | Outcome::Cancelled(Cancelled { rung: Rung::Queued, .. })
+            | Outcome::Cancelled(Cancelled { stage: CancelStage::Queued, .. })
             | Outcome::TimedOut(TimedOut { phase: Phase::Queued, .. }) => Self::Never,
             Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_) => {
                 Self::AtMostOnce

@@ -1,4 +1,4 @@
-//! What must not get lost on its way: an execution assigned to a session's session, one that goes back into the line, the end of
+//! What must not get lost on its way: an execution assigned to a session's session, one that goes back into the queue, the end of
 //! a worker. Whoever drops one of these has said the word that it owed, so that an actor that dies, or a mailbox that
 //! is never read, loses none.
 

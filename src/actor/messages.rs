@@ -35,7 +35,7 @@ use crate::{
         supervisor::LeaseId,
     },
     outcome::{Activity, Death, DeathCause, Event, Failure, Generation, LostCause, SessionRestored},
-    protocol::{DecodeError, ExecutionId, FromWorker, RpcError, ToWorker, Value, rpc::Said},
+    protocol::{DecodeError, ExecutionId, FromWorker, RpcError, ToWorker, Value, rpc::Incoming},
     request::{Affinity, Label, Limits, Tenant},
     status::{ExecutionStatus, PoolStatus},
     worker::{Inspection, Launched, Order, Worker},
@@ -62,7 +62,7 @@ pub(crate) enum SupervisorMsg {
     Saved { lease: LeaseId, covers: Option<u64>, state_job: bool },
     /// Runtime: stop this execution. Answers whether there is one.
     Cancel { id: ExecutionId, reason: Option<String>, found: oneshot::Sender<bool> },
-    /// Execution: take me out of the line.
+    /// Execution: take me out of the queue.
     Withdraw(ExecutionId),
     /// Execution: my worker died before it started me.
     Requeue(Returning),
@@ -236,7 +236,7 @@ pub(crate) enum SessionMsg {
 /// What one turn of the reader of a JSON-RPC server brought, in order, and the room that it takes until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Heard {
-    pub(crate) said: Vec<Said>,
+    pub(crate) said: Vec<Incoming>,
     /// Lines that were no messages, and what was written to stderr.
     pub(crate) printed: Bytes,
     pub(crate) broken: Option<Broken>,
@@ -269,11 +269,11 @@ pub(crate) enum Item {
 pub(crate) enum ExecutionMsg {
     /// Session: this happened, in order.
     Progress(SmallVec<[Progress; 2]>),
-    /// Supervisor: you were given to this session when you asked to leave the line.
+    /// Supervisor: you were given to this session when you asked to leave the queue.
     Assigned(ActorRef<SessionMsg>),
     /// Supervisor: the session that you are about to run in was restored.
     Restored(Box<SessionRestored>),
-    /// Supervisor: you are out of the line.
+    /// Supervisor: you are out of the queue.
     Withdrawn,
     /// Supervisor: you will not run.
     Refused(LostCause),

@@ -27,7 +27,7 @@ use crate::{
     outcome::Event,
     protocol::{
         ExecutionId,
-        rpc::{self, Saying},
+        rpc::{self, Outgoing},
     },
     worker::Worker,
 };
@@ -151,7 +151,7 @@ impl State {
         self.see_what_was_sent(myself);
         self.print(printed);
         for said in said {
-            self.step(myself, Input::Said(said));
+            self.step(myself, Input::Incoming(said));
         }
         if let Some(broken) = broken {
             self.step(myself, Input::Broken(broken));
@@ -179,7 +179,8 @@ impl State {
         match effect {
             Effect::Send(id) => self.send(id),
             Effect::Say(saying) => {
-                let owes = if let Saying::Reply { id, .. } = &saying { Some(price(id.len())) } else { None };
+                let owes =
+                    if let Outgoing::Reply { id, .. } = &saying { Some(price(id.len())) } else { None };
                 if let Some(message) = rpc::encode(self.server.style, self.server.framing, &saying) {
                     trace!(
                         slot = self.shell.post.slot,

@@ -369,7 +369,7 @@ impl State {
         self.timers.arm(kind, wait, move || drop(myself.cast(SupervisorMsg::Elapsed(kind))));
     }
 
-    /// No worker is left. An execution may still be on its way back into the line: it is heard before the end.
+    /// No worker is left. An execution may still be on its way back into the queue: it is heard before the end.
     fn end_when_all_are_told(&mut self, myself: &ActorRef<SupervisorMsg>) {
         if !self.stopped || !self.tickets.is_empty() {
             return;

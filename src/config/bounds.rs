@@ -45,7 +45,7 @@ impl PoolConfig {
             ("in_flight", self.in_flight as u64, 1..=waiting),
             ("queue", self.queue as u64, 0..=waiting),
             ("tenant_queue", self.tenant_queue as u64, 0..=waiting),
-            ("line", self.line as u64, 0..=waiting),
+            ("session_queue", self.session_queue as u64, 0..=waiting),
         ]
     }
 

@@ -44,7 +44,7 @@ impl Default for RestartPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnDeath {
-    /// It ends: what waits in its line is lost, and what is submitted is refused with the reason.
+    /// It ends: what waits in its queue is lost, and what is submitted is refused with the reason.
     #[default]
     Fail,
     /// It goes on in a new worker, with the state that was last saved or taken with

@@ -23,7 +23,7 @@ pub struct PoolConfig {
     pub in_flight: usize,
     /// Most requests that wait for a session. Default: 256.
     pub queue: usize,
-    /// Most bytes of memory that the requests take that wait, in the queue and in the lines of leased sessions together. One
+    /// Most bytes of memory that the requests take that wait, in the queue and in the queues of leased sessions together. One
     /// that need not wait is never refused for it. Default: 64 MiB.
     pub queue_bytes: usize,
     /// Most requests of one tenant that wait, so that none of them can take the whole queue. Default: 64.
@@ -42,7 +42,7 @@ pub struct PoolConfig {
     /// How long a request may wait for a session. Default: `None`, until its deadline.
     pub queue_timeout: Option<Duration>,
     /// Most executions that wait in a leased session while one runs. Default: 16; 0 refuses them.
-    pub line: usize,
+    pub session_queue: usize,
     /// Time from submission to outcome for a request that names none. Default: 60 s; `None`: no limit.
     pub deadline: Option<Duration>,
     /// Time from a cancel or a deadline until the worker is killed. Default: 1 s.
@@ -61,7 +61,7 @@ pub struct PoolConfig {
     pub max_report_bytes: usize,
     /// Most bytes of one [`Checkpoint`](crate::Checkpoint). Default: 256 MiB.
     pub max_checkpoint_bytes: usize,
-    /// Time that saving or restoring the state of a session may take, with its wait in the session's line. Then it is
+    /// Time that saving or restoring the state of a session may take, with its wait in the session's queue. Then it is
     /// cancelled, as an execution at its deadline. A disk that the state goes to, or comes from, has as long again. Default:
     /// 60 s.
     pub checkpoint_timeout: Duration,
@@ -122,7 +122,7 @@ impl Default for PoolConfig {
             tenant_weights: BTreeMap::new(),
             share_workers: false,
             queue_timeout: None,
-            line: 16,
+            session_queue: 16,
             deadline: Some(Duration::from_secs(60)),
             grace: Duration::from_secs(1),
             ready_timeout: Duration::from_secs(10),

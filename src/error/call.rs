@@ -2,7 +2,7 @@
 
 use super::SubmitError;
 use crate::{
-    outcome::{Cancelled, Lost, Outcome, Phase, Rung, TimedOut},
+    outcome::{CancelStage, Cancelled, Lost, Outcome, Phase, TimedOut},
     protocol::RpcError,
 };
 
@@ -30,7 +30,7 @@ impl CallError {
             Self::Rpc(_) => true,
             Self::Unanswered(outcome) => match &**outcome {
                 Outcome::Lost(Lost { started, .. }) => *started,
-                Outcome::Cancelled(Cancelled { rung, .. }) => *rung != Rung::Queued,
+                Outcome::Cancelled(Cancelled { stage, .. }) => *stage != CancelStage::Queued,
                 Outcome::TimedOut(TimedOut { phase, .. }) => *phase != Phase::Queued,
                 Outcome::Completed(_) | Outcome::Failed(_) => true,
             },

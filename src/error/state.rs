@@ -35,7 +35,7 @@ pub enum StateError {
     /// It took too long.
     #[error("the session was not done within {after:?}; save less, or raise `checkpoint_timeout`")]
     TimedOut {
-        /// The limit, with the wait in the session's line.
+        /// The limit, with the wait in the session's queue.
         after: Duration,
     },
     /// Somebody cancelled it by its id.

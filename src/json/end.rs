@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::Bundle;
 use crate::{
-    outcome::{Activity, Failure, Outcome, Phase, Rung, Stack},
+    outcome::{Activity, CancelStage, Failure, Outcome, Phase, Stack},
     protocol::{Exception, TraceFrame, Value},
 };
 
 /// How an execution ended: `outcome` (`completed`, `failed`, `cancelled`, `timed_out`, `lost`), `duration` in seconds,
-/// `message` in one line, and as it applies `exit_code`, `rung`, `phase`, `started`, `activity` and `exception` (`type`,
+/// `message` in one line, and as it applies `exit_code`, `stage`, `phase`, `started`, `activity` and `exception` (`type`,
 /// `message`, `frames`, `traceback`); with its value, also `value`, `repr` and `mime`.
 #[derive(Debug, Serialize)]
 pub struct End<'a> {
@@ -29,7 +29,7 @@ pub struct End<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rung: Option<&'static str>,
+    stage: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ impl<'a> End<'a> {
             mime: None,
             exception: None,
             exit_code: None,
-            rung: None,
+            stage: None,
             phase: None,
             started: None,
             activity: outcome.activity().map(Doing::from),
@@ -136,7 +136,7 @@ impl<'a> End<'a> {
             Outcome::Failed(Failure::Exit { code, .. }) => end.exit_code = Some(*code),
             Outcome::Failed(Failure::Exception(exception)) => end.exception = Some((&**exception).into()),
             Outcome::Failed(_) => {}
-            Outcome::Cancelled(cancelled) => end.rung = Some(rung_name(cancelled.rung)),
+            Outcome::Cancelled(cancelled) => end.stage = Some(stage_name(cancelled.stage)),
             Outcome::TimedOut(timed_out) => end.phase = Some(phase_name(timed_out.phase)),
             Outcome::Lost(lost) => end.started = Some(lost.started),
         }
@@ -161,13 +161,13 @@ pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 
-fn rung_name(rung: Rung) -> &'static str {
-    match rung {
-        Rung::Queued => "queued",
-        Rung::Interrupt => "interrupt",
-        Rung::Force => "force",
-        Rung::Abandoned => "abandoned",
-        Rung::Kill => "kill",
+fn stage_name(stage: CancelStage) -> &'static str {
+    match stage {
+        CancelStage::Queued => "queued",
+        CancelStage::Interrupt => "interrupt",
+        CancelStage::Force => "force",
+        CancelStage::Abandoned => "abandoned",
+        CancelStage::Kill => "kill",
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::outcome::{
-    Cancelled, Completion, Failure, Generation, Lost, LostCause, Outcome, Phase, Rung, TimedOut,
+    CancelStage, Cancelled, Completion, Failure, Generation, Lost, LostCause, Outcome, Phase, TimedOut,
 };
 use crate::protocol::Exception;
 
@@ -27,7 +27,7 @@ fn output_is_text_where_it_can_be() {
 #[test]
 fn each_outcome_says_what_applies_to_it() {
     let after = Duration::from_millis(1500);
-    let cancelled = Outcome::Cancelled(Cancelled::new(Rung::Kill, None));
+    let cancelled = Outcome::Cancelled(Cancelled::new(CancelStage::Kill, None));
     let timed_out = Outcome::TimedOut(TimedOut::new(after, Phase::Running));
     let lost = Outcome::Lost(Lost { started: true, cause: LostCause::PoolFailed });
     let exception = Exception::new("KeyError", "'x'");

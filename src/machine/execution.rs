@@ -13,7 +13,7 @@ use crate::{
         session::Ending,
         unstarted::{Loss, Unstarted},
     },
-    outcome::{Activity, Cancelled, DeathCause, Failure, LostCause, Outcome, Phase, Rung, TimedOut},
+    outcome::{Activity, CancelStage, Cancelled, DeathCause, Failure, LostCause, Outcome, Phase, TimedOut},
 };
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ impl Execution {
                 let outcome = match (self.stop.take(), unstarted) {
                     (Some(Stop::Deadline { after }), Some(_)) => Outcome::TimedOut(self.timed_out(after)),
                     (Some(Stop::Cancel { reason }), Some(_)) => {
-                        Outcome::Cancelled(Cancelled::new(Rung::Queued, reason))
+                        Outcome::Cancelled(Cancelled::new(CancelStage::Queued, reason))
                     }
                     (Some(Stop::Excess(excess)), _) => Outcome::Failed(excess),
                     (_, unstarted) => {
@@ -192,8 +192,8 @@ impl Execution {
                 Some(_) | None => Outcome::Completed(completion),
             },
             (Ending::Failed(failure), _) => Outcome::Failed(failure),
-            (Ending::Stopped(rung), Some(Stop::Cancel { reason })) => {
-                Outcome::Cancelled(Cancelled::new(rung, reason.clone()))
+            (Ending::Stopped(stage), Some(Stop::Cancel { reason })) => {
+                Outcome::Cancelled(Cancelled::new(stage, reason.clone()))
             }
             (Ending::Stopped(_), Some(Stop::Deadline { after })) => Outcome::TimedOut(self.timed_out(*after)),
             (Ending::Stopped(_), None) => Outcome::Failed(Failure::Protocol {
@@ -201,11 +201,11 @@ impl Execution {
             }),
             (Ending::Lost(lost), Some(Stop::Cancel { reason })) if disobeyed(&lost) => {
                 let activity = activity(lost);
-                Outcome::Cancelled(Cancelled { rung: Rung::Kill, reason: reason.clone(), activity })
+                Outcome::Cancelled(Cancelled { stage: CancelStage::Kill, reason: reason.clone(), activity })
             }
             // Also when a stop is on its way: the worker proved that the code did not start.
             (Ending::Lost(Loss { unstarted: Some(_), .. }), Some(Stop::Cancel { reason })) => {
-                Outcome::Cancelled(Cancelled::new(Rung::Queued, reason.clone()))
+                Outcome::Cancelled(Cancelled::new(CancelStage::Queued, reason.clone()))
             }
             // A session that lives and did not take it would not take it a second time.
             (Ending::Lost(Loss { unstarted: Some(unstarted), cause }), None)

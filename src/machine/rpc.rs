@@ -15,10 +15,10 @@ use crate::{
         health::{Health, Sign},
         session::Ending,
     },
-    outcome::{Death, DeathCause, Rung},
+    outcome::{CancelStage, Death, DeathCause},
     protocol::{
         ExecutionId, RpcError,
-        rpc::{METHOD_NOT_FOUND, Saying},
+        rpc::{METHOD_NOT_FOUND, Outgoing},
     },
     status::{SessionState, Vitals},
 };
@@ -149,14 +149,14 @@ impl Rpc {
     /// Takes one input and says what is to be done.
     pub(crate) fn step(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Said(said) => self.said(said, effects),
+            Input::Incoming(said) => self.said(said, effects),
             Input::Broken(broken) => self.broken(broken, effects),
             Input::Exited { exit, stderr, unwritten } => self.exited(exit, stderr, unwritten, effects),
             Input::Assign(id, terms) => self.assign(id, terms, effects),
             Input::Sent(id) => self.sent(id, effects),
             Input::Cancel(id) => self.cancel(id, effects),
             Input::Withdrawn(id) if matches!(self.phase, Phase::Serving) => {
-                self.over(id, Ending::Stopped(Rung::Queued), effects);
+                self.over(id, Ending::Stopped(CancelStage::Queued), effects);
             }
             // It is told at the end of the process, which is near.
             Input::Withdrawn(_) => {}
@@ -184,12 +184,12 @@ impl Rpc {
             // What is no JSON was refused before the pool started.
             let params = params.unwrap_or_default();
             if !asks {
-                effects.push(Effect::Say(Saying::Note { method, params }));
+                effects.push(Effect::Say(Outgoing::Note { method, params }));
                 continue;
             }
             self.own += 1;
             *waits_for = self.own;
-            return effects.push(Effect::Say(Saying::Ask { own: self.own, method, params }));
+            return effects.push(Effect::Say(Outgoing::Ask { own: self.own, method, params }));
         }
         self.phase = Phase::Serving;
         effects.extend([Effect::Disarm(Timer::Start), Effect::Ready]);
@@ -227,7 +227,7 @@ impl Rpc {
         };
         let ping = if self.limits.server.has_ping() { Ping::Sent(self.own + 1) } else { Ping::Not };
         call.cancelled = Some(Notice { answers: false, ping });
-        effects.push(Effect::Say(Saying::Cancel(id)));
+        effects.push(Effect::Say(Outgoing::Cancel(id)));
         self.ping(effects);
         effects.push(Effect::Arm(Timer::Grace(id), self.limits.grace));
     }
@@ -235,7 +235,7 @@ impl Rpc {
     fn ping(&mut self, effects: &mut Vec<Effect>) {
         if self.limits.server.has_ping() {
             self.own += 1;
-            let ping = Saying::Ask { own: self.own, method: "ping".into(), params: None };
+            let ping = Outgoing::Ask { own: self.own, method: "ping".into(), params: None };
             effects.push(Effect::Say(ping));
         }
     }
@@ -252,7 +252,7 @@ impl Rpc {
         if !answers {
             self.deaf.get_or_insert(0);
         }
-        self.over(id, Ending::Stopped(Rung::Abandoned), effects);
+        self.over(id, Ending::Stopped(CancelStage::Abandoned), effects);
     }
 
     fn elapsed(&mut self, timer: Timer, effects: &mut Vec<Effect>) {

@@ -3,7 +3,7 @@
 //! ```text
 //! Running ─> Dying ─> Ended        Running ─> Ended, by itself
 //! ```
-//! There is no channel: what is known of the process is what it prints, its vitals and its exit. The first rung of a
+//! There is no channel: what is known of the process is what it prints, its vitals and its exit. The first stage of a
 //! cancel is a SIGINT to its group, as Ctrl-C is; the next is a SIGTERM at half of the grace, and the last one kills.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::{
         session::{Ending, Timer, lost_by},
         unstarted::Loss,
     },
-    outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, Rung, Usage},
+    outcome::{Activity, CancelStage, Completion, Death, DeathCause, Event, Exit, Failure, Usage},
     status::{SessionState, Vitals},
 };
 
@@ -123,7 +123,7 @@ pub(crate) struct Script {
 enum Phase {
     /// What it was told to stop with, if it was.
     Running {
-        rung: Option<Rung>,
+        stage: Option<CancelStage>,
     },
     /// It is being killed for this.
     Dying(DeathCause),
@@ -141,7 +141,7 @@ impl Script {
         };
         effects.push(Effect::Started);
         effects.extend(meter.is_some().then_some(Effect::Measure));
-        let phase = Phase::Running { rung: None };
+        let phase = Phase::Running { stage: None };
         Self { phase, grace, memory, meter, health: Health::default(), seen: None }
     }
 
@@ -188,12 +188,12 @@ impl Script {
     }
 
     fn is_cancelled(&self) -> bool {
-        matches!(self.phase, Phase::Running { rung: Some(_) })
+        matches!(self.phase, Phase::Running { stage: Some(_) })
     }
 
     fn cancel(&mut self, effects: &mut Vec<Effect>) {
-        let Phase::Running { rung: rung @ None } = &mut self.phase else { return };
-        *rung = Some(Rung::Interrupt);
+        let Phase::Running { stage: stage @ None } = &mut self.phase else { return };
+        *stage = Some(CancelStage::Interrupt);
         let Escalation { force: _, examine, kill } = Escalation::new(self.grace);
         effects.extend([
             Effect::Shed,
@@ -206,8 +206,8 @@ impl Script {
     }
 
     fn force(&mut self, effects: &mut Vec<Effect>) {
-        if let Phase::Running { rung: Some(rung) } = &mut self.phase {
-            *rung = Rung::Force;
+        if let Phase::Running { stage: Some(stage) } = &mut self.phase {
+            *stage = CancelStage::Force;
             effects.push(Effect::Signal(Signal::Terminate));
         }
     }
@@ -249,18 +249,18 @@ impl Script {
     }
 
     fn exited(&mut self, exit: Exit, stderr: String, after: Duration, effects: &mut Vec<Effect>) {
-        let (cause, rung) = match std::mem::replace(&mut self.phase, Phase::Ended) {
+        let (cause, stage) = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Ended => return,
             Phase::Dying(cause) => (Some(cause), None),
-            Phase::Running { rung } => (None, rung),
+            Phase::Running { stage } => (None, stage),
         };
-        let ending = match (cause, exit, rung) {
+        let ending = match (cause, exit, stage) {
             // It may have had a reason to end well.
             (None, Exit::Code(0), _) => {
                 let usage = Usage { execution_time: after, ..Usage::default() };
                 Ending::Completed(Box::new(Completion { usage, ..Completion::default() }))
             }
-            (None, _, Some(rung)) => Ending::Stopped(rung),
+            (None, _, Some(stage)) => Ending::Stopped(stage),
             (None, Exit::Code(code), None) => {
                 Ending::Failed(Failure::Exit { code, message: said::why(code, &stderr) })
             }

@@ -15,7 +15,7 @@ use crate::{
         escalation::Escalation,
         health::{Health, Sign},
     },
-    outcome::{Activity, Death, DeathCause, Event, Rung},
+    outcome::{Activity, CancelStage, Death, DeathCause, Event},
     protocol::{self, ExecutionId, ToWorker},
     status::{SessionState, Vitals},
 };
@@ -72,8 +72,8 @@ struct Run {
     begun: bool,
     /// The number that the next output frame must have.
     next_seq: u64,
-    /// The highest rung of the cancel escalation that was used, if it was cancelled.
-    rung: Option<Rung>,
+    /// The highest stage of the cancel escalation that was used, if it was cancelled.
+    stage: Option<CancelStage>,
     /// What it may use, if that is limited.
     meter: Option<Meter>,
     /// It runs no code of its own, but is a question about the state of the session.
@@ -97,7 +97,7 @@ impl Run {
             started: false,
             begun: false,
             next_seq: 0,
-            rung: None,
+            stage: None,
             meter: None,
             asked: None,
             told: Told::Running,
@@ -230,10 +230,10 @@ impl Session {
         let grace = self.limits.grace;
         // Nobody knows the id of a warmup, so nobody can cancel it: it has a timeout of its own.
         let Phase::Busy(run) = &mut self.phase else { return };
-        if run.id != id || run.rung.is_some() || run.told != Told::Running {
+        if run.id != id || run.stage.is_some() || run.told != Told::Running {
             return;
         }
-        run.rung = Some(Rung::Interrupt);
+        run.stage = Some(CancelStage::Interrupt);
         let Escalation { force, examine, kill } = Escalation::new(grace);
         effects.extend([
             Effect::Shed,
@@ -249,12 +249,12 @@ impl Session {
 
     /// What runs and is being cancelled, and has not ended.
     fn cancelled(&mut self) -> Option<&mut Run> {
-        self.run().filter(|run| run.rung.is_some())
+        self.run().filter(|run| run.stage.is_some())
     }
 
     fn force(&mut self, effects: &mut Vec<Effect>) {
         let Some(run) = self.cancelled() else { return };
-        run.rung = Some(Rung::Force);
+        run.stage = Some(CancelStage::Force);
         effects.extend([
             Effect::Write(ToWorker::Cancel(protocol::Cancel { id: run.id, force: true, reason: None })),
             Effect::Interrupt,
@@ -273,7 +273,7 @@ impl Session {
             | Phase::ShuttingDown { .. }
             | Phase::Terminated => return,
         };
-        if of.rung.is_some() && activity.execution == Some(of.id) {
+        if of.stage.is_some() && activity.execution == Some(of.id) {
             self.seen = Some(activity);
         }
     }

@@ -1,6 +1,6 @@
 //! Outcomes in one line, for somebody who has seen the output.
 
-use super::{Cancelled, Death, Failure, Lost, LostCause, Outcome, Rung, TimedOut};
+use super::{CancelStage, Cancelled, Death, Failure, Lost, LostCause, Outcome, TimedOut};
 
 impl Outcome {
     /// The outcome in one line, for somebody who has seen the output: without the traceback, and without what the worker was
@@ -18,7 +18,7 @@ impl Outcome {
             Self::Failed(Failure::Exit { message: Some(message), .. }) => message.clone(),
             Self::Lost(lost) => lost.headline(),
             // Not always at the end of the grace: a person may have been impatient.
-            Self::Cancelled(Cancelled { rung: Rung::Kill, .. }) => {
+            Self::Cancelled(Cancelled { stage: CancelStage::Kill, .. }) => {
                 "cancelled: the code did not stop, so its worker was killed".into()
             }
             Self::TimedOut(timed_out) => TimedOut::new(timed_out.after, timed_out.phase).to_string(),

@@ -132,7 +132,7 @@ pub(super) static KEYS: &[Key] = &[
         "pool.queue_bytes",
         Size,
         pool.queue_bytes,
-        "Most bytes of memory that the requests take that wait, here and in the lines of leased sessions."
+        "Most bytes of memory that the requests take that wait, here and in the queues of leased sessions."
     ),
     key!(
         "pool.tenant_queue",
@@ -159,9 +159,9 @@ pub(super) static KEYS: &[Key] = &[
         "How long a request may wait for a session; \"never\": until its deadline."
     ),
     key!(
-        "pool.line",
+        "pool.session_queue",
         Count,
-        pool.line,
+        pool.session_queue,
         "Most executions that wait in a leased session while one runs; 0 refuses them."
     ),
     key!(

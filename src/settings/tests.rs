@@ -39,7 +39,7 @@ fn every_field_has_a_key_and_every_key_a_field() {
         tenant_weights,
         share_workers,
         queue_timeout,
-        line,
+        session_queue,
         deadline,
         grace,
         ready_timeout,
@@ -224,7 +224,7 @@ fn variables_come_over_the_file_and_only_ours_are_looked_at() {
     assert_eq!((settings.worker.env["A"].as_str(), settings.worker.inherit_env), ("1", true));
     assert_eq!(settings.given("pool.max_sessions").unwrap().to_string(), "variable OSTLER_POOL_MAX_SESSIONS");
     assert_eq!(settings.given("pool.queue").unwrap().to_string(), "line 3, column 1");
-    assert_eq!(settings.given("pool.line"), None);
+    assert_eq!(settings.given("pool.session_queue"), None);
 }
 
 #[test]

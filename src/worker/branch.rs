@@ -37,7 +37,7 @@ use super::{
     program,
     rendezvous::Rendezvous,
     spawner::{Started, watched},
-    sweep::{self, Estate},
+    sweep::{self, Footprint},
     threads::Threads,
     zygote::Link,
 };
@@ -86,21 +86,21 @@ impl fmt::Debug for Order {
 pub(super) struct Awaited {
     rendezvous: Rendezvous,
     program: PathBuf,
-    estate: Estate,
+    footprint: Footprint,
     cleanup: Cleanup,
 }
 
 impl Awaited {
-    /// Listens for the copy whose tag `estate` names. Called within a runtime.
-    pub(super) fn new(program: &Path, estate: Estate, cleanup: Cleanup) -> io::Result<Self> {
-        let rendezvous = Rendezvous::new(&format!("fork-{}", estate.tag))?;
-        Ok(Self { rendezvous, program: program.into(), estate, cleanup })
+    /// Listens for the copy whose tag `footprint` names. Called within a runtime.
+    pub(super) fn new(program: &Path, footprint: Footprint, cleanup: Cleanup) -> io::Result<Self> {
+        let rendezvous = Rendezvous::new(&format!("fork-{}", footprint.tag))?;
+        Ok(Self { rendezvous, program: program.into(), footprint, cleanup })
     }
 
     /// What the worker is told whose copy it is to be.
     pub(super) fn order(&self, folder: PathBuf) -> Order {
         let [address, secret] = [self.rendezvous.address(), self.rendezvous.secret()].map(str::to_owned);
-        Order { address, secret, tag: self.estate.tag.clone(), folder }
+        Order { address, secret, tag: self.footprint.tag.clone(), folder }
     }
 
     /// The copy, once it is there.
@@ -121,7 +121,7 @@ impl Awaited {
             drop(theirs);
             let parent = Parent::Keeper(keeper.holding(link.into_socket()));
             let process = Process::adopt(pid, Some(parent), self.cleanup.clone())?;
-            watched(process, ends, self.estate, starting)
+            watched(process, ends, self.footprint, starting)
         };
         forked.await.map_err(failed)
     }

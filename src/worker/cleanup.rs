@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
 
 use super::{
+    reaper::{Reaper, Reapers},
     threads::Threads,
-    undertaker::{Office, Undertaker},
 };
 use crate::log;
 
@@ -20,7 +20,7 @@ struct Shared {
     count: watch::Sender<usize>,
     /// Started with the first worker. It goes with the last that is counted, and not with the spawner: a host may exit
     /// right after it has dropped that, before all is cleared.
-    undertaker: Mutex<Office>,
+    reaper: Mutex<Reapers>,
 }
 
 /// One worker that is being started or is dying, or what it left behind.
@@ -29,32 +29,32 @@ struct Shared {
 pub(super) struct Pending(Cleanup);
 
 impl Cleanup {
-    /// Starts the undertaker of this pool, if there is none. Called on the thread that starts processes.
-    pub(super) fn have_undertaker(&self, pool: &str) {
-        let mut office = self.office();
-        if !office.is_vacant() {
+    /// Starts the reaper of this pool, if there is none. Called on the thread that starts processes.
+    pub(super) fn have_reaper(&self, pool: &str) {
+        let mut reapers = self.reapers();
+        if !reapers.is_vacant() {
             return;
         }
         let (shared, of) = (Arc::downgrade(&self.0), pool.to_owned());
-        match Undertaker::start(pool, move |pid| died(&shared, of, pid)) {
-            Ok(undertaker) => office.take(undertaker),
+        match Reaper::start(pool, move |pid| died(&shared, of, pid)) {
+            Ok(reaper) => reapers.take(reaper),
             Err(error) => log::warn!(%error, "workers may outlive this host if it is killed"),
         }
     }
 
-    /// Ends the undertaker: its pool has ended, and nothing of it is left. Whoever exits right after that leaves nobody behind.
-    pub(super) fn dismiss_undertaker(&self) {
-        let dismissed = self.office().dismiss();
+    /// Ends the reaper: its pool has ended, and nothing of it is left. Whoever exits right after that leaves nobody behind.
+    pub(super) fn dismiss_reaper(&self) {
+        let dismissed = self.reapers().dismiss();
         drop(dismissed);
     }
 
-    /// How often the undertaker died while it was needed.
-    pub(super) fn undertakers_lost(&self) -> u64 {
-        self.office().lost()
+    /// How often the reaper died while it was needed.
+    pub(super) fn reapers_lost(&self) -> u64 {
+        self.reapers().lost()
     }
 
-    fn office(&self) -> MutexGuard<'_, Office> {
-        self.0.undertaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reapers(&self) -> MutexGuard<'_, Reapers> {
+        self.0.reaper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one more, until it is dropped.
@@ -70,19 +70,19 @@ impl Cleanup {
     }
 }
 
-/// An undertaker is dead: because its pool is gone, or before that. Called on the thread that sees deaths, which waits for
+/// A reaper is dead: because its pool is gone, or before that. Called on the thread that sees deaths, which waits for
 /// nobody.
 fn died(shared: &Weak<Shared>, pool: String, pid: u32) {
     let Some(cleanup) = shared.upgrade().map(Cleanup) else { return };
     let replace = move || {
         // In a statement of its own: what is started next takes the lock, too.
-        let lost = cleanup.office().has_lost(pid);
+        let lost = cleanup.reapers().has_lost(pid);
         if lost {
             log::warn!(
                 pid,
                 "the process that clears up behind a killed host died; it is replaced, within limits"
             );
-            cleanup.have_undertaker(&pool);
+            cleanup.have_reaper(&pool);
         }
     };
     // They run: this is one of them.

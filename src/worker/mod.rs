@@ -17,6 +17,7 @@ mod pipes;
 mod process;
 mod program;
 mod python;
+mod reaper;
 mod record;
 mod rendezvous;
 mod scratch;
@@ -25,7 +26,6 @@ mod spawner;
 mod stacks;
 mod sweep;
 mod threads;
-mod undertaker;
 mod vitals;
 mod watch;
 mod zygote;
@@ -95,7 +95,7 @@ pub trait Spawner: Send + Sync + fmt::Debug + 'static {
     }
 
     /// How often the process that clears up behind a killed host died itself, while it was needed.
-    fn undertakers_lost(&self) -> u64 {
+    fn reapers_lost(&self) -> u64 {
         0
     }
 

@@ -33,9 +33,9 @@ use super::{
 };
 use crate::outcome::Exit;
 
-mod stray;
+mod orphan;
 
-pub(super) use stray::Stray;
+pub(super) use orphan::Orphan;
 
 /// A process to start. Nothing in it is looked up any more: the program is a path.
 #[derive(Debug)]

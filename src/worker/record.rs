@@ -118,8 +118,8 @@ impl Spawner for Recorder {
         self.inner.reload(spec);
     }
 
-    fn undertakers_lost(&self) -> u64 {
-        self.inner.undertakers_lost()
+    fn reapers_lost(&self) -> u64 {
+        self.inner.reapers_lost()
     }
 
     /// Behind the last worker, when what was noted of it is in its file.

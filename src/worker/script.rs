@@ -21,7 +21,7 @@ use super::{
     program,
     python::{self, Interpreter},
     spawner::{Shared, Started, on_spawn_thread, pool_of, watched, working_folder},
-    sweep::Estate,
+    sweep::Footprint,
     zygote::Birth,
 };
 use crate::{
@@ -151,9 +151,9 @@ fn start(
         .start_with(theirs.map(Given::from), leads, &shared.cleanup)
         .map_err(|(error, ran)| Unlaunched { error: program::not_started(&launch.program, error), ran })?;
     launched.has_its_input();
-    let started = watched(process, ours, Estate { tag, scratch }, starting)
+    let started = watched(process, ours, Footprint { tag, scratch }, starting)
         .map_err(|error| program::system("watch a process", &launch.program, error));
-    shared.have_undertaker(&pool);
+    shared.have_reaper(&pool);
     started.map_err(Unlaunched::late)
 }
 
@@ -172,13 +172,13 @@ async fn fork(
             let env = environment::of_script(&spec, &tag, env::vars_os());
             let folder = launched.cwd.as_ref().or(spec.cwd.as_ref());
             let (cwd, scratch) = working_folder(folder, &tag, python.executable())?;
-            shared.have_undertaker(&pool_of(&tag));
+            shared.have_reaper(&pool_of(&tag));
             let pipes = descriptors(&launched);
             let (theirs, ours) =
                 pipes.map_err(|error| program::system("make pipes for", python.executable(), error))?;
             let script = Some((args(&spec, &launched.script), theirs));
             Ok::<_, SpawnError>((
-                Birth { env, cwd, socket: false, script, estate: Estate { tag, scratch } },
+                Birth { env, cwd, socket: false, script, footprint: Footprint { tag, scratch } },
                 ours,
             ))
         }

@@ -27,7 +27,7 @@ use super::{
     python::{self, Interpreter},
     scratch::Scratch,
     script, stacks,
-    sweep::Estate,
+    sweep::Footprint,
     threads::Threads,
     vitals,
     zygote::{Birth, Zygote},
@@ -57,9 +57,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Starts the undertaker, if there is none. Called on the thread that starts processes.
-    pub(super) fn have_undertaker(&self, pool: &str) {
-        self.cleanup.have_undertaker(pool);
+    /// Starts the reaper, if there is none. Called on the thread that starts processes.
+    pub(super) fn have_reaper(&self, pool: &str) {
+        self.cleanup.have_reaper(pool);
     }
 }
 
@@ -107,8 +107,8 @@ impl Spawner for ProcessSpawner {
         *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(spec);
     }
 
-    fn undertakers_lost(&self) -> u64 {
-        self.shared.cleanup.undertakers_lost()
+    fn reapers_lost(&self) -> u64 {
+        self.shared.cleanup.reapers_lost()
     }
 
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -117,7 +117,7 @@ impl Spawner for ProcessSpawner {
         let settled = async move {
             zygote.await;
             cleared.await;
-            cleanup.dismiss_undertaker();
+            cleanup.dismiss_reaper();
         };
         Box::pin(async move { timeout(SETTLED_LIMIT, settled).await.unwrap_or_default() })
     }
@@ -145,9 +145,9 @@ async fn spawn(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Wor
         let socket = spec.transport == Transport::Socket;
         let pool = pool_of(&tag);
         let worker =
-            start(&Launch { program, args, env, cwd, socket }, Estate { tag, scratch }, &shared.cleanup);
+            start(&Launch { program, args, env, cwd, socket }, Footprint { tag, scratch }, &shared.cleanup);
         // Behind the worker, which boots meanwhile, and before it can be sent any code.
-        shared.have_undertaker(&pool);
+        shared.have_reaper(&pool);
         worker
     };
     let started = on_spawn_thread(&asked, start).await??;
@@ -167,9 +167,9 @@ async fn fork(
         move || {
             let env = environment::of_worker(&spec, &tag, env::vars_os());
             let (cwd, scratch) = working_folder(spec.cwd.as_ref(), &tag, python.executable())?;
-            shared.have_undertaker(&pool_of(&tag));
+            shared.have_reaper(&pool_of(&tag));
             let socket = spec.transport == Transport::Socket;
-            Ok(Birth { env, cwd, socket, script: None, estate: Estate { tag, scratch } })
+            Ok(Birth { env, cwd, socket, script: None, footprint: Footprint { tag, scratch } })
         }
     };
     let birth = on_spawn_thread(python.executable(), prepare).await??;
@@ -189,12 +189,12 @@ async fn branch(spec: Arc<WorkerSpec>, tag: String, shared: Shared) -> Result<Br
         let (spec, program, shared) = (Arc::clone(&spec), program.clone(), shared.clone());
         move || {
             let (cwd, scratch) = working_folder(spec.cwd.as_ref(), &tag, &program)?;
-            shared.have_undertaker(&pool_of(&tag));
-            Ok((cwd, Estate { tag, scratch }))
+            shared.have_reaper(&pool_of(&tag));
+            Ok((cwd, Footprint { tag, scratch }))
         }
     };
-    let (folder, estate) = on_spawn_thread(&program, prepare).await??;
-    let awaited = Awaited::new(&program, estate, shared.cleanup);
+    let (folder, footprint) = on_spawn_thread(&program, prepare).await??;
+    let awaited = Awaited::new(&program, footprint, shared.cleanup);
     let awaited = awaited.map_err(|error| program::system("await a copy of a worker", &program, error))?;
     let order = awaited.order(folder);
     let worker = async move { connect(awaited.arrives().await?, &spec, Bytes::new(), &program) };
@@ -247,11 +247,11 @@ pub(super) async fn on_spawn_thread<T: Send + 'static>(
 }
 
 /// Starts a process and has it watched. Called on the thread that starts processes.
-pub(super) fn start(launch: &Launch, estate: Estate, cleanup: &Cleanup) -> Result<Started, SpawnError> {
+pub(super) fn start(launch: &Launch, footprint: Footprint, cleanup: &Cleanup) -> Result<Started, SpawnError> {
     let starting = cleanup.one_more();
     let (process, ends) =
         launch.start(cleanup).map_err(|error| program::not_started(&launch.program, error))?;
-    watched(process, ends, estate, starting)
+    watched(process, ends, footprint, starting)
         .map_err(|error| program::system("watch a process", &launch.program, error))
 }
 
@@ -259,11 +259,11 @@ pub(super) fn start(launch: &Launch, estate: Estate, cleanup: &Cleanup) -> Resul
 pub(super) fn watched<E>(
     process: Process,
     ends: E,
-    estate: Estate,
+    footprint: Footprint,
     starting: Pending,
 ) -> io::Result<Started<E>> {
     let process = Arc::new(process);
-    let watched = Threads::get().and_then(|threads| threads.watch().add(Arc::clone(&process), estate));
+    let watched = Threads::get().and_then(|threads| threads.watch().add(Arc::clone(&process), footprint));
     match watched {
         Ok(exit) => Ok(Started { ends, exit, power: Power::over(process), starting }),
         Err(error) => {

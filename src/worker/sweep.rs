@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use self::look::{Found, Looker, Tags};
-use super::{cleanup::Pending, descriptor_limit, environment::TAG, process::Stray, scratch::Scratch};
+use super::{cleanup::Pending, descriptor_limit, environment::TAG, process::Orphan, scratch::Scratch};
 use crate::log;
 
 /// Scans in a row that must find nothing. A process that forks behind the scan and ends before it is reached is in neither
@@ -36,7 +36,7 @@ const UNDECIDED_MAX: u32 = 100;
 
 /// What is left to be cleared once a worker is dead.
 #[derive(Debug)]
-pub(super) struct Estate {
+pub(super) struct Footprint {
     /// In the environment of the worker and of its children.
     pub(super) tag: String,
     /// The worker's own folder.
@@ -46,7 +46,7 @@ pub(super) struct Estate {
 /// A dead worker and what it left.
 #[derive(Debug)]
 pub(super) struct Remains {
-    pub(super) estate: Estate,
+    pub(super) footprint: Footprint,
     /// Its process id, which was that of its group.
     pub(super) group: u32,
     /// When it was started, see [`Stat::born`]; 0 if that is not known.
@@ -54,7 +54,7 @@ pub(super) struct Remains {
     pub(super) pending: Pending,
 }
 
-/// Clears estates until nobody can send any. One scan serves all that have come meanwhile.
+/// Clears footprints until nobody can send any. One scan serves all that have come meanwhile.
 pub(super) fn run(remains: &mpsc::Receiver<Remains>) {
     let mut looker = Looker::new();
     while let Ok(first) = remains.recv() {
@@ -62,8 +62,8 @@ pub(super) fn run(remains: &mpsc::Receiver<Remains>) {
         batch.extend(remains.try_iter());
         Scan::new(&mut looker, &batch).kill_all();
         // Nothing writes to the folders any more.
-        for Remains { estate, pending, .. } in batch {
-            if let Some(scratch) = estate.scratch {
+        for Remains { footprint, pending, .. } in batch {
+            if let Some(scratch) = footprint.scratch {
                 scratch.remove(pending);
             }
         }
@@ -86,7 +86,7 @@ impl<'a> Scan<'a> {
         let oldest = batch.iter().map(|remains| remains.born).min().unwrap_or_default();
         Self {
             looker,
-            tags: batch.iter().map(|remains| remains.estate.tag.clone().into_bytes()).collect(),
+            tags: batch.iter().map(|remains| remains.footprint.tag.clone().into_bytes()).collect(),
             groups: batch.iter().map(|remains| remains.group).collect(),
             since: oldest.saturating_sub(OLDER_BY * clock_ticks_per_second()),
             us: process::id(),
@@ -118,7 +118,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Looks at every process once, and at those that are just being replaced until they have been.
-    fn kill(&mut self) -> io::Result<Vec<Stray>> {
+    fn kill(&mut self) -> io::Result<Vec<Orphan>> {
         let mut killed = Vec::new();
         let looked = self.look(&mut killed);
         // Those that are held take descriptors, too: with them gone, the next scan sees more.
@@ -128,7 +128,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn look(&mut self, killed: &mut Vec<Stray>) -> io::Result<()> {
+    fn look(&mut self, killed: &mut Vec<Orphan>) -> io::Result<()> {
         let mut undecided = Vec::new();
         for pid in pids()? {
             if !self.decide(pid, killed)? {
@@ -153,7 +153,7 @@ impl<'a> Scan<'a> {
 
     /// Kills a process that is tagged. False if it has to be asked later. What can be told without opening its memory, which
     /// may take long, is asked first.
-    fn decide(&mut self, pid: u32, killed: &mut Vec<Stray>) -> io::Result<bool> {
+    fn decide(&mut self, pid: u32, killed: &mut Vec<Orphan>) -> io::Result<bool> {
         if pid == self.us || self.is_anothers(pid) {
             return Ok(true);
         }
@@ -187,13 +187,13 @@ impl<'a> Scan<'a> {
         if !is_one(stat) {
             return Ok(true);
         }
-        let Some(orphan) = Stray::hold(pid)? else { return Ok(true) };
+        let Some(orphan) = Orphan::hold(pid)? else { return Ok(true) };
         Ok(!Stat::of(pid).is_some_and(|now| is_one(&now) && now.born == stat.born) || orphan.collect())
     }
 }
 
 /// Waits for so long until these are dead, and collects those that have become children of ours.
-fn bury(dying: &mut Vec<Stray>, within: Timespec) {
+fn bury(dying: &mut Vec<Orphan>, within: Timespec) {
     wait(dying, within);
     dying.retain(|stray| !stray.collect());
 }
@@ -255,7 +255,7 @@ fn pids() -> io::Result<impl Iterator<Item = u32>> {
 }
 
 /// Waits until all of them are dead, within this.
-fn wait(killed: &[Stray], within: Timespec) {
+fn wait(killed: &[Orphan], within: Timespec) {
     let mut alive: Vec<_> =
         killed.iter().map(|stray| PollFd::from_borrowed_fd(stray.pidfd(), PollFlags::IN)).collect();
     while !alive.is_empty() {

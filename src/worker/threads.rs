@@ -51,11 +51,11 @@ impl Threads {
     /// If one cannot be started, those before it end with the sending ends that are dropped here.
     fn start() -> io::Result<Self> {
         let (spawn, tasks) = mpsc::channel::<Task>();
-        let (sweep, estates) = mpsc::channel();
+        let (sweep, footprints) = mpsc::channel();
         let watch = Arc::new(Watch::new(sweep)?);
         // This one must not end: workers that it started would be killed with it.
         run("ostler-spawn", move || tasks.into_iter().for_each(|task| drop(contained(task))))?;
-        run("ostler-sweep", move || sweep::run(&estates))?;
+        run("ostler-sweep", move || sweep::run(&footprints))?;
         run("ostler-watch", {
             let watch = Arc::clone(&watch);
             move || watch.run()

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{
     process::Process,
-    sweep::{Estate, Remains},
+    sweep::{Footprint, Remains},
 };
 use crate::outcome::Exit;
 
@@ -37,7 +37,7 @@ type Notice = Box<dyn FnOnce(Exit) + Send>;
 struct Living {
     process: Arc<Process>,
     notice: Notice,
-    estate: Option<Estate>,
+    footprint: Option<Footprint>,
 }
 
 impl fmt::Debug for Watch {
@@ -53,15 +53,15 @@ impl Watch {
         Ok(Self { epoll, living: Mutex::default(), sweep })
     }
 
-    /// Watches `process` until it is collected. The receiver resolves then. `estate` is what it leaves behind, if that is
+    /// Watches `process` until it is collected. The receiver resolves then. `footprint` is what it leaves behind, if that is
     /// its own.
     pub(super) fn add(
         &self,
         process: Arc<Process>,
-        estate: impl Into<Option<Estate>>,
+        footprint: impl Into<Option<Footprint>>,
     ) -> io::Result<oneshot::Receiver<Exit>> {
         let (exit, receiver) = oneshot::channel();
-        self.add_and(process, estate, move |told| _ = exit.send(told))?;
+        self.add_and(process, footprint, move |told| _ = exit.send(told))?;
         Ok(receiver)
     }
 
@@ -69,13 +69,13 @@ impl Watch {
     pub(super) fn add_and(
         &self,
         process: Arc<Process>,
-        estate: impl Into<Option<Estate>>,
+        footprint: impl Into<Option<Footprint>>,
         notice: impl FnOnce(Exit) + Send + 'static,
     ) -> io::Result<()> {
-        let (estate, notice) = (estate.into(), Box::new(notice));
+        let (footprint, notice) = (footprint.into(), Box::new(notice));
         let key = key(&process);
         let pidfd = Arc::clone(&process);
-        self.living().insert(key, Living { process, notice, estate });
+        self.living().insert(key, Living { process, notice, footprint });
         let added =
             epoll::add(&self.epoll, pidfd.pidfd(), epoll::EventData::new_u64(key), epoll::EventFlags::IN);
         if let Err(error) = added {
@@ -107,13 +107,13 @@ impl Watch {
         // Others may hold the pidfd open; it would be reported again and again.
         let _ = epoll::delete(&self.epoll, process.pidfd());
         let Some(living) = self.living().remove(&key) else { return };
-        let Living { process: watched, notice, estate } = living;
+        let Living { process: watched, notice, footprint } = living;
         // Whoever hears of the end, or of the clearing, may count descriptors.
         let (group, born) = (process.id(), process.born());
         drop((process, watched));
         notice(exit);
-        if let Some(estate) = estate {
-            let _ = self.sweep.send(Remains { estate, group, born, pending });
+        if let Some(footprint) = footprint {
+            let _ = self.sweep.send(Remains { footprint, group, born, pending });
         }
     }
 

@@ -32,9 +32,9 @@
 //!   start. When the zygote is dead, its children are another's, and the exit is `Unknown`.
 //! - *Whose it is.* `/proc/PID/environ` shows the block of variables that a process was started with, which for a forked
 //!   one is the zygote's. So the zygote has a long tag, and each child writes its own over it, in place, before anything
-//!   else. Its children have it from there, forked or not; the sweep and the undertaker see no difference.
+//!   else. Its children have it from there, forked or not; the sweep and the reaper see no difference.
 //! - *Who ends it.* A worker outlives the zygote, and ends with its host: at the end of its channel; or because the
-//!   zygote, whose socket has ended, kills it; or by the undertaker.
+//!   zygote, whose socket has ended, kills it; or by the reaper.
 
 mod control;
 mod keeper;
@@ -61,7 +61,7 @@ use super::{
     process::{Ends, Process},
     python::Interpreter,
     spawner::Started,
-    sweep::Estate,
+    sweep::Footprint,
 };
 use crate::config::WorkerSpec;
 
@@ -74,7 +74,7 @@ pub(super) struct Birth {
     pub(super) socket: bool,
     /// It is a script: what the interpreter would be given, and its three streams.
     pub(super) script: Option<(Vec<OsString>, [OwnedFd; 3])>,
-    pub(super) estate: Estate,
+    pub(super) footprint: Footprint,
 }
 
 /// A process that the zygote forked. A script has no ends of ours.
@@ -123,7 +123,7 @@ impl Zygote {
             let is_there = |zygote: &&mut Kept| zygote.is_of(spec, interpreter);
             let zygote = match zygote.as_mut().filter(is_there) {
                 Some(zygote) => zygote,
-                None => zygote.insert(Kept::new(spec, interpreter, &birth.estate.tag, cleanup)),
+                None => zygote.insert(Kept::new(spec, interpreter, &birth.footprint.tag, cleanup)),
             };
             let _ = zygote.asks.send(Ask::Fork(birth, reply));
         }

@@ -178,7 +178,7 @@ fn large(bytes: usize) -> Request {
     Request::python("#".repeat(bytes))
 }
 
-/// Row 45: what waits is bounded in bytes, in the queue and in the lines of sessions together.
+/// Row 45: what waits is bounded in bytes, in the queue and in the queues of sessions together.
 #[tokio::test(start_paused = true)]
 async fn f45_requests_that_wait_are_bounded_in_bytes() {
     const MIB: usize = 1 << 20;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use ostler::{
-    Cancelled, DeathCause, ExecutionId, Exit, Failure, Lost, LostCause, Outcome, Phase, Request, Rung,
+    CancelStage, Cancelled, DeathCause, ExecutionId, Exit, Failure, Lost, LostCause, Outcome, Phase, Request,
     Stream, TimedOut,
     config::CLOSED_LIMIT,
     protocol::{ExecutionResult, FromWorker, Output},
@@ -304,7 +304,7 @@ async fn f35_code_that_ignores_its_cancel_is_killed_at_the_end_of_the_grace() {
         let reason = Some("enough".to_owned());
         assert_eq!(
             execution.outcome().await.without_activity(),
-            Outcome::Cancelled(Cancelled::new(Rung::Kill, reason))
+            Outcome::Cancelled(Cancelled::new(CancelStage::Kill, reason))
         );
         assert_eq!(begun.elapsed(), Duration::from_secs(1), "the grace");
         pool.works_on_worker(2).await;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ostler::{
-    Cancelled, Exit, Failure, Outcome, Phase, Request, Rung, SubmitError, TimedOut,
+    CancelStage, Cancelled, Exit, Failure, Outcome, Phase, Request, SubmitError, TimedOut,
     protocol::{ErrorKind, Exception, ExecutionError, FromWorker, ToWorker},
     testing::{Fact, ScriptedSpawner, Stage},
 };
@@ -15,8 +15,8 @@ use crate::{
     workers::{first_does, polite, silent},
 };
 
-fn cancelled(rung: Rung) -> Outcome {
-    Outcome::Cancelled(Cancelled::new(rung, None))
+fn cancelled(stage: CancelStage) -> Outcome {
+    Outcome::Cancelled(Cancelled::new(stage, None))
 }
 
 /// Also E13: the text of the refusal.
@@ -97,7 +97,10 @@ async fn a_cancel_that_is_obeyed_keeps_the_worker() {
         let begun = Instant::now();
         execution.cancel_because("changed my mind");
         let reason = Some("changed my mind".to_owned());
-        assert_eq!(execution.outcome().await, Outcome::Cancelled(Cancelled::new(Rung::Interrupt, reason)));
+        assert_eq!(
+            execution.outcome().await,
+            Outcome::Cancelled(Cancelled::new(CancelStage::Interrupt, reason))
+        );
         assert_eq!(next.outcome().await.value(), Some(&1.into()));
         assert_eq!(begun.elapsed(), Duration::from_millis(30));
         pool.close().await;
@@ -105,7 +108,7 @@ async fn a_cancel_that_is_obeyed_keeps_the_worker() {
     .await;
 }
 
-/// The ladder, as the worker sees it: asked, then forced again and again, each with an interrupt, until it obeys.
+/// The escalation, as the worker sees it: asked, then forced again and again, each with an interrupt, until it obeys.
 #[tokio::test(start_paused = true)]
 async fn a_cancel_that_is_not_obeyed_is_forced() {
     guarded(async {
@@ -123,7 +126,7 @@ async fn a_cancel_that_is_not_obeyed_is_forced() {
         .await;
         let execution = pool.runtime.execute("runs").await.unwrap();
         execution.cancel();
-        assert_eq!(execution.outcome().await, cancelled(Rung::Force));
+        assert_eq!(execution.outcome().await, cancelled(CancelStage::Force));
         pool.works_on_worker(1).await;
         let interrupts = pool.workers.log().iter().filter(|entry| entry.fact == Fact::Interrupted).count();
         assert_eq!(interrupts, 3, "and none after it obeyed");
@@ -141,7 +144,7 @@ async fn f49_cancel_of_a_queued_a_finished_and_an_unknown_execution() {
         let begun = Instant::now();
         pool.runtime.cancel(queued.id()).await.expect("it is queued");
         let id = queued.id();
-        assert_eq!(queued.outcome().await, cancelled(Rung::Queued));
+        assert_eq!(queued.outcome().await, cancelled(CancelStage::Queued));
         assert!(begun.elapsed().is_zero());
         let unknown = pool.runtime.cancel(id).await.expect_err("it has ended");
         assert_eq!(

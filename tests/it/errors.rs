@@ -32,7 +32,7 @@ fn refusals_of_requests_say_which_limit_and_what_to_do() {
         ),
         (
             SubmitError::LineFull { limit: 16 },
-            "the session is busy and its line is full: 16 of 16 executions wait; await one of them first, or raise `line`",
+            "the session is busy and its queue is full: 16 of 16 executions wait; await one of them first, or raise `session_queue`",
         ),
         (
             SubmitError::TooLarge { len: 70_000_000, limit: 67_108_864 },

@@ -120,7 +120,7 @@ async fn f42_the_actor_of_a_queued_execution_dies_and_its_place_is_free() {
     .await;
 }
 
-/// The same in the line of a leased session: those behind it still run.
+/// The same in the queue of a leased session: those behind it still run.
 #[tokio::test(start_paused = true)]
 async fn f42_the_actor_of_an_execution_in_the_line_of_a_session_dies_and_the_line_goes_on() {
     guarded(async {
@@ -270,7 +270,7 @@ async fn f44_the_supervisor_dies_while_a_request_is_on_its_way_back_into_the_lin
     assert!((1..80).contains(&unrun), "{unrun} of 80 are proven unrun");
 }
 
-/// The same with a shutdown in place of a death: what comes back into the line while the pool ends is told.
+/// The same with a shutdown in place of a death: what comes back into the queue while the pool ends is told.
 #[tokio::test(start_paused = true)]
 async fn f56_a_request_on_its_way_back_into_the_line_is_told_of_the_shutdown() {
     for steps in 0..80 {

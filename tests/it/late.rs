@@ -7,7 +7,7 @@ use std::{
 };
 
 use ostler::{
-    Exit, Outcome, ReloadError, Request, Rung, SpawnError, StateError, SubmitError, WorkerSpec,
+    CancelStage, Exit, Outcome, ReloadError, Request, SpawnError, StateError, SubmitError, WorkerSpec,
     protocol::{Forked, FromWorker, Ready, ToWorker},
     testing::{Branch, Control, Fact, Inspection, Order, ScriptedSpawner, Spawner, Stage, Worker},
 };
@@ -120,8 +120,8 @@ async fn code_that_stops_before_the_kill_was_not_killed() {
             tokio::time::sleep(SECOND).await;
             execution.cancel();
             let Outcome::Cancelled(cancelled) = execution.outcome().await else { panic!("not cancelled") };
-            let rung = if killed { Rung::Kill } else { Rung::Force };
-            assert_eq!(cancelled.rung, rung, "it stopped after {stops_after_ms} ms of a grace of 1 s");
+            let stage = if killed { CancelStage::Kill } else { CancelStage::Force };
+            assert_eq!(cancelled.stage, stage, "it stopped after {stops_after_ms} ms of a grace of 1 s");
             pool.works_on_worker(if killed { 2 } else { 1 }).await;
             let kills = pool.workers.log().iter().filter(|entry| entry.fact == Fact::Killed).count();
             assert_eq!(kills, usize::from(killed));
@@ -184,7 +184,7 @@ fn forkable(forks: &Arc<Notify>) -> ScriptedSpawner {
     })
 }
 
-/// The time for which a fork waits, for a place or in the line of its session, is not its copy's: that has the whole
+/// The time for which a fork waits, for a place or in the queue of its session, is not its copy's: that has the whole
 /// `ready_timeout` from the fork on.
 #[tokio::test(start_paused = true)]
 async fn a_copy_has_all_of_its_time_however_long_it_had_to_wait() {
@@ -218,7 +218,7 @@ async fn a_copy_has_all_of_its_time_however_long_it_had_to_wait() {
     .await;
 }
 
-/// A pool that is full: a fork waits as a lease does, says for how long it waited, and leaves nothing in the line.
+/// A pool that is full: a fork waits as a lease does, says for how long it waited, and leaves nothing in the queue.
 #[tokio::test(start_paused = true)]
 async fn a_fork_waits_for_a_place_as_long_as_a_lease() {
     guarded(async {

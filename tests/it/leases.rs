@@ -93,7 +93,7 @@ async fn what_was_submitted_runs_to_its_end_when_the_lease_is_dropped() {
 async fn executions_wait_in_the_line_of_their_session_and_the_one_too_many_is_refused() {
     for line in [0, 1, 3] {
         guarded(async {
-            let pool = Pool::start_with(polite(), |it| it.line(line)).await;
+            let pool = Pool::start_with(polite(), |it| it.session_queue(line)).await;
             let session = pool.runtime.session().await.unwrap();
             let mut accepted = vec![session.execute("sleep 100").await.unwrap()];
             for _ in 0..line {
@@ -105,8 +105,8 @@ async fn executions_wait_in_the_line_of_their_session_and_the_one_too_many_is_re
             assert_eq!(
                 refused.to_string(),
                 format!(
-                    "the session is busy and its line is full: {line} of {line} executions wait; await one of them \
-                     first, or raise `line`"
+                    "the session is busy and its queue is full: {line} of {line} executions wait; await one of them \
+                     first, or raise `session_queue`"
                 )
             );
             let begun = Instant::now();
@@ -124,7 +124,7 @@ async fn executions_wait_in_the_line_of_their_session_and_the_one_too_many_is_re
 #[tokio::test(start_paused = true)]
 async fn a_thousand_races_for_one_session_run_one_by_one() {
     guarded(async {
-        let pool = Pool::start_with(polite(), |it| it.line(1_000)).await;
+        let pool = Pool::start_with(polite(), |it| it.session_queue(1_000)).await;
         let session = Arc::new(pool.runtime.session().await.unwrap());
         let start = Arc::new(Barrier::new(1_000));
         let mut racers = JoinSet::new();

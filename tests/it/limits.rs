@@ -93,7 +93,7 @@ async fn to_submit_takes_no_time_whether_it_is_accepted_or_not() {
         drop((waits, stuck));
         pool.close().await;
 
-        let pool = Pool::start_with(first_does(silent), |it| it.line(1)).await;
+        let pool = Pool::start_with(first_does(silent), |it| it.session_queue(1)).await;
         let session = pool.runtime.session().await.unwrap();
         let mut held = Vec::new();
         for _ in 0..2 {

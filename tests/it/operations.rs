@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ostler::{
-    Cancelled, Exit, Failure, Outcome, Phase, Request, Rung, Stream, TimedOut, Value,
+    CancelStage, Cancelled, Exit, Failure, Outcome, Phase, Request, Stream, TimedOut, Value,
     config::LATE_IDS_MAX,
     protocol::{Execute, FromWorker, Output},
     testing::{ScriptedSpawner, Stage},
@@ -51,10 +51,12 @@ async fn every_operation_is_listed_with_its_state_and_stopped_by_its_id() {
         assert!(listed.iter().all(|it| it.age >= Duration::from_secs(1)), "{listed:?}");
 
         // The last one first: none of them gets a place that another one leaves.
-        for (execution, rung) in held.into_iter().zip([Rung::Interrupt, Rung::Queued].repeat(2)).rev() {
+        for (execution, stage) in
+            held.into_iter().zip([CancelStage::Interrupt, CancelStage::Queued].repeat(2)).rev()
+        {
             let id = execution.id();
             pool.runtime.cancel(id).await.unwrap();
-            assert_eq!(execution.outcome().await, Outcome::Cancelled(Cancelled::new(rung, None)));
+            assert_eq!(execution.outcome().await, Outcome::Cancelled(Cancelled::new(stage, None)));
             tokio::time::sleep(Duration::from_millis(1)).await;
             assert!(pool.runtime.cancel(id).await.is_err(), "it has ended");
         }

@@ -90,7 +90,7 @@ async fn what_waits_in_the_line_runs_when_the_state_is_back() {
             tokio::time::sleep(Duration::from_millis(if number > 1 { 500 } else { 0 })).await;
             Ok(())
         };
-        let pool = pool_with(keepers(|_| None).before_start(slow), |it| it.line(3)).await;
+        let pool = pool_with(keepers(|_| None).before_start(slow), |it| it.session_queue(3)).await;
         let session = pool.runtime.session().await.unwrap();
         session.run("keep state").await.unwrap();
         session.checkpoint().await.unwrap();

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ostler::{
-    Cancelled, DeathCause, Execution, Exit, Lost, LostCause, Outcome, Phase, Request, Rung, Runtime,
+    CancelStage, Cancelled, DeathCause, Execution, Exit, Lost, LostCause, Outcome, Phase, Request, Runtime,
     RuntimeBuilder, TimedOut, Value, WorkerSpec,
     testing::{Fact, ScriptedSpawner, Stage, actor_of, supervisor_of},
 };
@@ -258,7 +258,7 @@ async fn f44_the_supervisor_of_servers_dies_and_every_call_is_told() {
                 other => panic!("{other}"),
             }
         }
-        // Those that were in flight and not written want to go back into the line, which is no more.
+        // Those that were in flight and not written want to go back into the queue, which is no more.
         assert!(!ends.contains_key(&(false, "session")), "{ends:?}");
         assert!(ends[&(true, "session")] >= 2 && ends[&(false, "supervisor")] >= 4, "{ends:?}");
         settle().await;

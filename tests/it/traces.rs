@@ -7,7 +7,7 @@ use std::{
 };
 
 use ostler::{
-    Cancelled, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome, Phase, Rung, TimedOut,
+    CancelStage, Cancelled, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome, Phase, TimedOut,
     protocol::{ExecutionResult, FromWorker},
     testing::Stage,
 };
@@ -274,6 +274,6 @@ fn outcomes_say_what_happened_and_what_to_do() {
     ] {
         assert_eq!(outcome.to_string(), expected);
     }
-    let cancelled = Outcome::Cancelled(Cancelled::new(Rung::Kill, Some("enough".into())));
+    let cancelled = Outcome::Cancelled(Cancelled::new(CancelStage::Kill, Some("enough".into())));
     assert!(cancelled.to_string().contains("enough"), "{cancelled}");
 }

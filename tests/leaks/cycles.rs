@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ostler::{Outcome, Rung};
+use ostler::{CancelStage, Outcome};
 use rustix::process::Signal;
 
 use crate::{
@@ -84,7 +84,7 @@ pub(crate) async fn kills_and_cancels_leave_nothing() {
         while !matches!(execution.next().await, Some(ostler::Event::Output { .. }) | None) {}
         execution.cancel();
         let outcome = execution.outcome().await;
-        assert!(matches!(&outcome, Outcome::Cancelled(it) if it.rung != Rung::Queued), "{outcome}");
+        assert!(matches!(&outcome, Outcome::Cancelled(it) if it.stage != CancelStage::Queued), "{outcome}");
     }
     runtime.shutdown(Duration::from_secs(1)).await;
     nothing_left(&tag, Duration::ZERO).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ostler::{
-    Activity, Event, Execution, Failure, Outcome, Phase, Request, Rung, Runtime, Transport, WorkerSpec,
+    Activity, CancelStage, Event, Execution, Failure, Outcome, Phase, Request, Runtime, Transport, WorkerSpec,
 };
 
 use crate::{
@@ -90,7 +90,7 @@ async fn a_kill_says_where_the_code_was_that_did_not_stop() {
         execution.cancel_because("enough");
         let outcome = execution.outcome().await;
         let Outcome::Cancelled(cancelled) = &outcome else { panic!("{outcome}") };
-        assert_eq!(cancelled.rung, Rung::Kill);
+        assert_eq!(cancelled.stage, CancelStage::Kill);
         let activity = outcome.activity().unwrap();
         assert!(place(activity).ends_with("sums.py:2 in sums"), "{activity}");
         assert!(!activity.load.unwrap().used.is_zero(), "it computed: {activity}");
@@ -122,7 +122,7 @@ async fn a_session_is_inspected_while_its_code_runs_and_while_it_waits() {
         execution.cancel();
         assert!(execution.inspect().await.is_none_or(|activity| activity.children.is_empty()));
         let outcome = execution.outcome().await;
-        assert!(matches!(&outcome, Outcome::Cancelled(it) if it.rung != Rung::Kill), "{outcome}");
+        assert!(matches!(&outcome, Outcome::Cancelled(it) if it.stage != CancelStage::Kill), "{outcome}");
         assert_eq!(prints(&session, "print(6 * 7)").await, "42\n", "it goes on");
     })
     .await;

@@ -8,9 +8,9 @@ import unittest
 from random import Random
 
 from harness import Host, eventually, is_alive
-from ladder import FORCE, POLITE, OnOneHost, cancel
+from escalation import FORCE, POLITE, OnOneHost, cancel
 
-# Each prints `go` when it has arrived where it shall be cancelled. The rung is the one that ends it.
+# Each prints `go` when it has arrived where it shall be cancelled. The stage is the one that ends it.
 MATRIX = {
     "a busy loop": (POLITE, "print('go')\nwhile True: pass"),
     "a sleep": (POLITE, "import time\nprint('go')\ntime.sleep(60)"),
@@ -104,7 +104,7 @@ class Matrix(unittest.TestCase):
         slow = []
         host = Host(transport)
         try:
-            for name, (expected_rung, code) in MATRIX.items():
+            for name, (expected_stage, code) in MATRIX.items():
                 with self.subTest(name, transport=transport):
                     if host.running:
                         host.close()
@@ -113,11 +113,11 @@ class Matrix(unittest.TestCase):
                         id = host.arrive(code, "went", "stderr" if transport == "stdio" else "stdout")
                     else:
                         id = host.arrive(code)
-                    frame, rung, seconds = cancel(host, id)
+                    frame, stage, seconds = cancel(host, id)
                     self.assertEqual((frame["id"], frame.get("kind")), (id, "cancelled"), frame)
-                    if seconds > (0.1 if expected_rung == POLITE else 0.15):
-                        slow.append((name, rung, round(seconds * 1000)))
-                    if expected_rung == FORCE:
+                    if seconds > (0.1 if expected_stage == POLITE else 0.15):
+                        slow.append((name, stage, round(seconds * 1000)))
+                    if expected_stage == FORCE:
                         self.assertIs(frame["tainted"], True)
                     self.assertEqual(host.value("6 * 7"), 42)
         finally:
@@ -285,7 +285,7 @@ class Details(OnOneHost):
         command = ["sh", "-c", "echo went $$ .; exec sleep 60"]
         id = self.host.start(f"import subprocess\nsubprocess.Popen({command}).wait()")
         child = int(self.host.wait_for_output(" .").split()[1])
-        frame, rung, _ = cancel(self.host, id)
+        frame, stage, _ = cancel(self.host, id)
         self.assertEqual(frame["kind"], "cancelled")
         eventually(lambda: not is_alive(child))
 
@@ -297,8 +297,8 @@ class Details(OnOneHost):
             self.assertEqual(host.finish(id).frame["exception"]["type"], "KeyboardInterrupt")
             for code in "while True: pass", "import os; os.system('echo went; exec sleep 60')":
                 id = host.arrive(f"print('go')\n{code}", "went" if "system" in code else "go")
-                frame, rung, _ = cancel(host, id)
-                self.assertEqual((frame["kind"], rung), ("cancelled", POLITE))
+                frame, stage, _ = cancel(host, id)
+                self.assertEqual((frame["kind"], stage), ("cancelled", POLITE))
 
     def test_a_cancel_lands_without_the_doorbell_of_the_kernel(self):
         # Where O_ASYNC is missing the host sends SIGURG itself.

@@ -8,7 +8,7 @@ import unittest
 from types import SimpleNamespace
 
 from harness import load_worker
-from ladder import FORCE, OnOneHost, cancel
+from escalation import FORCE, OnOneHost, cancel
 
 
 class Interrupts(OnOneHost):
@@ -93,8 +93,8 @@ class Interrupts(OnOneHost):
         self.host.send("input_response", id=id, request=question["request"], value="answered ")
         self.assertEqual(self.host.finish(id).frame["value"], "answered 1")
         id = self.begin("print('go')\nwhile True: pass")
-        frame, rung, _ = cancel(self.host, id)
-        self.assertEqual((frame["kind"], rung), ("cancelled", FORCE))
+        frame, stage, _ = cancel(self.host, id)
+        self.assertEqual((frame["kind"], stage), ("cancelled", FORCE))
         # It is the session's until that sets another one.
         back = "signal.signal(signal.SIGINT, signal.default_int_handler) is signal.default_int_handler"
         self.assertEqual([self.host.value(back), self.host.value(back)], [False, True])

@@ -44,7 +44,7 @@ JSON events (--json), one object a line; `event`, `id` and `label` are in each:
   dropped  bytes, output that was discarded after a stop
   outcome  outcome (completed, failed, cancelled, timed_out, lost), duration in seconds, message (of a file that failed:
            the line of its stderr that names the error, such as `KeyError: 'x'`, or the last one), and as it applies
-           exit_code, rung (queued, interrupt, force, kill), phase, started,
+           exit_code, stage (queued, interrupt, force, kill), phase, started,
            activity {running_for, silent_for, processors, memory, stacks, children}, what the worker was doing
 Two have no id: refused (label, message), a file that was never accepted, and the last one, summary (a count for each
 outcome, refused, not_run, duration, exit_code).

@@ -1,8 +1,8 @@
 //! The other dialect: JSON-RPC 2.0 on standard streams, as MCP servers and language servers speak it.
 //!
 //! ```text
-//! bytes read ──> Cutter ──text──> parse_messages ──> Said ──> the session
-//! bytes to write <──── encode_call, encode ──── Saying <── the session
+//! bytes read ──> Cutter ──text──> parse_messages ──> Incoming ──> the session
+//! bytes to write <──── encode_call, encode ──── Outgoing <── the session
 //! ```
 //! Ids are ours: the number of an execution names its call, and a text names what the session itself asks. What a caller
 //! calls its progress is replaced by such a name on the way out and put back on the way in, so that the tokens of two
@@ -104,7 +104,7 @@ pub enum Id {
 
 /// What a server says.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Said {
+pub enum Incoming {
     /// It answers what it was asked.
     Answer {
         /// What it answers.
@@ -138,10 +138,10 @@ pub enum Said {
     /// A message that is not whole, or no message where one must be.
     Broken(String),
     /// Something that is no message at all, such as a line of a log.
-    Stray,
+    NotAMessage,
 }
 
-impl HeapSize for Said {
+impl HeapSize for Incoming {
     fn heap_size(&self) -> usize {
         match self {
             Self::Answer { id, answer } => {
@@ -150,7 +150,7 @@ impl HeapSize for Said {
             Self::Notification { method, params } => method.heap_size() + params.heap_size(),
             Self::Request { id, method, params } => id.len() + method.heap_size() + params.heap_size(),
             Self::Wrong { call: _, what } | Self::Broken(what) => what.heap_size(),
-            Self::Stray => 0,
+            Self::NotAMessage => 0,
         }
     }
 
@@ -171,7 +171,7 @@ impl HeapSize for Id {
 
 /// What a session says to a server beside the calls.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Saying {
+pub enum Outgoing {
     /// A request of the session's own.
     Ask {
         /// Its number among those of the session.

@@ -64,7 +64,7 @@ impl State {
                 let execution = id.map(|id| id.get());
                 debug!(slot, pid, execution, "late frame dropped");
             }
-            Noted::Stray => {
+            Noted::NotAMessage => {
                 self.shell.post.ledger.stray_lines.fetch_add(1, Relaxed);
             }
             Noted::Complaint(what) if self.shell.notes.admit() => {

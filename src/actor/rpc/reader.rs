@@ -23,7 +23,7 @@ use crate::{
     machine::session::Broken,
     protocol::{
         HeapSize,
-        rpc::{Cutter, Framing, Said, parse_messages},
+        rpc::{Cutter, Framing, Incoming, parse_messages},
     },
     worker::Pipe,
 };
@@ -47,7 +47,7 @@ pub(crate) struct Reader {
 /// What is to be handed over.
 #[derive(Default)]
 struct Batch {
-    said: Vec<Said>,
+    said: Vec<Incoming>,
     printed: BytesMut,
     broken: Option<Broken>,
     /// What was said costs so much.
@@ -127,7 +127,7 @@ impl Reader {
         parse_messages(self.framing, text, &mut self.heard.said);
         self.heard.price +=
             self.heard.said[before..].iter().map(|said| price(said.heap_size())).sum::<usize>();
-        if self.heard.said[before..].contains(&Said::Stray) {
+        if self.heard.said[before..].contains(&Incoming::NotAMessage) {
             self.heard.printed.extend_from_slice(text);
             self.heard.printed.extend_from_slice(b"\n");
         }
@@ -140,8 +140,8 @@ impl Reader {
         parse_messages(self.framing, &rest, &mut said);
         self.heard.broken = Some(if said.is_empty() {
             Broken::Closed
-        } else if said == [Said::Stray] && !rest.trim_ascii_start().starts_with(b"{") {
-            self.heard.said.push(Said::Stray);
+        } else if said == [Incoming::NotAMessage] && !rest.trim_ascii_start().starts_with(b"{") {
+            self.heard.said.push(Incoming::NotAMessage);
             self.heard.printed.extend_from_slice(&rest);
             Broken::Closed
         } else {

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct SendQueue {
     waiting: VecDeque<Waiting>,
-    /// The bytes of [`Waiting::Saying`]: at most `OUTBOX_MAX`.
+    /// The bytes of [`Waiting::Outgoing`]: at most `OUTBOX_MAX`.
     said: usize,
     /// How many bytes had left at the last look.
     left: u64,
@@ -36,7 +36,7 @@ enum Waiting {
     /// The request of a call: its flight holds the bytes.
     Call(ExecutionId),
     /// Something that the session says.
-    Saying(Bytes),
+    Outgoing(Bytes),
 }
 
 impl State {
@@ -80,14 +80,14 @@ impl State {
             return self.refused(Refusal::Full);
         }
         self.send_queue.said += message.len();
-        self.send_queue.waiting.push_back(Waiting::Saying(message));
+        self.send_queue.waiting.push_back(Waiting::Outgoing(message));
     }
 
     fn send_what_waits(&mut self) {
         while let Some(next) = self.send_queue.waiting.front() {
             let len = match next {
                 Waiting::Call(id) => self.flights.get(id).map(|flight| flight.assignment.len()),
-                Waiting::Saying(message) => Some(message.len()),
+                Waiting::Outgoing(message) => Some(message.len()),
             };
             let len = len.unwrap_or_default();
             if self.writer.as_ref().is_some_and(|writer| !writer.has_room(len)) {
@@ -95,7 +95,7 @@ impl State {
             }
             match self.send_queue.waiting.pop_front() {
                 Some(Waiting::Call(id)) => self.send_now(id),
-                Some(Waiting::Saying(message)) => {
+                Some(Waiting::Outgoing(message)) => {
                     self.send_queue.said -= len;
                     if let Some(Err(refusal)) = self.writer.as_mut().map(|writer| writer.write(message)) {
                         self.refused(refusal);

@@ -21,7 +21,7 @@ impl State {
         status.deaths = self.deaths.clone();
         self.see_memory();
         self.ledger.show(&mut status);
-        status.undertakers_lost = self.spawner.undertakers_lost();
+        status.reapers_lost = self.spawner.reapers_lost();
         let now = Instant::now().into_std();
         status.sessions =
             self.pool.slots().filter_map(|(index, slot)| self.session_status(index, slot, now)).collect();

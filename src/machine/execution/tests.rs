@@ -11,8 +11,8 @@ use crate::{
         unstarted::{Loss, Unstarted},
     },
     outcome::{
-        Cancelled, Completion, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome, Phase, Rung,
-        TimedOut,
+        CancelStage, Cancelled, Completion, Death, DeathCause, Exit, Failure, Lost, LostCause, Outcome,
+        Phase, TimedOut,
     },
 };
 
@@ -23,7 +23,7 @@ fn completed() -> Input {
 }
 
 fn stopped() -> Input {
-    Input::Ended(Ending::Stopped(Rung::Interrupt))
+    Input::Ended(Ending::Stopped(CancelStage::Interrupt))
 }
 
 fn death(cause: DeathCause) -> LostCause {
@@ -58,7 +58,7 @@ fn deadline() -> Input {
 fn word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Completed(_) | Outcome::Failed(_) => outcome.kind().into(),
-        Outcome::Cancelled(Cancelled { rung, .. }) => format!("cancelled {rung:?}"),
+        Outcome::Cancelled(Cancelled { stage, .. }) => format!("cancelled {stage:?}"),
         Outcome::TimedOut(TimedOut { phase, .. }) => format!("timed out {phase:?}"),
         Outcome::Lost(Lost { started, .. }) => format!("lost {started}"),
     }
@@ -166,7 +166,7 @@ fn a_value_of_more_bytes_than_it_may_have_has_failed() {
         (Ending::Completed(Box::new(completion("12345"))), Some(5), "completed, finish"),
         (Ending::Completed(Box::new(completion("123456"))), Some(5), "failed, finish"),
         (Ending::Completed(Box::new(completion("123456"))), None, "completed, finish"),
-        (Ending::Stopped(Rung::Force), Some(0), "cancelled Force, finish"),
+        (Ending::Stopped(CancelStage::Force), Some(0), "cancelled Force, finish"),
     ] {
         let mut execution = Execution::new(true, limit);
         execution.step(Input::Started, &mut Vec::new());

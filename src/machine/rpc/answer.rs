@@ -6,30 +6,30 @@ use crate::{
         rpc::{Call, Effect, Noted, Notice, Phase, Ping, Question, Rpc, Timer},
         session::Ending,
     },
-    outcome::{self, Completion, DeathCause, Event, Failure, Rung},
+    outcome::{self, CancelStage, Completion, DeathCause, Event, Failure},
     protocol::{
         ExecutionId, RpcError, Value, excerpt,
-        rpc::{Id, METHOD_NOT_FOUND, Said, Saying, Style, progress_of},
+        rpc::{Id, Incoming, METHOD_NOT_FOUND, Outgoing, Style, progress_of},
     },
 };
 
 impl Rpc {
-    pub(super) fn said(&mut self, said: Said, effects: &mut Vec<Effect>) {
+    pub(super) fn said(&mut self, said: Incoming, effects: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Terminated) {
             return;
         }
-        if said == Said::Stray {
+        if said == Incoming::NotAMessage {
             // Not a sign of life of what answers: any thread may print.
-            return effects.push(Effect::Noted(Noted::Stray));
+            return effects.push(Effect::Noted(Noted::NotAMessage));
         }
         self.heard();
         match said {
-            Said::Answer { id, answer } => self.answered(id, answer, effects),
-            Said::Notification { method, params } => self.notified(method, params, effects),
-            Said::Request { id, method, params } => self.asked(id, method, params, effects),
-            Said::Wrong { call, what } => self.wrong(call, what, effects),
-            Said::Broken(what) => self.die(DeathCause::Protocol(what), effects),
-            Said::Stray => {}
+            Incoming::Answer { id, answer } => self.answered(id, answer, effects),
+            Incoming::Notification { method, params } => self.notified(method, params, effects),
+            Incoming::Request { id, method, params } => self.asked(id, method, params, effects),
+            Incoming::Wrong { call, what } => self.wrong(call, what, effects),
+            Incoming::Broken(what) => self.die(DeathCause::Protocol(what), effects),
+            Incoming::NotAMessage => {}
         }
     }
 
@@ -92,7 +92,7 @@ impl Rpc {
             Ok(value) => {
                 Ending::Completed(Box::new(Completion { value: Some(value), ..Completion::default() }))
             }
-            Err(_stopped) if call.cancelled.is_some() => Ending::Stopped(Rung::Interrupt),
+            Err(_stopped) if call.cancelled.is_some() => Ending::Stopped(CancelStage::Interrupt),
             Err(error) => Ending::Failed(Failure::Rpc(Box::new(error))),
         };
         self.over(id, ending, effects);
@@ -184,7 +184,7 @@ impl Rpc {
     fn asked(&mut self, id: Box<str>, method: String, params: Value, effects: &mut Vec<Effect>) {
         if method == "ping" && self.limits.server.has_ping() {
             let answer = Ok(Value::Map(Vec::new()));
-            return effects.push(Effect::Say(Saying::Reply { id, answer }));
+            return effects.push(Effect::Say(Outgoing::Reply { id, answer }));
         }
         let full = self.questions.len() >= QUESTIONS_MAX || self.question_ids + id.len() > QUESTION_IDS_MAX;
         if let Some((call, _)) = self.only_call().filter(|(_, call)| call.terms.answers && !full) {
@@ -203,14 +203,14 @@ impl Rpc {
         };
         let method = excerpt(method);
         let answer = Err(RpcError::new(METHOD_NOT_FOUND, format!("`{method}` cannot be answered: {why}")));
-        effects.extend([Effect::Say(Saying::Reply { id, answer }), Effect::Noted(Noted::Unasked(method))]);
+        effects.extend([Effect::Say(Outgoing::Reply { id, answer }), Effect::Noted(Noted::Unasked(method))]);
     }
 
     /// Answers what the server asked, if that is still open.
     pub(super) fn reply(&mut self, request: u64, answer: Result<Value, RpcError>, effects: &mut Vec<Effect>) {
         if let Some(Question { id, .. }) = self.questions.remove(&request) {
             self.question_ids -= id.len();
-            effects.push(Effect::Say(Saying::Reply { id, answer }));
+            effects.push(Effect::Say(Outgoing::Reply { id, answer }));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     outcome::{Death, DeathCause, Exit, LostCause},
     protocol::{
         ExecutionId,
-        rpc::{Saying, Style},
+        rpc::{Outgoing, Style},
     },
 };
 
@@ -26,8 +26,8 @@ impl Rpc {
                     self.own += 1;
                     let (own, params) = (self.own, None);
                     effects.extend([
-                        Effect::Say(Saying::Ask { own, method: "shutdown".into(), params: None }),
-                        Effect::Say(Saying::Note { method: "exit".into(), params }),
+                        Effect::Say(Outgoing::Ask { own, method: "shutdown".into(), params: None }),
+                        Effect::Say(Outgoing::Note { method: "exit".into(), params }),
                     ]);
                 }
                 effects.extend([Effect::Close, Effect::Arm(Timer::Exit, self.limits.grace)]);

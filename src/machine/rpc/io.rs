@@ -12,7 +12,7 @@ use crate::{
     outcome::{Death, DeathCause, Event, Exit, LostCause},
     protocol::{
         ExecutionId, RpcError, Value,
-        rpc::{Said, Saying, Tokens},
+        rpc::{Incoming, Outgoing, Tokens},
     },
     status::Vitals,
 };
@@ -44,7 +44,7 @@ pub(crate) struct Terms {
 #[derive(Debug)]
 pub(crate) enum Input {
     /// The server said something.
-    Said(Said),
+    Incoming(Incoming),
     /// The channel is of no use any more.
     Broken(Broken),
     /// The server is dead and reaped. `unwritten`: the calls that it was never given the whole of.
@@ -77,11 +77,11 @@ impl Input {
     /// Names it, as the cause of a transition.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Said(Said::Answer { .. }) => "answer",
-            Self::Said(Said::Notification { .. }) => "notification",
-            Self::Said(Said::Request { .. }) => "request of the server",
-            Self::Said(Said::Wrong { .. } | Said::Broken(_)) => "wrong message",
-            Self::Said(Said::Stray) => "stray line",
+            Self::Incoming(Incoming::Answer { .. }) => "answer",
+            Self::Incoming(Incoming::Notification { .. }) => "notification",
+            Self::Incoming(Incoming::Request { .. }) => "request of the server",
+            Self::Incoming(Incoming::Wrong { .. } | Incoming::Broken(_)) => "wrong message",
+            Self::Incoming(Incoming::NotAMessage) => "stray line",
             Self::Broken(_) => "broken channel",
             Self::Exited { .. } => "exit",
             Self::Assign(..) => "assignment",
@@ -117,7 +117,7 @@ pub(crate) enum Effect {
     /// Send the request that was assigned, and say so with [`Input::Sent`] when it is written.
     Send(ExecutionId),
     /// Say this to the server.
-    Say(Saying),
+    Say(Outgoing),
     /// Close what the server reads from: it is asked to go.
     Close,
     /// Kill the server and its group.
@@ -153,7 +153,7 @@ pub(crate) enum Noted {
     /// An answer to something that had ended.
     Late(Option<ExecutionId>),
     /// A line that is no message.
-    Stray,
+    NotAMessage,
     /// A message with something wrong about it, which concerns no execution.
     Complaint(String),
     /// A question that nobody could be asked.

@@ -11,7 +11,7 @@ use crate::{
     outcome::{self, Completion, Event, Exit, Failure, LostCause},
     protocol::{
         RpcError, Value,
-        rpc::{Id, METHOD_NOT_FOUND, Said},
+        rpc::{Id, Incoming, METHOD_NOT_FOUND},
     },
 };
 
@@ -83,7 +83,7 @@ impl Driver {
     }
 
     fn answer(&mut self, id: Id, answer: Result<Value, RpcError>) -> Vec<Effect> {
-        self.step(Input::Said(Said::Answer { id, answer }))
+        self.step(Input::Incoming(Incoming::Answer { id, answer }))
     }
 
     /// A call that was written.
@@ -97,12 +97,12 @@ impl Driver {
     }
 
     fn notified(&mut self, method: &str, params: Value) -> Vec<Effect> {
-        self.step(Input::Said(Said::Notification { method: method.into(), params }))
+        self.step(Input::Incoming(Incoming::Notification { method: method.into(), params }))
     }
 
     fn asked(&mut self, method: &str) -> Vec<Effect> {
         let (id, params) = ("\"q\"".into(), Value::None);
-        self.step(Input::Said(Said::Request { id, method: method.into(), params }))
+        self.step(Input::Incoming(Incoming::Request { id, method: method.into(), params }))
     }
 
     /// Looks at the server, a second after the last look, until it is told to die.
@@ -131,14 +131,14 @@ fn completed(value: Value) -> Ending {
 }
 
 fn reply(answer: Result<Value, RpcError>) -> Effect {
-    Effect::Say(Saying::Reply { id: "\"q\"".into(), answer })
+    Effect::Say(Outgoing::Reply { id: "\"q\"".into(), answer })
 }
 
 #[test]
 fn an_mcp_server_is_initialised_before_it_is_offered() {
     let mut driver = Driver::new(WorkerSpec::mcp("server"));
     assert_eq!(driver.machine.state(), SessionState::Creating);
-    let [Effect::Arm(Timer::Start, _), Effect::Say(Saying::Ask { own: 1, method, params })] =
+    let [Effect::Arm(Timer::Start, _), Effect::Say(Outgoing::Ask { own: 1, method, params })] =
         &driver.take()[..]
     else {
         panic!("it is not asked to initialise");
@@ -146,7 +146,7 @@ fn an_mcp_server_is_initialised_before_it_is_offered() {
     assert_eq!(method, "initialize");
     assert!(params.as_deref().unwrap().contains("\"clientInfo\":{\"name\":\"ostler\""), "{params:?}");
     let effects = driver.answer(Id::Own(1), Ok(map("protocolVersion", MCP_VERSIONS[3])));
-    let initialized = Saying::Note { method: "notifications/initialized".into(), params: None };
+    let initialized = Outgoing::Note { method: "notifications/initialized".into(), params: None };
     assert_eq!(effects, [Effect::Say(initialized), Effect::Disarm(Timer::Start), Effect::Ready]);
     assert_eq!(driver.machine.state(), SessionState::Ready);
 }
@@ -184,7 +184,7 @@ fn what_is_asked_first_must_be_answered_well_and_in_time() {
 
     let mut good = Driver::new(opening());
     let said = good.answer(Id::Own(1), Ok(Value::None));
-    assert_eq!(said[0], Effect::Say(Saying::Note { method: "opened".into(), params: None }));
+    assert_eq!(said[0], Effect::Say(Outgoing::Note { method: "opened".into(), params: None }));
     assert_eq!(said.last(), Some(&Effect::Ready));
 }
 
@@ -253,7 +253,7 @@ fn an_error_without_an_id_is_of_the_only_call_and_otherwise_noted() {
 fn a_wrong_answer_fails_its_call_and_the_third_ends_the_server() {
     let mut driver = Driver::plain();
     (1..=4).for_each(|number| driver.call(number));
-    let wrong = |call| Input::Said(Said::Wrong { call, what: "it is wrong".into() });
+    let wrong = |call| Input::Incoming(Incoming::Wrong { call, what: "it is wrong".into() });
     let failed = Ending::Failed(Failure::Protocol { what: "it is wrong".into() });
     assert_eq!(driver.step(wrong(Some(id(1))))[1], Effect::Ended(id(1), failed));
     assert_eq!(driver.step(wrong(None)), [Effect::Noted(Noted::Complaint("it is wrong".into()))]);
@@ -266,7 +266,7 @@ fn a_wrong_answer_fails_its_call_and_the_third_ends_the_server() {
 #[test]
 fn f21_f22_f23_a_broken_stream_loses_what_is_in_flight_and_says_what_was_sent() {
     for (input, cause) in [
-        (Input::Said(Said::Broken("half".into())), DeathCause::Protocol("half".into())),
+        (Input::Incoming(Incoming::Broken("half".into())), DeathCause::Protocol("half".into())),
         (
             Input::Broken(Broken::Garbage { what: "too long".into(), printed: None }),
             DeathCause::Protocol("too long".into()),
@@ -350,8 +350,11 @@ fn a_server_is_asked_to_go_by_the_end_of_what_it_reads() {
     assert_eq!(plain.death(), DeathCause::Retired);
     let mut lsp = Driver::new(WorkerSpec::json_rpc("s").content_length());
     let said = lsp.step(Input::Stop);
-    let [Effect::Say(Saying::Ask { method: first, .. }), Effect::Say(Saying::Note { method: then, .. }), ..] =
-        &said[..]
+    let [
+        Effect::Say(Outgoing::Ask { method: first, .. }),
+        Effect::Say(Outgoing::Note { method: then, .. }),
+        ..,
+    ] = &said[..]
     else {
         panic!("{said:?}");
     };

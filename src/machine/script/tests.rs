@@ -104,7 +104,7 @@ fn an_exit_behind_a_cancel_says_whether_it_ran_to_its_end() {
         let effects = step(&mut script, exited(exit));
         match ending(&effects) {
             Ending::Completed(_) => assert!(completed, "{exit:?}"),
-            Ending::Stopped(rung) => assert!(!completed && *rung == Rung::Interrupt, "{exit:?}"),
+            Ending::Stopped(stage) => assert!(!completed && *stage == CancelStage::Interrupt, "{exit:?}"),
             other @ (Ending::Failed(_) | Ending::Lost(_)) => panic!("{exit:?}: {other:?}"),
         }
     }
@@ -118,7 +118,7 @@ fn what_stops_while_it_is_looked_at_was_not_killed() {
         step(&mut script, input);
     }
     let effects = step(&mut script, exited(Exit::Code(1)));
-    assert_eq!(*ending(&effects), Ending::Stopped(Rung::Force));
+    assert_eq!(*ending(&effects), Ending::Stopped(CancelStage::Force));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{
     config::{FIELD_ERRORS_MAX, LEFT_LEN_MAX, LEFT_MAX, UNKNOWN_TOLD_MAX},
     machine::session::{Effect, Ending, Noted, Phase, Run, Session, Speaker, Timer, Told},
-    outcome::{Completion, DeathCause, Event, Failure, InputRequest, Rung, Usage},
+    outcome::{CancelStage, Completion, DeathCause, Event, Failure, InputRequest, Usage},
     protocol::{
         self, Cancel, DecodeError, ErrorKind, ExecutionError, ExecutionId, ExecutionResult, FromWorker,
         Heartbeat, Ready, ToWorker, excerpt,
@@ -201,9 +201,9 @@ impl Session {
 
     fn failed(&mut self, id: ExecutionId, mut error: ExecutionError, effects: &mut Vec<Effect>) {
         self.left(id, std::mem::take(&mut error.left), effects);
-        let rung = self.run().and_then(|run| run.rung);
+        let stage = self.run().and_then(|run| run.stage);
         let ending = match error.kind {
-            ErrorKind::Cancelled => Ending::Stopped(rung.unwrap_or(Rung::Interrupt)),
+            ErrorKind::Cancelled => Ending::Stopped(stage.unwrap_or(CancelStage::Interrupt)),
             ErrorKind::Exit => exit(error),
             ErrorKind::Request => Ending::Failed(Failure::Protocol {
                 what: error.exception.map_or_else(|| "it refused the request".into(), |why| why.message),

@@ -8,7 +8,7 @@ use crate::{
         session::Question,
         unstarted::{ChannelEnd, Loss, Unstarted},
     },
-    outcome::{Activity, Completion, Death, DeathCause, Event, Exit, Failure, LostCause, Rung},
+    outcome::{Activity, CancelStage, Completion, Death, DeathCause, Event, Exit, Failure, LostCause},
     protocol::{DecodeError, ExecutionId, FromWorker, Level, ToWorker},
     status::Vitals,
 };
@@ -177,7 +177,7 @@ pub(crate) enum Ending {
     Completed(Box<Completion>),
     Failed(Failure),
     /// It stopped because it was told to.
-    Stopped(Rung),
+    Stopped(CancelStage),
     Lost(Loss),
 }
 

@@ -78,7 +78,7 @@ impl Pool {
     /// Why a session does not take what its holder submits.
     fn unwelcome(&self, lease: LeaseId, want: &Want) -> Option<SubmitError> {
         let ended = |why: &str| Some(SubmitError::SessionEnded { why: why.into() });
-        let limit = self.config.line;
+        let limit = self.config.session_queue;
         let Some(held) = self.leases.get(&lease) else { return ended(RELEASED) };
         let here = match &held.place {
             Held::Ended(why) => return ended(why),

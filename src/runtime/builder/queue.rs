@@ -41,9 +41,9 @@ impl RuntimeBuilder {
         self
     }
 
-    /// See [`PoolConfig::line`](crate::PoolConfig::line).
-    pub fn line(mut self, executions: usize) -> Self {
-        self.config.line = executions;
+    /// See [`PoolConfig::session_queue`](crate::PoolConfig::session_queue).
+    pub fn session_queue(mut self, executions: usize) -> Self {
+        self.config.session_queue = executions;
         self
     }
 }

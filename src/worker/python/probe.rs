@@ -26,7 +26,7 @@ use crate::{
         process::{Ends, Launch},
         program,
         spawner::{self, Started, on_spawn_thread},
-        sweep::Estate,
+        sweep::Footprint,
     },
 };
 
@@ -151,7 +151,7 @@ async fn run(
         // Where a version manager looks for the version that this folder wants.
         let cwd = env::current_dir().unwrap_or_else(|_removed| "/".into());
         let launch = Launch { program: asked, args, env, cwd, socket: false };
-        spawner::start(&launch, Estate { tag, scratch: None }, &Cleanup::default())
+        spawner::start(&launch, Footprint { tag, scratch: None }, &Cleanup::default())
     };
     let Started { ends: Ends { stdin: input, stdout, stderr }, exit, power: _power, starting: _ } =
         on_spawn_thread(program, start).await??;

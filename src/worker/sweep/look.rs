@@ -15,7 +15,7 @@ use std::{
 use super::{Stat, has_tag};
 use crate::{
     log,
-    worker::{descriptor_limit, process::Stray},
+    worker::{descriptor_limit, process::Orphan},
 };
 
 /// How long a look at one process may take.
@@ -34,7 +34,7 @@ pub(super) enum Found {
     /// Nothing of ours, or gone, or it cannot be seen.
     Stranger,
     /// It had one of the tags, and was killed.
-    Killed(Stray),
+    Killed(Orphan),
     /// It is just being replaced by another program: it has to be asked later.
     Undecided,
 }
@@ -119,7 +119,7 @@ fn decide(environ: Environ, pid: u32, tags: &[Vec<u8>]) -> io::Result<Found> {
         Some(false) => return Ok(Found::Stranger),
         None => return Ok(Found::Undecided),
     }
-    let Some(stray) = Stray::hold(pid)? else { return Ok(Found::Stranger) };
+    let Some(stray) = Orphan::hold(pid)? else { return Ok(Found::Stranger) };
     Ok(match is_tagged(environ, pid, tags)? {
         Some(true) => {
             stray.kill();

@@ -126,9 +126,9 @@ async fn a_living_worker_does_not_keep_its_spawner_from_settling() {
     soon("settled", spawner.settled()).await;
 }
 
-/// The undertakers of a pool.
-fn undertakers(pool: &str) -> Vec<String> {
-    let arguments = format!("\0ostler-undertaker\0{pool}\0");
+/// The reapers of a pool.
+fn reapers(pool: &str) -> Vec<String> {
+    let arguments = format!("\0ostler-reaper\0{pool}\0");
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
     lines.filter(|line| line.contains(&arguments)).collect()
@@ -137,15 +137,15 @@ fn undertakers(pool: &str) -> Vec<String> {
 /// One that lived until the last thread has let go of the spawner would find its host dead if that exits first, as a program
 /// does behind its shutdown, and look for leftovers for a second.
 #[tokio::test]
-async fn a_settled_spawner_has_no_undertaker() {
+async fn a_settled_spawner_has_no_reaper() {
     let pool = format!("settled-{}", std::process::id());
     let spawner = ProcessSpawner::new(sh("read go"));
     let mut worker = soon("spawn", spawner.spawn(&format!("{pool}.0"))).await.unwrap();
-    eventually("there is one", || !undertakers(&pool).is_empty()).await;
+    eventually("there is one", || !reapers(&pool).is_empty()).await;
     hang_up(&mut worker);
     soon("exit", worker.exit).await;
     soon("cleared", spawner.cleared()).await;
     soon("settled", spawner.settled()).await;
-    eventually("it ends with the pool", || undertakers(&pool).is_empty()).await;
-    assert_eq!(spawner.undertakers_lost(), 0, "that was none");
+    eventually("it ends with the pool", || reapers(&pool).is_empty()).await;
+    assert_eq!(spawner.reapers_lost(), 0, "that was none");
 }

@@ -41,7 +41,7 @@ async fn f7_two_hundred_workers_leave_no_descriptor_no_child_and_no_folder() {
     drop((socket, stdio));
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let no_child = || waitid(WaitId::All, look).is_err_and(|error| error == Errno::CHILD);
-    eventually("no child, and no undertaker", no_child).await;
+    eventually("no child, and no reaper", no_child).await;
     assert!(tags.iter().all(|tag| !scratch(tag).exists()));
 }
 
@@ -102,7 +102,7 @@ async fn f95_a_host_that_inherits_orphans_collects_those_that_it_ended_and_no_ot
     eventually("its own child is dead", || matches!(waitid(WaitId::All, look), Ok(Some(_)))).await;
     assert_eq!(own.wait().unwrap().code(), Some(7));
     let no_child = || waitid(WaitId::All, look).is_err_and(|error| error == Errno::CHILD);
-    eventually("no child, and no undertaker", no_child).await;
+    eventually("no child, and no reaper", no_child).await;
 }
 
 /// f74: a host that collects every child, as some do that are the first process of a container.

@@ -29,7 +29,7 @@ fn leave_room_for(more: u64) {
 }
 
 /// Fault 2: at whichever of its descriptors a start is refused, it is a typed error, and nothing of it is left. Each transport
-/// in a process of its own: what is looked for behind the undertaker of another pool takes descriptors for a moment.
+/// in a process of its own: what is looked for behind the reaper of another pool takes descriptors for a moment.
 #[tokio::test]
 async fn f02_a_start_without_descriptors_is_refused_and_leaves_none_half_made() {
     const TEST: &str = "scarce::f02_a_start_without_descriptors_is_refused_and_leaves_none_half_made";
@@ -77,7 +77,7 @@ async fn is_refused_at_each(transport: Transport) {
     assert!(refused > 3, "{refused}");
 }
 
-/// Only the undertakers of the spawners were left, and they end with them.
+/// Only the reapers of the spawners were left, and they end with them.
 async fn drop_all_children() {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let no_child = || waitid(WaitId::All, look).is_err_and(|error| error == rustix::io::Errno::CHILD);

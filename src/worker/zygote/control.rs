@@ -26,7 +26,7 @@ use crate::{
         program,
         python::Interpreter,
         spawner::{Power, Started, on_spawn_thread, start},
-        sweep::Estate,
+        sweep::Footprint,
         vitals,
     },
 };
@@ -130,8 +130,8 @@ impl Recipe {
             cwd: self.spec.cwd.clone().unwrap_or_else(|| "/".into()),
             socket: true,
         };
-        let estate = Estate { tag, scratch: None };
-        on_spawn_thread(self.interpreter.executable(), move || start(&launch, estate, &cleanup)).await?
+        let footprint = Footprint { tag, scratch: None };
+        on_spawn_thread(self.interpreter.executable(), move || start(&launch, footprint, &cleanup)).await?
     }
 }
 

@@ -185,7 +185,7 @@ impl Keeper {
                 let zygote = Parent { zygote: Arc::clone(&zygote.process), asks };
                 let process =
                     Process::adopt(pid, Some(process::Parent::Zygote(zygote)), self.cleanup.clone());
-                let started = process.and_then(|process| watched(process, ends, birth.estate, starting));
+                let started = process.and_then(|process| watched(process, ends, birth.footprint, starting));
                 if let Err(error) = &started {
                     // Had it been taken over before it went wrong, it is collected already; this does no harm then.
                     self.warn(&error.to_string());

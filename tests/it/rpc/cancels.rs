@@ -5,7 +5,7 @@ use ostler::config::HEARD_CANCEL_LIMIT;
 use super::*;
 
 /// How an MCP server that answers what was cancelled after so long, or never, is cancelled, and how long that took.
-async fn cancels(grace: Duration, after: Option<Duration>, hears: bool) -> (Rung, Duration) {
+async fn cancels(grace: Duration, after: Option<Duration>, hears: bool) -> (CancelStage, Duration) {
     guarded(async {
         let spec = WorkerSpec::mcp("scripted");
         let workers = ScriptedSpawner::new(move |mut stage| async move {
@@ -33,14 +33,14 @@ async fn cancels(grace: Duration, after: Option<Duration>, hears: bool) -> (Rung
         execution.cancel();
         let outcome = execution.outcome().await;
         let took = begun.elapsed();
-        let rung = match outcome {
-            Outcome::Cancelled(Cancelled { rung, .. }) => rung,
-            Outcome::Completed(_) => Rung::Interrupt,
+        let stage = match outcome {
+            Outcome::Cancelled(Cancelled { stage, .. }) => stage,
+            Outcome::Completed(_) => CancelStage::Interrupt,
             other => panic!("{other}"),
         };
-        served_by(&pool, if rung == Rung::Kill { 2 } else { 1 }).await;
+        served_by(&pool, if stage == CancelStage::Kill { 2 } else { 1 }).await;
         pool.close().await;
-        (rung, took)
+        (stage, took)
     })
     .await
 }
@@ -50,13 +50,21 @@ async fn cancels(grace: Duration, after: Option<Duration>, hears: bool) -> (Rung
 async fn a_cancel_that_an_mcp_server_has_heard_of_does_not_take_the_grace() {
     let (grace, short, ms) = (Duration::from_secs(60), Duration::from_millis(30), Duration::from_millis);
     // The clock of timers counts whole milliseconds, and rounds up.
-    let near = |(rung, took): (Rung, Duration), expected: Duration| {
+    let near = |(stage, took): (CancelStage, Duration), expected: Duration| {
         assert!((expected..expected + ms(3)).contains(&took), "{took:?} in place of {expected:?}");
-        rung
+        stage
     };
-    assert_eq!(near(cancels(grace, None, true).await, HEARD_CANCEL_LIMIT), Rung::Abandoned);
-    assert_eq!(near(cancels(short, None, true).await, short), Rung::Abandoned);
-    assert_eq!(near(cancels(grace, Some(ms(50)), true).await, ms(50)), Rung::Interrupt, "it may answer");
-    assert_eq!(near(cancels(grace, None, false).await, grace), Rung::Kill, "who hears nothing has the grace");
-    assert_eq!(near(cancels(grace, Some(ms(900)), false).await, ms(900)), Rung::Interrupt);
+    assert_eq!(near(cancels(grace, None, true).await, HEARD_CANCEL_LIMIT), CancelStage::Abandoned);
+    assert_eq!(near(cancels(short, None, true).await, short), CancelStage::Abandoned);
+    assert_eq!(
+        near(cancels(grace, Some(ms(50)), true).await, ms(50)),
+        CancelStage::Interrupt,
+        "it may answer"
+    );
+    assert_eq!(
+        near(cancels(grace, None, false).await, grace),
+        CancelStage::Kill,
+        "who hears nothing has the grace"
+    );
+    assert_eq!(near(cancels(grace, Some(ms(900)), false).await, ms(900)), CancelStage::Interrupt);
 }

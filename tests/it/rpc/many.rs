@@ -196,7 +196,7 @@ async fn finish(pool: Pool, told: &[Told]) -> BTreeMap<String, u64> {
         match outcome {
             Outcome::Completed(_) => assert!(read, "{id}"),
             Outcome::Lost(lost) => assert!(lost.started || !read, "{id} was read: {lost}"),
-            Outcome::Cancelled(cancelled) if cancelled.rung == Rung::Queued => {
+            Outcome::Cancelled(cancelled) if cancelled.stage == CancelStage::Queued => {
                 assert!(!read, "{id} was read: {outcome}");
             }
             Outcome::Cancelled(_) | Outcome::TimedOut(_) => {}

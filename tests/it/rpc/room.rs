@@ -86,7 +86,10 @@ async fn a_call_that_waits_for_room_is_cancelled_at_once() {
         let begun = Instant::now();
         waits.cancel();
         let outcome = waits.outcome().await;
-        assert!(matches!(&outcome, Outcome::Cancelled(Cancelled { rung: Rung::Queued, .. })), "{outcome}");
+        assert!(
+            matches!(&outcome, Outcome::Cancelled(Cancelled { stage: CancelStage::Queued, .. })),
+            "{outcome}"
+        );
         assert!(begun.elapsed().is_zero(), "at once: {:?}", begun.elapsed());
         gate.open();
         settle().await;

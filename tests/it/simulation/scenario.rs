@@ -7,8 +7,8 @@ use std::{
 };
 
 use ostler::{
-    Cancelled, DeathCause, LostCause, OnDeath, Outcome, Phase, PoolConfig, RestartPolicy, Rung, Runtime,
-    SubmitError, TimedOut, Transport, WorkerSpec,
+    CancelStage, Cancelled, DeathCause, LostCause, OnDeath, Outcome, Phase, PoolConfig, RestartPolicy,
+    Runtime, SubmitError, TimedOut, Transport, WorkerSpec,
     testing::{ScriptedSpawner, supervisor_of},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -176,7 +176,7 @@ impl Scenario {
             let deed = deeds.iter().rev().find(|deed| deed.id == *id);
             let ran_not = match outcome {
                 Outcome::Lost(lost) => !lost.started,
-                Outcome::Cancelled(cancelled) => cancelled.rung == Rung::Queued,
+                Outcome::Cancelled(cancelled) => cancelled.stage == CancelStage::Queued,
                 Outcome::TimedOut(timed_out) => timed_out.phase == Phase::Queued,
                 Outcome::Completed(_) | Outcome::Failed(_) => false,
             };
@@ -254,7 +254,7 @@ fn config(chance: &mut StdRng) -> PoolConfig {
     config.max_sessions = chance.random_range(1..5);
     config.min_idle = chance.random_range(0..=config.max_sessions);
     config.queue = *[0, 3, 20, 60].choose(chance).expect("there are some");
-    config.line = chance.random_range(0..4);
+    config.session_queue = chance.random_range(0..4);
     config.grace = Duration::from_millis(*[50, 500, 1_000].choose(chance).expect("there are some"));
     config.ready_timeout = Duration::from_millis(chance.random_range(500..3_000));
     config.lease_timeout = Duration::from_secs(5);
@@ -343,7 +343,7 @@ fn words(ending: &Ending) -> String {
             }
             other => format!("lost {} {other:?}", lost.started),
         },
-        Outcome::Cancelled(Cancelled { rung, reason, .. }) => format!("Cancelled {rung:?} {reason:?}"),
+        Outcome::Cancelled(Cancelled { stage, reason, .. }) => format!("Cancelled {stage:?} {reason:?}"),
         Outcome::TimedOut(TimedOut { after, phase, .. }) => format!("TimedOut {after:?} {phase:?}"),
         Outcome::Completed(_) | Outcome::Failed(_) => outcome.kind().into(),
     }

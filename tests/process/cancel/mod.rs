@@ -7,8 +7,8 @@ mod sigint;
 use std::{pin::pin, time::Duration};
 
 use ostler::{
-    Event, Execution, Failure, Outcome, Request, Rung, Runtime, Session, SubmitError, Transport, WorkerSpec,
-    config::FORCE_AFTER,
+    CancelStage, Event, Execution, Failure, Outcome, Request, Runtime, Session, SubmitError, Transport,
+    WorkerSpec, config::FORCE_AFTER,
 };
 use tokio::time::Instant;
 
@@ -76,7 +76,7 @@ async fn interrupt(row: &Row, transport: Transport) {
 
 /// Cancels one row, and says how that went.
 async fn cancel(row: &Row, transport: Transport) {
-    let killed = row.rung == Rung::Kill;
+    let killed = row.stage == CancelStage::Kill;
     let runtime = pool(transport, if killed { SHORT } else { LONG }).await;
     let session = runtime.session().await.unwrap();
     session.run("kept = 41").await.unwrap();
@@ -88,17 +88,17 @@ async fn cancel(row: &Row, transport: Transport) {
     let outcome = execution.outcome().await;
     let took = begun.elapsed();
     let Outcome::Cancelled(cancelled) = &outcome else { panic!("{}: {outcome:?}", row.name) };
-    println!("{:<42} {transport:?}: {:?} after {took:?}", row.name, cancelled.rung);
+    println!("{:<42} {transport:?}: {:?} after {took:?}", row.name, cancelled.stage);
     assert_eq!(cancelled.reason.as_deref(), Some("the test says so"));
 
     if killed {
-        assert_eq!(cancelled.rung, Rung::Kill, "{}", row.name);
+        assert_eq!(cancelled.stage, CancelStage::Kill, "{}", row.name);
         assert!(took >= SHORT && took < SHORT + SOON, "{}: {took:?}", row.name);
         replaced(&runtime, session).await;
     } else {
         // On a busy machine the first interrupt may take longer than the second waits.
-        let late = cancelled.rung == Rung::Force && took >= FORCE_AFTER;
-        assert!(cancelled.rung == row.rung || late, "{}: {outcome}, expected {:?}", row.name, row.rung);
+        let late = cancelled.stage == CancelStage::Force && took >= FORCE_AFTER;
+        assert!(cancelled.stage == row.stage || late, "{}: {outcome}, expected {:?}", row.name, row.stage);
         assert!(took < SOON, "{}: {took:?}", row.name);
         assert!(kept(&session).await, "{}: the session lost its state", row.name);
     }
@@ -118,7 +118,7 @@ async fn replaced(runtime: &Runtime, session: Session) {
 
 /// B17.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f35_code_stops_at_the_rung_that_it_deserves() {
+async fn f35_code_stops_at_the_stage_that_it_deserves() {
     for row in &ROWS {
         guarded(cancel(row, Transport::Socket)).await;
     }
@@ -126,7 +126,7 @@ async fn f35_code_stops_at_the_rung_that_it_deserves() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn code_that_does_not_resist_is_stopped_by_interrupts_alone() {
-    for row in ROWS.iter().filter(|row| row.rung == Rung::Interrupt) {
+    for row in ROWS.iter().filter(|row| row.stage == CancelStage::Interrupt) {
         guarded(interrupt(row, Transport::Socket)).await;
     }
 }
@@ -135,7 +135,7 @@ async fn code_that_does_not_resist_is_stopped_by_interrupts_alone() {
 async fn code_stops_on_the_stdio_transport_too() {
     for row in ROWS.iter().filter(|row| row.on_stdio_too) {
         guarded(cancel(row, Transport::Stdio)).await;
-        if row.rung == Rung::Interrupt {
+        if row.stage == CancelStage::Interrupt {
             guarded(interrupt(row, Transport::Stdio)).await;
         }
     }
@@ -155,7 +155,7 @@ async fn a_hundred_cancels_in_a_row_confuse_nobody() {
             execution.cancel();
             let next = session.execute(Request::python("print(i)\nkept + 1").arg("i", i)).await.unwrap();
             let outcome = execution.outcome().await;
-            assert!(matches!(&outcome, Outcome::Cancelled(it) if it.rung != Rung::Kill), "{outcome}");
+            assert!(matches!(&outcome, Outcome::Cancelled(it) if it.stage != CancelStage::Kill), "{outcome}");
             let report = next.report().await;
             assert_eq!(report.stdout_text(), format!("{i}\n"));
             assert_eq!(report.outcome.to_string(), "42");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ostler::{Cancelled, Event, Outcome, Phase, Request, Rung, TimedOut, Transport};
+use ostler::{CancelStage, Cancelled, Event, Outcome, Phase, Request, TimedOut, Transport};
 use tokio::time::Instant;
 
 use super::{LONG, SHORT, kept, pool, ready, replaced};
@@ -92,7 +92,7 @@ async fn f49_what_waits_is_cancelled_without_a_worker_and_what_has_ended_is_not_
         let waiting = runtime.execute("1").await.unwrap();
         runtime.cancel(waiting.id()).await.unwrap();
         let outcome = waiting.outcome().await;
-        assert_eq!(outcome, Outcome::Cancelled(Cancelled::new(Rung::Queued, None)));
+        assert_eq!(outcome, Outcome::Cancelled(Cancelled::new(CancelStage::Queued, None)));
 
         let after = Duration::from_millis(50);
         let report = runtime.run(Request::python("1").deadline(after)).await.unwrap();
@@ -124,7 +124,7 @@ async fn f50_a_cancel_that_races_the_end_gives_one_of_the_two() {
             });
             match outcome {
                 Outcome::Completed(_) => completed += 1,
-                Outcome::Cancelled(it) if it.rung != Rung::Kill => cancelled += 1,
+                Outcome::Cancelled(it) if it.stage != CancelStage::Kill => cancelled += 1,
                 other => panic!("{other:?}"),
             }
             assert!(kept(&session).await, "after race {i}");

@@ -1,17 +1,17 @@
 //! The matrix: where code can be when it is cancelled, and what it takes to stop it there.
 
-use ostler::Rung::{self, Force as FORCE, Interrupt as INTERRUPT, Kill as KILL};
+use ostler::CancelStage::{self, Force as FORCE, Interrupt as INTERRUPT, Kill as KILL};
 
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) code: &'static str,
     /// What it takes.
-    pub(super) rung: Rung,
+    pub(super) stage: CancelStage,
     pub(super) on_stdio_too: bool,
 }
 
-const fn row(name: &'static str, rung: Rung, code: &'static str) -> Row {
-    Row { name, code, rung, on_stdio_too: false }
+const fn row(name: &'static str, stage: CancelStage, code: &'static str) -> Row {
+    Row { name, code, stage, on_stdio_too: false }
 }
 
 const fn on_both(row: Row) -> Row {

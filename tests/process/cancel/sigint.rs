@@ -1,6 +1,6 @@
 //! What handles SIGINT meets the first step of a cancel, and an interrupt: the code's own function, a library, native code.
 
-use ostler::{Cancelled, Outcome, Rung, Transport};
+use ostler::{CancelStage, Cancelled, Outcome, Transport};
 
 use super::{LONG, kept, pool, ready};
 use crate::support::wait::guarded;
@@ -29,7 +29,7 @@ async fn native_code_that_hears_only_sigint_is_cancelled_and_the_state_stays() {
                 execution.cancel();
                 let outcome = execution.outcome().await;
                 let stopped =
-                    matches!(&outcome, Outcome::Cancelled(Cancelled { rung, .. }) if *rung != Rung::Kill);
+                    matches!(&outcome, Outcome::Cancelled(Cancelled { stage, .. }) if *stage != CancelStage::Kill);
                 assert!(stopped, "{outcome}");
                 assert!(kept(&session).await);
             }

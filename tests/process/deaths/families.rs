@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ostler::{Event, Exit, Rung, Runtime, RuntimeBuilder, Session, WorkerSpec};
+use ostler::{CancelStage, Event, Exit, Runtime, RuntimeBuilder, Session, WorkerSpec};
 use rustix::process::Signal;
 
 use super::{death, line, pid};
@@ -121,7 +121,7 @@ async fn a_killed_worker_takes_its_group_along() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         execution.cancel();
         let outcome = execution.outcome().await;
-        assert!(matches!(&outcome, ostler::Outcome::Cancelled(it) if it.rung == Rung::Kill), "{outcome}");
+        assert!(matches!(&outcome, ostler::Outcome::Cancelled(it) if it.stage == CancelStage::Kill), "{outcome}");
         eventually("the child is dead", SOON, || !alive(child)).await;
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ostler::{Event, Outcome, Rung, Runtime, RuntimeBuilder, Transport, WorkerSpec};
+use ostler::{CancelStage, Event, Outcome, Runtime, RuntimeBuilder, Transport, WorkerSpec};
 
 use crate::support::wait::guarded;
 
@@ -99,7 +99,7 @@ async fn f73_ignored_signals_do_not_stop_a_later_cancel() {
             execution.cancel();
             let outcome = execution.outcome().await;
             assert!(
-                matches!(&outcome, Outcome::Cancelled(it) if it.rung != Rung::Kill),
+                matches!(&outcome, Outcome::Cancelled(it) if it.stage != CancelStage::Kill),
                 "after {code}: {outcome}"
             );
         }

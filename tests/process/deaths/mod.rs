@@ -8,10 +8,10 @@ mod kills;
 mod mischief;
 mod moments;
 mod named;
+mod reapers;
 mod restores;
 mod starts;
 pub(crate) mod subhost;
-mod undertakers;
 mod unstarted;
 mod zygotes;
 

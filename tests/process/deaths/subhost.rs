@@ -138,7 +138,7 @@ fn a_host() {
                 say("worker", session.pid().unwrap());
                 say("line", report.stdout_text().trim_end());
                 for lost in 1.. {
-                    pool_is(&runtime, "one more is lost", |pool| pool.undertakers_lost == lost).await;
+                    pool_is(&runtime, "one more is lost", |pool| pool.reapers_lost == lost).await;
                     say("lost", lost);
                 }
             }

@@ -3,7 +3,7 @@
 use std::{fs, ops::RangeInclusive, path::Path, time::Duration};
 
 use ostler::{
-    Cancelled, Event, Lost, OnDeath, Outcome, Phase, Rung, Runtime, TimedOut, Transport, WorkerSpec,
+    CancelStage, Cancelled, Event, Lost, OnDeath, Outcome, Phase, Runtime, TimedOut, Transport, WorkerSpec,
 };
 
 use super::{Folder, bad};
@@ -24,7 +24,7 @@ pub(super) fn as_told(outcome: &Outcome) -> RangeInclusive<usize> {
     match outcome {
         Outcome::Completed(_) => 1..=1,
         Outcome::Lost(Lost { started: false, .. })
-        | Outcome::Cancelled(Cancelled { rung: Rung::Queued, .. })
+        | Outcome::Cancelled(Cancelled { stage: CancelStage::Queued, .. })
         | Outcome::TimedOut(TimedOut { phase: Phase::Queued, .. }) => 0..=0,
         Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::TimedOut(_) | Outcome::Lost(_) => 0..=1,
     }

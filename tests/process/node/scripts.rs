@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ostler::{Outcome, Report, Rung, Runtime, Script, WorkerSpec};
+use ostler::{CancelStage, Outcome, Report, Runtime, Script, WorkerSpec};
 
 use super::{exit_code, node_is_there, prints};
 use crate::support::wait::guarded;
@@ -88,8 +88,8 @@ async fn a_cancelled_script_ends_as_node_ends_it() {
             let report = execution.report().await;
             let Outcome::Cancelled(cancelled) = &report.outcome else { panic!("{report:?}") };
             assert_eq!(
-                (cancelled.rung, report.stdout_text().as_ref()),
-                (Rung::Interrupt, printed),
+                (cancelled.stage, report.stdout_text().as_ref()),
+                (CancelStage::Interrupt, printed),
                 "{begin}"
             );
         }

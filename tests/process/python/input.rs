@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ostler::{Event, Execution, InputRequest, Outcome, Phase, Request, Rung, TimedOut, Value};
+use ostler::{CancelStage, Event, Execution, InputRequest, Outcome, Phase, Request, TimedOut, Value};
 
 use super::{completed, one, shows};
 use crate::support::wait::guarded;
@@ -102,7 +102,7 @@ async fn a_wait_for_input_can_be_cancelled_and_interrupted() {
         question(&mut execution).await;
         execution.cancel();
         let outcome = execution.outcome().await;
-        assert!(matches!(&outcome, Outcome::Cancelled(it) if it.rung != Rung::Kill), "{outcome}");
+        assert!(matches!(&outcome, Outcome::Cancelled(it) if it.stage != CancelStage::Kill), "{outcome}");
 
         let code = "try: input()\nexcept KeyboardInterrupt: print('interrupted')";
         let mut execution = session.execute(code).await.unwrap();

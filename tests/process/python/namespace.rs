@@ -51,7 +51,7 @@ async fn a_leased_session_keeps_its_namespace_and_its_worker_serves_nobody_else(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_execution_on_a_busy_session_waits_in_its_bounded_line() {
     guarded(async {
-        let runtime = one().line(2).start().await.unwrap();
+        let runtime = one().session_queue(2).start().await.unwrap();
         let session = runtime.session().await.unwrap();
         let mut first = session.execute("order = [1]\ninput()").await.unwrap();
         let request = loop {

@@ -18,7 +18,7 @@ use crate::support::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_executions_on_one_session_lose_none() {
     guarded(async {
-        let runtime = one().line(50).start().await.unwrap();
+        let runtime = one().session_queue(50).start().await.unwrap();
         let session = runtime.session().await.unwrap();
         session.run("n = 0").await.unwrap();
         let mut executions = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ostler::{Event, Outcome, Request, Rung, Runtime, RuntimeBuilder, WorkerSpec};
+use ostler::{CancelStage, Event, Outcome, Request, Runtime, RuntimeBuilder, WorkerSpec};
 
 use super::{completed, prints, shows};
 use crate::{deaths::line, support::wait::guarded};
@@ -72,7 +72,10 @@ async fn cancels_deadlines_interrupts_and_input_work_in_forked_workers() {
             line(&mut execution).await;
             execution.cancel();
             let outcome = execution.outcome().await;
-            assert!(matches!(&outcome, Outcome::Cancelled(it) if it.rung != Rung::Kill), "{code}: {outcome}");
+            assert!(
+                matches!(&outcome, Outcome::Cancelled(it) if it.stage != CancelStage::Kill),
+                "{code}: {outcome}"
+            );
         }
         let late = Request::python("while True: pass").deadline(Duration::from_millis(100));
         let outcome = one.execute(late).await.unwrap().outcome().await;

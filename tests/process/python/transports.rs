@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ostler::{Codec, Event, Outcome, Request, Rung, Runtime, RuntimeBuilder, Transport, Value, WorkerSpec};
+use ostler::{
+    CancelStage, Codec, Event, Outcome, Request, Runtime, RuntimeBuilder, Transport, Value, WorkerSpec,
+};
 
 use super::{completed, shows};
 use crate::support::wait::guarded;
@@ -52,7 +54,7 @@ async fn core(transport: Transport, codec: Codec) {
     while !matches!(execution.next().await, Some(Event::Output { .. })) {}
     execution.cancel();
     let outcome = execution.outcome().await;
-    assert!(matches!(&outcome, Outcome::Cancelled(it) if it.rung != Rung::Kill), "{outcome}");
+    assert!(matches!(&outcome, Outcome::Cancelled(it) if it.stage != CancelStage::Kill), "{outcome}");
     assert_eq!(shows(&session, "x").await, "42");
 
     runtime.shutdown(Duration::from_secs(1)).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ostler::{Cancelled, Execution, Outcome, Phase, Request, Rung, Runtime, TimedOut, Value};
+use ostler::{CancelStage, Cancelled, Execution, Outcome, Phase, Request, Runtime, TimedOut, Value};
 
 use super::{framed, map, mcp, one, plain};
 use crate::support::wait::guarded;
@@ -13,9 +13,9 @@ async fn started(runtime: &Runtime, request: Request) -> Execution {
     execution
 }
 
-fn rung(outcome: Outcome) -> Rung {
+fn stage(outcome: Outcome) -> CancelStage {
     match outcome {
-        Outcome::Cancelled(Cancelled { rung, .. }) => rung,
+        Outcome::Cancelled(Cancelled { stage, .. }) => stage,
         other => panic!("{other}"),
     }
 }
@@ -29,7 +29,7 @@ async fn a_cancel_reaches_the_server_in_the_words_of_its_protocol() {
             let execution = started(&runtime, Request::rpc("sleep", map("s", 60))).await;
             let id = execution.id().get();
             execution.cancel();
-            assert_eq!(rung(execution.outcome().await), Rung::Interrupt);
+            assert_eq!(stage(execution.outcome().await), CancelStage::Interrupt);
             let seen = runtime.call("seen", Value::None).await.unwrap();
             assert_eq!(seen.get("cancelled"), Some(&Value::from(vec![Value::from(id)])));
             assert!(neighbour.outcome().await.is_completed());
@@ -49,7 +49,7 @@ async fn a_call_that_does_not_stop_is_abandoned_and_its_late_answer_is_dropped()
         let execution = started(&runtime, Request::rpc("stubborn", map("s", 3.0))).await;
         execution.cancel();
         let told = Instant::now();
-        assert_eq!(rung(execution.outcome().await), Rung::Abandoned);
+        assert_eq!(stage(execution.outcome().await), CancelStage::Abandoned);
         let took = told.elapsed();
         println!("abandoned after {took:?}");
         assert!(took < Duration::from_secs(30), "{took:?}");
@@ -72,7 +72,7 @@ async fn a_server_that_hears_nothing_is_killed_for_a_call_that_is_alone_on_it() 
         let runtime = one(mcp()).grace(Duration::from_millis(200)).start().await.unwrap();
         let execution = started(&runtime, Request::rpc("block", map("s", 60))).await;
         execution.cancel();
-        assert_eq!(rung(execution.outcome().await), Rung::Kill);
+        assert_eq!(stage(execution.outcome().await), CancelStage::Kill);
         assert_eq!(runtime.call("echo", map("a", 1)).await.unwrap(), map("a", 1));
         assert_eq!(runtime.status().await.spawned, 2);
     })
@@ -91,7 +91,7 @@ async fn a_server_that_hears_nothing_is_killed_at_its_limit_when_others_are_on_i
         let block = started(&runtime, Request::rpc("block", map("s", 60))).await;
         let neighbour = started(&runtime, Request::rpc("echo", map("a", 1))).await;
         block.cancel();
-        assert_eq!(rung(block.outcome().await), Rung::Abandoned);
+        assert_eq!(stage(block.outcome().await), CancelStage::Abandoned);
         let Outcome::Lost(lost) = neighbour.outcome().await else { panic!("its server was killed") };
         assert!(lost.started && lost.to_string().contains("answered nothing"), "{lost}");
         assert_eq!(runtime.call("echo", map("a", 1)).await.unwrap(), map("a", 1));
@@ -132,7 +132,7 @@ async fn a_plain_server_is_killed_at_the_end_of_the_grace() {
         stubborn.cancel_because("enough");
         let outcome = stubborn.outcome().await;
         assert!(outcome.to_string().ends_with("(enough)"), "{outcome}");
-        assert_eq!(rung(outcome), Rung::Kill);
+        assert_eq!(stage(outcome), CancelStage::Kill);
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ostler::{Event, Exit, Failure, Lost, LostCause, Outcome, Request, Rung, Script, SubmitError};
+use ostler::{CancelStage, Event, Exit, Failure, Lost, LostCause, Outcome, Request, Script, SubmitError};
 
 use super::{folder, pool, spec};
 use crate::support::processes::{nothing_left, pool_tag};
@@ -43,7 +43,10 @@ async fn a_cancel_is_a_real_sigint_and_a_handler_of_the_code_hears_it() {
             execution.cancel();
             until_it_says(&mut execution, "closing down").await;
             let outcome = execution.outcome().await;
-            assert!(matches!(&outcome, Outcome::Cancelled(it) if it.rung == Rung::Interrupt), "{outcome}");
+            assert!(
+                matches!(&outcome, Outcome::Cancelled(it) if it.stage == CancelStage::Interrupt),
+                "{outcome}"
+            );
         }
     })
     .await;
@@ -84,7 +87,7 @@ async fn one_that_hears_nothing_is_killed_with_all_that_it_started() {
         execution.cancel();
         let outcome = execution.outcome().await;
         let Outcome::Cancelled(cancelled) = &outcome else { panic!("{outcome}") };
-        assert_eq!(cancelled.rung, Rung::Kill);
+        assert_eq!(cancelled.stage, CancelStage::Kill);
         nothing_left(&tag, SOON).await;
         let status = pool_is(&runtime, "its place is free", |status| status.busy == 0).await;
         assert_eq!(status.crashed, 0, "{status:?}");

@@ -153,7 +153,7 @@ def end(execution, ending, reply, borrowed):
         state.holds = True
         state.handlers = [get_signal(signum) for signum in WATCHED_SIGNALS]
     if execution.sources is not None and execution.leaves_nothing and (ending == "result" or execution.fresh):
-        execution.sources.pop(execution.filename, None)  # a long session's linecache must not grow without bound
+        execution.sources.pop(execution.filename, None)  # a long session's queuecache must not grow without bound
     state.main_reads = True
     state.current = None
     try:

@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use ostler::{
-    Cancelled, Event, Exit, Lost, LostCause, Outcome, PythonInfo, Report, Rung, Runtime, Settings,
+    CancelStage, Cancelled, Event, Exit, Lost, LostCause, Outcome, PythonInfo, Report, Runtime, Settings,
     SubmitError,
 };
 use tokio::time::Instant;
@@ -114,7 +114,7 @@ async fn interrupt(runtime: &Runtime) -> Finding {
     let (report, time) = stopped(runtime, "print('running', flush=True)\nwhile True: pass").await;
     match report {
         Ok(Report {
-            outcome: Outcome::Cancelled(Cancelled { rung: Rung::Interrupt | Rung::Force, .. }),
+            outcome: Outcome::Cancelled(Cancelled { stage: CancelStage::Interrupt | CancelStage::Force, .. }),
             ..
         }) => {
             // On a busy machine the forced one may come before the code had its turn.
@@ -158,7 +158,7 @@ while True:
     pass";
     let (report, time) = stopped(runtime, code).await;
     match report {
-        Ok(Report { outcome: Outcome::Cancelled(Cancelled { rung: Rung::Kill, .. }), .. }) => {
+        Ok(Report { outcome: Outcome::Cancelled(Cancelled { stage: CancelStage::Kill, .. }), .. }) => {
             let found = format!("ends code that does not listen, at the end of the grace of {grace:?}");
             Finding::ok(name, found).took(time)
         }

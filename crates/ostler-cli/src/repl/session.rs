@@ -4,7 +4,7 @@ use std::{future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use ostler::{
-    Cancelled, Event, Execution, Failure, Generation, InputRequest, Outcome, Request, Rung, Session,
+    CancelStage, Cancelled, Event, Execution, Failure, Generation, InputRequest, Outcome, Request, Session,
     SessionEvent, Stream, SubmitError,
 };
 use tokio::time::Instant;
@@ -329,7 +329,7 @@ impl Repl {
             Outcome::Lost(lost) => {
                 return self.renew(&format!("the statement was {}", lost.headline())).await;
             }
-            Outcome::Cancelled(Cancelled { rung: Rung::Kill, activity, .. }) => {
+            Outcome::Cancelled(Cancelled { stage: CancelStage::Kill, activity, .. }) => {
                 let doing = activity.map(|activity| activity.summary()).filter(|summary| !summary.is_empty());
                 let doing = doing.map(|doing| format!("; {doing}")).unwrap_or_default();
                 return self.renew(&format!("the code did not stop, so its worker was killed{doing}")).await;

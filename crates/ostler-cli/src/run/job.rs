@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use ostler::{Cancelled, Event, Execution, Failure, Lost, LostCause, Outcome, Request, Rung, Runtime, Stdio};
+use ostler::{
+    CancelStage, Cancelled, Event, Execution, Failure, Lost, LostCause, Outcome, Request, Runtime, Stdio,
+};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
@@ -135,19 +137,19 @@ impl Drop for StopWhenTold {
 
 /// What an outcome means in a program that was told to stop: an interrupt and a kill were ours.
 fn as_told(outcome: &Outcome, stop: Stop) -> Option<Outcome> {
-    let rung = match (outcome, stop) {
+    let stage = match (outcome, stop) {
         // Typed at the terminal that it shares, or sent by the program.
         (Outcome::Lost(Lost { cause: LostCause::Died(death), .. }), _)
             if death.exit == ostler::Exit::Signal(Signals::INTERRUPT.into()) =>
         {
-            Rung::Interrupt
+            CancelStage::Interrupt
         }
-        (Outcome::Failed(Failure::Exit { .. }), Stop::Cancel(_) | Stop::Kill(_)) => Rung::Interrupt,
+        (Outcome::Failed(Failure::Exit { .. }), Stop::Cancel(_) | Stop::Kill(_)) => CancelStage::Interrupt,
         (
             Outcome::Lost(Lost { started: true, cause: LostCause::ShuttingDown }),
             Stop::Drain(_) | Stop::Cancel(_) | Stop::Kill(_),
-        ) => Rung::Kill,
+        ) => CancelStage::Kill,
         _ => return None,
     };
-    Some(Outcome::Cancelled(Cancelled::new(rung, None)))
+    Some(Outcome::Cancelled(Cancelled::new(stage, None)))
 }

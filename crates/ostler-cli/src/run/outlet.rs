@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ostler::{
-    ExecutionId, Failure, Generation, Lost, LostCause, Outcome, Rung, Stream,
+    CancelStage, ExecutionId, Failure, Generation, Lost, LostCause, Outcome, Stream,
     json::{self, Characters, End, Line, What},
 };
 use serde::Serialize;
@@ -111,7 +111,7 @@ impl Outlet {
             // The text given to `sys.exit` was printed where Python prints it.
             Outcome::Completed(_) | Outcome::Failed(Failure::Exit { .. }) => {}
             // It has said so itself, if it wished to.
-            Outcome::Cancelled(cancelled) if cancelled.rung == Rung::Interrupt => {}
+            Outcome::Cancelled(cancelled) if cancelled.stage == CancelStage::Interrupt => {}
             Outcome::Lost(Lost { cause: LostCause::NotLaunched { why }, .. }) => {
                 self.tell(id, &format!("ostler: {why}")).await;
             }

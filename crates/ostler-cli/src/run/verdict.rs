@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use ostler::{DeathCause, Failure, Lost, LostCause, Outcome, Rung, json::seconds};
+use ostler::{CancelStage, DeathCause, Failure, Lost, LostCause, Outcome, json::seconds};
 use serde::Serialize;
 
 use crate::{exit::Exit, signals::Signals};
@@ -82,7 +82,7 @@ pub(crate) fn exit(ended: &[Ended]) -> Exit {
     }
     // As a shell has it: Ctrl-C was typed at the terminal that it shares.
     if let [Ended { end: End::Outcome(Outcome::Cancelled(cancelled)), .. }] = ended
-        && cancelled.rung == Rung::Interrupt
+        && cancelled.stage == CancelStage::Interrupt
     {
         return Exit::Signal(Signals::INTERRUPT);
     }

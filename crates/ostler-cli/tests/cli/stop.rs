@@ -81,7 +81,7 @@ while True: pass";
     running.signal(Signal::INT);
     let ended = running.end().expect(130);
     assert!(ended.out().contains("\"outcome\":\"cancelled\""), "{}", ended.out());
-    assert!(ended.out().contains("\"rung\":\"kill\""), "{}", ended.out());
+    assert!(ended.out().contains("\"stage\":\"kill\""), "{}", ended.out());
     assert!(ended.out().ends_with("\"exit_code\":130}\n"), "{}", ended.out());
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::plain::{self, PlainJson};
-use super::{Framing, Place, RpcError, Saying, Style, Tokens};
+use super::{Framing, Outgoing, Place, RpcError, Style, Tokens};
 use crate::{ExecutionId, Value};
 
 /// A call that cannot be written: what is wrong with its parameters.
@@ -48,11 +48,11 @@ pub fn encode_call(
 }
 
 /// Writes something that a session says by itself. What cannot be written is answered for as an error.
-pub fn encode(style: Style, framing: Framing, saying: &Saying) -> Option<Bytes> {
+pub fn encode(style: Style, framing: Framing, saying: &Outgoing) -> Option<Bytes> {
     let text = match saying {
-        Saying::Ask { own, method, params } => message(Some(*own), method, params.as_deref()),
-        Saying::Note { method, params } => message(None, method, params.as_deref()),
-        Saying::Cancel(id) => {
+        Outgoing::Ask { own, method, params } => message(Some(*own), method, params.as_deref()),
+        Outgoing::Note { method, params } => message(None, method, params.as_deref()),
+        Outgoing::Cancel(id) => {
             let (method, key) = match style {
                 Style::Plain => return None,
                 Style::Mcp => ("notifications/cancelled", "requestId"),
@@ -60,7 +60,7 @@ pub fn encode(style: Style, framing: Framing, saying: &Saying) -> Option<Bytes> 
             };
             message(None, method, Some(&format!("{{\"{key}\":{id}}}")))
         }
-        Saying::Reply { id, answer } => reply(id, answer),
+        Outgoing::Reply { id, answer } => reply(id, answer),
     };
     Some(framed(framing, text))
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::cut::shown;
 use super::encode::OWN;
-use super::{BATCH_MAX, Framing, Id, RpcError, Said};
+use super::{BATCH_MAX, Framing, Id, Incoming, RpcError};
 use super::{number, read};
 use crate::{ExecutionId, FRAME_LEN_MAX, HeapSize, Value, excerpt};
 
@@ -21,7 +21,7 @@ const MARK: &[u8] = b"\"jsonrpc\"";
 const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 
 /// Reads one text. A batch is several messages; a blank line is none.
-pub fn parse_messages(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
+pub fn parse_messages(framing: Framing, text: &[u8], said: &mut Vec<Incoming>) {
     let text = text.trim_ascii();
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     if text.is_empty() {
@@ -30,9 +30,9 @@ pub fn parse_messages(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
     let stray = |why: &dyn fmt::Display| {
         // Where lines are messages, programs print beside them; in frames there is nothing but messages.
         match framing {
-            Framing::Lines if !has_mark(text) => Said::Stray,
+            Framing::Lines if !has_mark(text) => Incoming::NotAMessage,
             Framing::Lines | Framing::ContentLength => {
-                Said::Broken(format!("not JSON as expected: {why}; it begins {}", shown(text)))
+                Incoming::Broken(format!("not JSON as expected: {why}; it begins {}", shown(text)))
             }
         }
     };
@@ -55,14 +55,14 @@ pub fn parse_messages(framing: Framing, text: &[u8], said: &mut Vec<Said>) {
 }
 
 /// Together they take no more memory than one message may.
-fn hear_batch(batch: &[&RawValue], len: usize, said: &mut Vec<Said>) {
+fn hear_batch(batch: &[&RawValue], len: usize, said: &mut Vec<Incoming>) {
     let (limit, mut held) = (FRAME_LEN_MAX + len, 0);
     for one in batch {
-        let one = message(one.get()).unwrap_or(Said::Stray);
+        let one = message(one.get()).unwrap_or(Incoming::NotAMessage);
         held += one.heap_size();
         said.push(one);
         if held > limit {
-            said.push(Said::Broken(format!(
+            said.push(Incoming::Broken(format!(
                 "a batch that takes {held} bytes in memory, the limit is {limit}"
             )));
             return;
@@ -138,14 +138,14 @@ impl<'a> Members<'a> {
 ///
 /// # Errors
 /// Why this is none.
-fn message(json: &str) -> Result<Said, String> {
+fn message(json: &str) -> Result<Incoming, String> {
     if !json.starts_with('{') {
         return Err("expected an object".into());
     }
     let members = Members::of(json).map_err(|error| error.to_string())?;
     let id = members.id.map(|id| id_of(id.get()));
     let call = if let Some(Id::Call(call)) = id { Some(call) } else { None };
-    let wrong = |what: String| Ok(Said::Wrong { call, what });
+    let wrong = |what: String| Ok(Incoming::Wrong { call, what });
     match members.jsonrpc.map(RawValue::get) {
         Some("\"2.0\"" | "\"2\"" | "2.0" | "2") => {}
         // A line of a log may be an object too.
@@ -168,8 +168,8 @@ fn message(json: &str) -> Result<Said, String> {
     }
 }
 
-fn said_by(method: &RawValue, members: &Members<'_>, asks: bool) -> Said {
-    let wrong = |what: String| Said::Wrong { call: None, what };
+fn said_by(method: &RawValue, members: &Members<'_>, asks: bool) -> Incoming {
+    let wrong = |what: String| Incoming::Wrong { call: None, what };
     let Some(method) = read::text(method.get()) else {
         return wrong(format!("member `method`: expected text, got {}", shown(method.get().as_bytes())));
     };
@@ -178,12 +178,12 @@ fn said_by(method: &RawValue, members: &Members<'_>, asks: bool) -> Said {
         Err(why) => return wrong(format!("`{method}`: member `params`: {why}")),
     };
     match members.id {
-        Some(id) if asks => Said::Request { id: id.get().into(), method, params },
-        Some(_) | None => Said::Notification { method, params },
+        Some(id) if asks => Incoming::Request { id: id.get().into(), method, params },
+        Some(_) | None => Incoming::Notification { method, params },
     }
 }
 
-fn answer(id: Id, members: &Members<'_>) -> Said {
+fn answer(id: Id, members: &Members<'_>) -> Incoming {
     let call = if let Id::Call(call) = id { Some(call) } else { None };
     let read = match (members.result, members.error.map(error_of)) {
         (Some(result), Some(error)) if result.get() != "null" => {
@@ -194,8 +194,8 @@ fn answer(id: Id, members: &Members<'_>) -> Said {
         (None, None) => Err("expected a member `result` or `error`, got neither".to_owned()),
     };
     match read {
-        Ok(answer) => Said::Answer { id, answer },
-        Err(what) => Said::Wrong { call, what },
+        Ok(answer) => Incoming::Answer { id, answer },
+        Err(what) => Incoming::Wrong { call, what },
     }
 }
 

@@ -5,13 +5,13 @@ mod liberal;
 #[path = "../../../../tests/support/server_lines.rs"]
 mod server_lines;
 
-fn said(framing: Framing, text: &[u8]) -> Vec<Said> {
+fn said(framing: Framing, text: &[u8]) -> Vec<Incoming> {
     let mut said = Vec::new();
     parse_messages(framing, text, &mut said);
     said
 }
 
-fn line(text: &str) -> Vec<Said> {
+fn line(text: &str) -> Vec<Incoming> {
     said(Framing::Lines, text.as_bytes())
 }
 
@@ -56,7 +56,7 @@ fn answers_are_told_by_their_ids() {
         (r#"{"jsonrpc":"2.0","id":1.5,"result":1}"#, Id::Foreign(r#""1.5""#.into()), ok(Value::Int(1))),
         (r#"{"jsonrpc":"2.0","id":-1,"result":1}"#, Id::Foreign(r#""-1""#.into()), ok(Value::Int(1))),
     ] {
-        assert_eq!(line(text), [Said::Answer { id, answer }], "{text}");
+        assert_eq!(line(text), [Incoming::Answer { id, answer }], "{text}");
     }
 }
 
@@ -66,15 +66,15 @@ fn requests_and_notifications_are_told_by_whether_they_have_an_id() {
     let method = || "ask".to_owned();
     assert_eq!(
         line(r#"{"jsonrpc":"2.0","id":"x\"y","method":"ask","params":{"n":1}}"#),
-        [Said::Request { id: r#""x\"y""#.into(), method: method(), params: params.clone() }]
+        [Incoming::Request { id: r#""x\"y""#.into(), method: method(), params: params.clone() }]
     );
     assert_eq!(
         line(r#"{"jsonrpc":"2.0","method":"ask","params":{"n":1}}"#),
-        [Said::Notification { method: method(), params }]
+        [Incoming::Notification { method: method(), params }]
     );
     assert_eq!(
         line(r#"{"jsonrpc":"2.0","method":"ask"}"#),
-        [Said::Notification { method: method(), params: Value::None }]
+        [Incoming::Notification { method: method(), params: Value::None }]
     );
 }
 
@@ -96,7 +96,7 @@ fn a_wrong_member_is_blamed_on_its_call_if_that_can_be_told() {
         (&deep, Some(7), "member `result`: "),
     ] {
         let all = line(text);
-        let [Said::Wrong { call, what: said }] = &all[..] else { panic!("{text}: {all:?}") };
+        let [Incoming::Wrong { call, what: said }] = &all[..] else { panic!("{text}: {all:?}") };
         assert_eq!(call.map(ExecutionId::get), id, "{text}");
         assert!(said.contains(what), "{text}: {said}");
     }
@@ -106,9 +106,9 @@ fn a_wrong_member_is_blamed_on_its_call_if_that_can_be_told() {
 #[test]
 fn lines_of_a_log_are_no_messages_and_half_a_message_is_no_log() {
     for stray in ["starting", "[INFO] starting", r#"{"level":"info","id":3}"#, "{oops", "5", "[]", "{}"] {
-        assert_eq!(line(stray), [Said::Stray], "{stray}");
+        assert_eq!(line(stray), [Incoming::NotAMessage], "{stray}");
     }
-    assert_eq!(said(Framing::Lines, b"\xFF\xFE log"), [Said::Stray]);
+    assert_eq!(said(Framing::Lines, b"\xFF\xFE log"), [Incoming::NotAMessage]);
     assert_eq!(line("  \r"), []);
     for broken in [
         &br#"{"jsonrpc":"2.0","id":7,"result":"#[..],
@@ -117,12 +117,15 @@ fn lines_of_a_log_are_no_messages_and_half_a_message_is_no_log() {
         br#"{"jsonrpc":"2.0","id":7,"result":1} INFO done"#,
     ] {
         let all = said(Framing::Lines, broken);
-        assert!(matches!(&all[..], [Said::Broken(what)] if what.contains("not JSON as expected")), "{all:?}");
+        assert!(
+            matches!(&all[..], [Incoming::Broken(what)] if what.contains("not JSON as expected")),
+            "{all:?}"
+        );
     }
     for text in ["starting", "{}", "5", "[]"] {
         let all = said(Framing::ContentLength, text.as_bytes());
         assert!(
-            matches!(&all[..], [Said::Broken(_)]),
+            matches!(&all[..], [Incoming::Broken(_)]),
             "{text}: in frames there are only messages, got {all:?}"
         );
     }
@@ -131,8 +134,11 @@ fn lines_of_a_log_are_no_messages_and_half_a_message_is_no_log() {
 #[test]
 fn a_batch_is_several_messages() {
     let all = line(r#"[{"jsonrpc":"2.0","id":1,"result":1},{"jsonrpc":"2.0","method":"a"},{"b":1}]"#);
-    assert_eq!(all[0], Said::Answer { id: call(1), answer: Ok(Value::Int(1)) });
-    assert_eq!(all[1..], [Said::Notification { method: "a".into(), params: Value::None }, Said::Stray]);
+    assert_eq!(all[0], Incoming::Answer { id: call(1), answer: Ok(Value::Int(1)) });
+    assert_eq!(
+        all[1..],
+        [Incoming::Notification { method: "a".into(), params: Value::None }, Incoming::NotAMessage]
+    );
 }
 
 fn cut(framing: Framing, stream: &[u8], limit: usize, step: usize) -> (Vec<String>, Option<String>, usize) {
@@ -206,20 +212,20 @@ fn what_is_sent_is_frozen() {
         assert_eq!(written(style, &params).0, format!("{expected}\n"));
     }
     assert_eq!(written(Style::Plain, &Value::None).0, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"m\"}\n");
-    let say = |style, saying: &Saying| {
+    let say = |style, saying: &Outgoing| {
         encode(style, Framing::Lines, saying).map(|text| String::from_utf8(text.to_vec()).unwrap())
     };
-    let cancel = Saying::Cancel(ExecutionId(7));
+    let cancel = Outgoing::Cancel(ExecutionId(7));
     assert_eq!(say(Style::Plain, &cancel), None);
     let expected =
         "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":7}}\n";
     assert_eq!(say(Style::Mcp, &cancel).as_deref(), Some(expected));
     let expected = "{\"jsonrpc\":\"2.0\",\"method\":\"$/cancelRequest\",\"params\":{\"id\":7}}\n";
     assert_eq!(say(Style::Lsp, &cancel).as_deref(), Some(expected));
-    let ask = Saying::Ask { own: 2, method: "ping".into(), params: None };
+    let ask = Outgoing::Ask { own: 2, method: "ping".into(), params: None };
     let expected = "{\"jsonrpc\":\"2.0\",\"id\":\"ostler-2\",\"method\":\"ping\"}\n";
     assert_eq!(say(Style::Mcp, &ask).as_deref(), Some(expected));
-    let refuse = Saying::Reply { id: "\"q\"".into(), answer: Err(RpcError::new(METHOD_NOT_FOUND, "no")) };
+    let refuse = Outgoing::Reply { id: "\"q\"".into(), answer: Err(RpcError::new(METHOD_NOT_FOUND, "no")) };
     let expected = "{\"jsonrpc\":\"2.0\",\"id\":\"q\",\"error\":{\"code\":-32601,\"message\":\"no\"}}\n";
     assert_eq!(say(Style::Mcp, &refuse).as_deref(), Some(expected));
     let framed = encode(Style::Lsp, Framing::ContentLength, &cancel).unwrap();
@@ -273,7 +279,7 @@ fn the_conversation_of_the_page_is_what_is_said() {
     let spoken = |who: &str| -> Vec<&str> {
         page.lines().filter_map(|line| line.strip_prefix(who)?.strip_prefix("  ")).map(str::trim).collect()
     };
-    let ask = |own, method: &str, params: Option<&str>| Saying::Ask {
+    let ask = |own, method: &str, params: Option<&str>| Outgoing::Ask {
         own,
         method: method.into(),
         params: params.map(Into::into),
@@ -283,26 +289,28 @@ fn the_conversation_of_the_page_is_what_is_said() {
             encode_call(Style::Mcp, Framing::Lines, ExecutionId(id), false, method, &map(params)).unwrap();
         String::from_utf8(written.0.to_vec()).unwrap()
     };
-    let say = |saying: Saying| {
+    let say = |saying: Outgoing| {
         let text = encode(Style::Mcp, Framing::Lines, &saying).unwrap();
         String::from_utf8(text.to_vec()).unwrap()
     };
     let refused = RpcError::new(METHOD_NOT_FOUND, "`roots/list` cannot be answered: no request is in flight");
     let expected = [
         say(ask(1, "initialize", Some("{…}"))),
-        say(Saying::Note { method: "notifications/initialized".into(), params: None }),
+        say(Outgoing::Note { method: "notifications/initialized".into(), params: None }),
         call(7, "tools/call", &[("name", "add".into())]),
         call(8, "tools/list", &[]),
-        say(Saying::Cancel(ExecutionId(7))),
+        say(Outgoing::Cancel(ExecutionId(7))),
         say(ask(2, "ping", None)),
-        say(Saying::Reply { id: "\"a\"".into(), answer: Err(refused) }),
+        say(Outgoing::Reply { id: "\"a\"".into(), answer: Err(refused) }),
     ];
     let expected: Vec<_> = expected.iter().map(|line| line.trim()).collect();
     assert_eq!(spoken("host  "), expected);
     for text in spoken("server") {
         let all = line(text);
-        let whole =
-            matches!(&all[..], [Said::Answer { .. } | Said::Notification { .. } | Said::Request { .. }]);
+        let whole = matches!(
+            &all[..],
+            [Incoming::Answer { .. } | Incoming::Notification { .. } | Incoming::Request { .. }]
+        );
         assert!(whole, "{text}: {all:?}");
     }
     assert_eq!(spoken("server").len(), 6);
@@ -313,16 +321,16 @@ fn the_conversation_of_the_page_is_what_is_said() {
 fn every_kind_of_message_is_among_the_lines_to_flood_with() {
     const KINDS: [&str; 9] =
         ["call", "own", "null", "foreign", "notification", "request", "wrong", "broken", "stray"];
-    let kind = |said: &Said| match said {
-        Said::Answer { id: Id::Call(_), .. } => "call",
-        Said::Answer { id: Id::Own(_), .. } => "own",
-        Said::Answer { id: Id::Null, .. } => "null",
-        Said::Answer { id: Id::Foreign(_), .. } => "foreign",
-        Said::Notification { .. } => "notification",
-        Said::Request { .. } => "request",
-        Said::Wrong { .. } => "wrong",
-        Said::Broken(_) => "broken",
-        Said::Stray => "stray",
+    let kind = |said: &Incoming| match said {
+        Incoming::Answer { id: Id::Call(_), .. } => "call",
+        Incoming::Answer { id: Id::Own(_), .. } => "own",
+        Incoming::Answer { id: Id::Null, .. } => "null",
+        Incoming::Answer { id: Id::Foreign(_), .. } => "foreign",
+        Incoming::Notification { .. } => "notification",
+        Incoming::Request { .. } => "request",
+        Incoming::Wrong { .. } => "wrong",
+        Incoming::Broken(_) => "broken",
+        Incoming::NotAMessage => "stray",
     };
     let lines = server_lines::SERVER_LINES.map(|(_, text)| text.replace("CALL", "7"));
     let there: Vec<_> = lines.iter().flat_map(|text| line(text)).map(|said| kind(&said)).collect();
@@ -334,16 +342,16 @@ fn every_kind_of_message_is_among_the_lines_to_flood_with() {
 #[test]
 fn a_batch_has_a_bound_in_number_and_in_memory() {
     let many = format!("[{}1]", "1,".repeat(BATCH_MAX));
-    assert_eq!(line(&many), [Said::Stray], "it is no batch");
+    assert_eq!(line(&many), [Incoming::NotAMessage], "it is no batch");
     let note =
         r#"{"jsonrpc":"2.0","method":"n","params":[PARAMS]}"#.replace("PARAMS", &["1"; 100_000].join(","));
     let large = format!("[{}]", vec![note; 100].join(","));
     let said = line(&large);
     assert!(
-        matches!(said.last(), Some(Said::Broken(what)) if what.contains("batch")),
+        matches!(said.last(), Some(Incoming::Broken(what)) if what.contains("batch")),
         "{} messages",
         said.len()
     );
-    let held: usize = said.iter().map(Said::heap_size).sum();
+    let held: usize = said.iter().map(Incoming::heap_size).sum();
     assert!(held < 2 * crate::FRAME_LEN_MAX + large.len(), "{held} bytes");
 }

@@ -9,7 +9,7 @@ fn stray_lines_are_counted_and_are_no_sign_of_life() {
     let mut driver = Driver::plain();
     driver.call(1);
     driver.step(Input::Cancel(id(1)));
-    assert_eq!(driver.step(Input::Said(Said::Stray)), [Effect::Noted(Noted::Stray)]);
+    assert_eq!(driver.step(Input::Incoming(Incoming::NotAMessage)), [Effect::Noted(Noted::NotAMessage)]);
     assert_eq!(driver.step(Input::Elapsed(Timer::Grace(id(1)))), [Effect::Kill]);
 }
 
@@ -18,12 +18,12 @@ fn a_cancel_is_told_in_the_words_of_the_protocol_and_the_answer_ends_it() {
     let mut driver = Driver::mcp();
     driver.call(1);
     let effects = driver.step(Input::Cancel(id(1)));
-    let ping = Saying::Ask { own: 2, method: "ping".into(), params: None };
+    let ping = Outgoing::Ask { own: 2, method: "ping".into(), params: None };
     let arm = Effect::Arm(Timer::Grace(id(1)), GRACE);
-    assert_eq!(effects, [Effect::Say(Saying::Cancel(id(1))), Effect::Say(ping), arm]);
+    assert_eq!(effects, [Effect::Say(Outgoing::Cancel(id(1))), Effect::Say(ping), arm]);
     assert_eq!(driver.step(Input::Cancel(id(1))), [], "once");
     let effects = driver.answer(Id::Call(id(1)), Err(RpcError::new(-32800, "cancelled")));
-    let stopped = Effect::Ended(id(1), Ending::Stopped(Rung::Interrupt));
+    let stopped = Effect::Ended(id(1), Ending::Stopped(CancelStage::Interrupt));
     assert_eq!(effects, [Effect::Disarm(Timer::Grace(id(1))), Effect::Idle(id(1)), stopped]);
 }
 
@@ -36,7 +36,7 @@ fn a_call_that_does_not_stop_is_abandoned_and_its_server_goes_on() {
     driver.step(Input::Cancel(id(1)));
     driver.answer(Id::Own(2), Ok(Value::Map(vec![])));
     let effects = driver.step(Input::Elapsed(Timer::Grace(id(1))));
-    let abandoned = Effect::Ended(id(1), Ending::Stopped(Rung::Abandoned));
+    let abandoned = Effect::Ended(id(1), Ending::Stopped(CancelStage::Abandoned));
     let [grace, heard] = [Timer::Grace(id(1)), Timer::Heard(id(1))].map(Effect::Disarm);
     assert_eq!(effects, [grace, heard, Effect::Idle(id(1)), abandoned]);
     assert_eq!(driver.answer(Id::Call(id(1)), Ok(1.into())), [Effect::Noted(Noted::Late(Some(id(1))))]);
@@ -55,7 +55,7 @@ fn a_server_that_has_heard_of_a_cancel_has_little_time_to_answer() {
     assert_eq!(driver.answer(Id::Own(2), Ok(Value::None)), soon);
     assert_eq!(driver.answer(Id::Own(2), Ok(Value::None)), [], "once");
     let effects = driver.step(Input::Elapsed(Timer::Heard(id(1))));
-    assert_eq!(effects.last(), Some(&Effect::Ended(id(1), Ending::Stopped(Rung::Abandoned))));
+    assert_eq!(effects.last(), Some(&Effect::Ended(id(1), Ending::Stopped(CancelStage::Abandoned))));
     assert_eq!(driver.machine.state(), SessionState::Idle, "it goes on");
 }
 
@@ -89,7 +89,7 @@ fn a_silent_server_that_others_wait_for_has_the_heartbeat_timeout() {
     driver.call(1);
     driver.call(2);
     driver.step(Input::Cancel(id(1)));
-    let abandoned = Effect::Ended(id(1), Ending::Stopped(Rung::Abandoned));
+    let abandoned = Effect::Ended(id(1), Ending::Stopped(CancelStage::Abandoned));
     assert!(driver.step(Input::Elapsed(Timer::Grace(id(1)))).contains(&abandoned));
     assert_eq!(driver.looks_until_killed(100), Some(30));
     assert_eq!(driver.death(), DeathCause::Unresponsive { after: HEARTBEAT });
@@ -113,7 +113,7 @@ fn what_waits_for_room_is_withdrawn_at_once() {
     let mut driver = Driver::mcp();
     driver.call(1);
     assert_eq!(driver.step(Input::Assign(id(2), Terms::default())), [Effect::Send(id(2))]);
-    let withdrawn = Effect::Ended(id(2), Ending::Stopped(Rung::Queued));
+    let withdrawn = Effect::Ended(id(2), Ending::Stopped(CancelStage::Queued));
     assert_eq!(driver.step(Input::Withdrawn(id(2))), [Effect::Idle(id(2)), withdrawn]);
     assert_eq!(driver.step(Input::Withdrawn(id(2))), [], "once");
 }

@@ -25,7 +25,7 @@ fn a_question_is_asked_once_answered_once_and_never_left_open() {
 #[test]
 fn a_question_that_nobody_can_be_asked_is_refused_at_once() {
     let refused = |effects: &[Effect], why: &str| {
-        let [Effect::Say(Saying::Reply { answer: Err(error), .. }), Effect::Noted(_)] = effects else {
+        let [Effect::Say(Outgoing::Reply { answer: Err(error), .. }), Effect::Noted(_)] = effects else {
             panic!("{effects:?}");
         };
         assert_eq!(error.code, METHOD_NOT_FOUND);
@@ -46,8 +46,9 @@ fn the_ids_of_open_questions_have_a_bound() {
         let mut driver = Driver::mcp();
         driver.call_on(1, Terms { answers: true, ..Terms::default() });
         let mut ask = |id: String| {
-            let request = Said::Request { id: id.into(), method: "roots/list".into(), params: Value::None };
-            matches!(driver.step(Input::Said(request))[0], Effect::Event(_, Event::Asked(_)))
+            let request =
+                Incoming::Request { id: id.into(), method: "roots/list".into(), params: Value::None };
+            matches!(driver.step(Input::Incoming(request))[0], Effect::Event(_, Event::Asked(_)))
         };
         assert!(ask("1".into()));
         assert_eq!(ask("2".repeat(len)), asked, "{len} bytes behind one");

@@ -87,7 +87,7 @@ impl World {
         let old = |which: usize| self.ended.get(which % self.ended.len().max(1)).copied();
         let answer = |id, good: bool| {
             let answer = if good { Ok(Value::None) } else { Err(RpcError::new(1, "no")) };
-            Input::Said(Said::Answer { id, answer })
+            Input::Incoming(Incoming::Answer { id, answer })
         };
         Some(match beat {
             Beat::Assign { notify, answers } => {
@@ -101,17 +101,23 @@ impl World {
             Beat::Foreign => answer(Id::Call(id(1_000_000)), true),
             Beat::Wrong(which) => {
                 let call = which.and_then(|which| self.pick(which));
-                Input::Said(Said::Wrong { call, what: "wrong".into() })
+                Input::Incoming(Incoming::Wrong { call, what: "wrong".into() })
             }
-            Beat::Broken => Input::Said(Said::Broken("broken".into())),
+            Beat::Broken => Input::Incoming(Incoming::Broken("broken".into())),
             Beat::Progress(which) => {
                 let params = map("progressToken", self.pick(which).or_else(|| old(which))?.get());
-                Input::Said(Said::Notification { method: "notifications/progress".into(), params })
+                Input::Incoming(Incoming::Notification { method: "notifications/progress".into(), params })
             }
-            Beat::Note => Input::Said(Said::Notification { method: "note".into(), params: Value::None }),
+            Beat::Note => {
+                Input::Incoming(Incoming::Notification { method: "note".into(), params: Value::None })
+            }
             Beat::Asked => {
                 self.asked += 1;
-                Input::Said(Said::Request { id: "1".into(), method: "ask".into(), params: Value::None })
+                Input::Incoming(Incoming::Request {
+                    id: "1".into(),
+                    method: "ask".into(),
+                    params: Value::None,
+                })
             }
             Beat::Reply(which, request) => {
                 Input::Reply { id: self.pick(which)?, request, answer: Ok(Value::None) }
@@ -177,8 +183,8 @@ impl World {
                 );
             }
             Effect::Disarm(Timer::Heard(id)) => assert!(self.heard.remove(&id.get()), "{id} was heard of"),
-            Effect::Say(Saying::Reply { .. }) => self.replied += 1,
-            Effect::Say(Saying::Ask { own, .. }) => self.own = *own,
+            Effect::Say(Outgoing::Reply { .. }) => self.replied += 1,
+            Effect::Say(Outgoing::Ask { own, .. }) => self.own = *own,
             Effect::Terminated(_) => self.dead = true,
             Effect::Send(_)
             | Effect::Say(_)

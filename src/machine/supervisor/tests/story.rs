@@ -323,7 +323,7 @@ proptest! {
     ) {
         let mut config = PoolConfig::default();
         (config.max_sessions, config.min_idle) = (max_sessions, min_idle.min(max_sessions));
-        (config.queue, config.line) = (queue, line);
+        (config.queue, config.session_queue) = (queue, line);
         config.share_workers = share_workers;
         config.session_timeout = Some(SECOND);
         (config.surge, config.max_starting, config.start_rate) = (surge, max_starting, 1_000);

@@ -156,7 +156,7 @@ async fn f7_two_hundred_forked_workers_leave_no_descriptor_no_zombie_and_no_fold
     drop((first, spawner));
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let no_child = || waitid(WaitId::All, look).is_err_and(|error| error == rustix::io::Errno::CHILD);
-    eventually("no child, no zygote and no undertaker", no_child).await;
+    eventually("no child, no zygote and no reaper", no_child).await;
     assert!(tags.iter().all(|tag| !scratch(tag).exists()));
 }
 

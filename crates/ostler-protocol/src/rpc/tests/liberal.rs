@@ -3,13 +3,13 @@
 use super::{call, cut, line, map};
 use crate::{
     ExecutionId, PlainJson, Value,
-    rpc::{Framing, Id, RpcError, Said},
+    rpc::{Framing, Id, Incoming, RpcError},
 };
 
 fn result_of(json: &str) -> Value {
     let text = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{json}}}"#);
     match line(&text).pop() {
-        Some(Said::Answer { answer: Ok(value), .. }) => value,
+        Some(Incoming::Answer { answer: Ok(value), .. }) => value,
         other => panic!("{json}: {other:?}"),
     }
 }
@@ -17,7 +17,7 @@ fn result_of(json: &str) -> Value {
 fn error_of(json: &str) -> RpcError {
     let text = format!(r#"{{"jsonrpc":"2.0","id":7,"error":{json}}}"#);
     match line(&text).pop() {
-        Some(Said::Answer { answer: Err(error), .. }) => error,
+        Some(Incoming::Answer { answer: Err(error), .. }) => error,
         other => panic!("{json}: {other:?}"),
     }
 }
@@ -41,7 +41,7 @@ fn an_id_is_the_number_that_it_says() {
         ("18446744073709551615.0", u64::MAX),
     ] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{json},"result":1}}"#);
-        assert_eq!(line(&text), [Said::Answer { id: call(number), answer: Ok(Value::Int(1)) }], "{json}");
+        assert_eq!(line(&text), [Incoming::Answer { id: call(number), answer: Ok(Value::Int(1)) }], "{json}");
     }
     for json in [
         "7.5",
@@ -68,7 +68,7 @@ fn an_id_is_the_number_that_it_says() {
     ] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{json},"result":1}}"#);
         let all = line(&text);
-        assert!(matches!(&all[..], [Said::Answer { id: Id::Foreign(_), .. }]), "{json}: {all:?}");
+        assert!(matches!(&all[..], [Incoming::Answer { id: Id::Foreign(_), .. }]), "{json}: {all:?}");
     }
 }
 
@@ -95,11 +95,11 @@ fn half_a_surrogate_pair_is_the_sign_for_it_and_nothing_else_is_lost() {
     );
     let method = r#"{"jsonrpc":"2.0","\ud83d":0,"method":"a\ud83d","params":["\udead"]}"#;
     let params = Value::List(vec!["\u{FFFD}".into()]);
-    assert_eq!(line(method), [Said::Notification { method: "a\u{FFFD}".into(), params }]);
+    assert_eq!(line(method), [Incoming::Notification { method: "a\u{FFFD}".into(), params }]);
     assert_eq!(error_of(r#"{"code":1,"message":"\ud83d!"}"#), RpcError::new(1, "\u{FFFD}!"));
     // Its own id is given back as it wrote it.
     let asks = line(r#"{"jsonrpc":"2.0","id":"\ud83d","method":"m"}"#);
-    assert!(matches!(&asks[..], [Said::Request { id, .. }] if **id == *r#""\ud83d""#), "{asks:?}");
+    assert!(matches!(&asks[..], [Incoming::Request { id, .. }] if **id == *r#""\ud83d""#), "{asks:?}");
 }
 
 /// Each is written again as it came, and those that a machine has a number for are that number.
@@ -147,7 +147,7 @@ fn no_number_is_rounded() {
 /// As whoever reads JSON into a map of their own has it.
 #[test]
 fn of_two_members_with_one_name_the_last_counts() {
-    let new = || [Said::Answer { id: call(7), answer: Ok(map(&[("new", 2.into())])) }];
+    let new = || [Incoming::Answer { id: call(7), answer: Ok(map(&[("new", 2.into())])) }];
     for text in [
         r#"{"jsonrpc":"2.0","id":7,"result":{"old":1},"result":{"new":2}}"#,
         r#"{"jsonrpc":"2.0","id":6,"id":7,"result":{"new":2}}"#,
@@ -212,16 +212,16 @@ fn an_answer_is_an_answer_with_what_does_not_belong_to_it() {
         (r#"{"jsonrpc":"2.0","error":{"code":1,"message":"no"}}"#, Id::Null, error()),
         (r#"{"jsonrpc":"2.0","result":1}"#, Id::Null, Ok(Value::Int(1))),
     ] {
-        assert_eq!(line(text), [Said::Answer { id, answer }], "{text}");
+        assert_eq!(line(text), [Incoming::Answer { id, answer }], "{text}");
     }
     let both = line(r#"{"jsonrpc":"2.0","id":7,"result":1,"error":{"code":1,"message":"quota"}}"#);
     let what = "expected a member `result` or `error`, got both; the error is: quota (code 1)".to_owned();
-    assert_eq!(both, [Said::Wrong { call: Some(ExecutionId(7)), what }]);
+    assert_eq!(both, [Incoming::Wrong { call: Some(ExecutionId(7)), what }]);
     let note = line(r#"{"jsonrpc":"2.0","id":null,"method":"n"}"#);
-    assert_eq!(note, [Said::Notification { method: "n".into(), params: Value::None }]);
+    assert_eq!(note, [Incoming::Notification { method: "n".into(), params: Value::None }]);
     let odd = line(r#"[1,"x",null,[],{"jsonrpc":"2.0","id":"7","result":1,"result":2},{}]"#);
-    assert_eq!(odd.iter().filter(|said| **said == Said::Stray).count(), 5, "{odd:?}");
-    assert_eq!(odd[4], Said::Answer { id: call(7), answer: Ok(Value::Int(2)) });
+    assert_eq!(odd.iter().filter(|said| **said == Incoming::NotAMessage).count(), 5, "{odd:?}");
+    assert_eq!(odd[4], Incoming::Answer { id: call(7), answer: Ok(Value::Int(2)) });
 }
 
 /// However they are cut.
@@ -272,5 +272,5 @@ fn numbers_that_json_lacks_are_read_where_they_stand_for_numbers() {
     let inner = map(&[("up", up.clone()), ("NaN", "Infinity \" NaN".into())]);
     assert_eq!(items[1..], [inner, down, "NaN\\".into(), Value::List(vec![up])]);
     // What is no JSON for other reasons stays a line that somebody printed.
-    assert_eq!(line("loss: NaN"), [Said::Stray]);
+    assert_eq!(line("loss: NaN"), [Incoming::NotAMessage]);
 }

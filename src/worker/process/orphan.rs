@@ -13,9 +13,9 @@ use crate::worker::descriptor_limit;
 
 /// A process that is not a child of ours, held so that its id cannot become another's meanwhile.
 #[derive(Debug)]
-pub(in crate::worker) struct Stray(OwnedFd);
+pub(in crate::worker) struct Orphan(OwnedFd);
 
-impl Stray {
+impl Orphan {
     /// `None` if there is no such process any more. An error is only that this process may open nothing.
     pub(in crate::worker) fn hold(pid: u32) -> io::Result<Option<Self>> {
         let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };

@@ -5,7 +5,7 @@ host=$3
 # The end of a pipe tells of the host's death, unless a copy that the host forked holds the other end. Then the kernel does,
 # by a signal that means nothing to others.
 if [ "$4" ] && setpriv --pdeathsig URG true; then
-    exec setpriv --pdeathsig URG /bin/sh -c "$4" ostler-undertaker "$1" "$2" "$host"
+    exec setpriv --pdeathsig URG /bin/sh -c "$4" ostler-reaper "$1" "$2" "$host"
 fi
 trap '' HUP INT TERM
 trap 'rung=1' URG

@@ -24,29 +24,29 @@ use super::{
     program,
     scratch::Scratch,
     spawner::Power,
-    sweep::Estate,
+    sweep::Footprint,
     threads::Threads,
 };
 use crate::error::SpawnError;
 
-const SCRIPT: &str = include_str!("undertaker.sh");
+const SCRIPT: &str = include_str!("reaper.sh");
 
 /// So many that died are replaced within …
 const REPLACED_MAX: usize = 5;
 /// … this time; then there is none until that is over and a worker starts.
 const REPLACED_WITHIN: Duration = Duration::from_secs(60);
 
-/// The undertaker of a pool, and those that it had before.
+/// The reaper of a pool, and those that it had before.
 #[derive(Debug, Default)]
-pub(super) struct Office {
-    now: Option<Undertaker>,
+pub(super) struct Reapers {
+    now: Option<Reaper>,
     /// When the last ones were found dead.
     deaths: VecDeque<Instant>,
     /// How many were.
     lost: u64,
 }
 
-impl Office {
+impl Reapers {
     /// Whether one is to be started.
     pub(super) fn is_vacant(&mut self) -> bool {
         while self.deaths.front().is_some_and(|death| death.elapsed() > REPLACED_WITHIN) {
@@ -55,12 +55,12 @@ impl Office {
         self.now.is_none() && self.deaths.len() < REPLACED_MAX
     }
 
-    pub(super) fn take(&mut self, undertaker: Undertaker) {
-        self.now = Some(undertaker);
+    pub(super) fn take(&mut self, reaper: Reaper) {
+        self.now = Some(reaper);
     }
 
     /// Gives away the one that there is, whose death is then no loss.
-    pub(super) fn dismiss(&mut self) -> Option<Undertaker> {
+    pub(super) fn dismiss(&mut self) -> Option<Reaper> {
         self.now.take()
     }
 
@@ -82,13 +82,13 @@ impl Office {
 
 /// The process that waits. It is killed, and not let go, when its pool has ended and nothing is left of it.
 #[derive(Debug)]
-pub(super) struct Undertaker {
+pub(super) struct Reaper {
     pid: u32,
     _power: Power,
     _until_we_die: Stdin,
 }
 
-impl Undertaker {
+impl Reaper {
     /// Starts the one of the pool whose workers' tags begin with `pool` and a dot. `on_death` is told its id when it is dead,
     /// on the thread that sees all deaths. Called on the thread that starts processes.
     pub(super) fn start(pool: &str, on_death: impl FnOnce(u32) + Send + 'static) -> Result<Self, SpawnError> {
@@ -97,7 +97,7 @@ impl Undertaker {
             program: "/bin/sh".into(),
             source,
         };
-        let mut args: Vec<_> = ["-c", SCRIPT, "ostler-undertaker", pool].map(OsString::from).into();
+        let mut args: Vec<_> = ["-c", SCRIPT, "ostler-reaper", pool].map(OsString::from).into();
         args.push(Scratch::home().map_err(unknown)?.into_os_string());
         args.extend([process::id().to_string(), SCRIPT.to_owned()].map(OsString::from));
         let path = env::var_os("PATH").map(|path| ("PATH".into(), path));
@@ -109,13 +109,13 @@ impl Undertaker {
             cwd: "/".into(),
             socket: false,
         };
-        let estate = Estate { tag: format!("{pool}.undertaker"), scratch: None };
+        let footprint = Footprint { tag: format!("{pool}.reaper"), scratch: None };
         let (process, ends) = launch
             .start(&Cleanup::default())
             .map_err(|error| program::not_started(&launch.program, error))?;
         let (pid, process) = (process.id(), Arc::new(process));
         let watched = Threads::get().and_then(|threads| {
-            threads.watch().add_and(Arc::clone(&process), estate, move |_| on_death(pid))
+            threads.watch().add_and(Arc::clone(&process), footprint, move |_| on_death(pid))
         });
         // Ends it if it is not watched.
         let power = Power::over(process);

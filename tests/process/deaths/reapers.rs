@@ -19,13 +19,13 @@ fn process(pid: u32) -> Pid {
     Pid::from_raw(pid.cast_signed()).unwrap()
 }
 
-/// The undertakers of this host that live.
-fn undertakers(host: u32) -> Vec<u32> {
+/// The reapers of this host that live.
+fn reapers(host: u32) -> Vec<u32> {
     let is_one = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        String::from_utf8_lossy(&line).contains("\0ostler-undertaker\0") && parent == Some(host)
+        String::from_utf8_lossy(&line).contains("\0ostler-reaper\0") && parent == Some(host)
     };
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -38,19 +38,19 @@ const FAMILY: &str =
 
 /// Fault 92: code runs as the same user, so it can kill it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f92_a_killed_undertaker_is_replaced_and_told() {
+async fn f92_a_killed_reaper_is_replaced_and_told() {
     guarded(async {
         let mut host = Host::start("is bereaved", FAMILY, "");
         let family = [host.says("worker"), host.says("line")].map(|pid| pid.parse::<u32>().unwrap());
         for lost in 1..=2 {
             let mut found = Vec::new();
             eventually("there is one", SOON, || {
-                found = undertakers(host.pid());
+                found = reapers(host.pid());
                 found.len() == 1
             })
             .await;
             kill_process(process(found[0]), Signal::KILL).unwrap();
-            let is_next = || matches!(*undertakers(host.pid()), [next] if next != found[0]);
+            let is_next = || matches!(*reapers(host.pid()), [next] if next != found[0]);
             eventually("another has taken its place", SOON, is_next).await;
             assert_eq!(host.says("lost"), lost.to_string());
         }
@@ -69,9 +69,9 @@ async fn f93_a_copy_of_the_host_does_not_keep_its_workers_alive() {
         // It must have come to the point at which it waits.
         let waits = |pid: u32| {
             let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
-            undertakers(host.pid()) == [pid] && call.split(' ').nth(1) == Some("0x0")
+            reapers(host.pid()) == [pid] && call.split(' ').nth(1) == Some("0x0")
         };
-        eventually("the undertaker reads", SOON, || undertakers(host.pid()).into_iter().any(waits)).await;
+        eventually("the reaper reads", SOON, || reapers(host.pid()).into_iter().any(waits)).await;
         let held = pidfd_open(process(host.pid()), PidfdFlags::empty()).unwrap();
         let descriptors = fs::read_dir(format!("/proc/{}/fd", host.pid())).unwrap().flatten();
         let descriptors: Vec<i32> =
@@ -90,13 +90,13 @@ async fn f93_a_copy_of_the_host_does_not_keep_its_workers_alive() {
 
 /// Anybody may send the signal by which the kernel tells of a parent's death.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_undertaker_that_is_told_of_no_death_ends_nobody() {
+async fn an_reaper_that_is_told_of_no_death_ends_nobody() {
     guarded(async {
         let mut host = Host::start("idles", FAMILY, "");
         let family = [host.says("worker"), host.says("line")].map(|pid| pid.parse::<u32>().unwrap());
-        eventually("there is one", SOON, || undertakers(host.pid()).len() == 1).await;
+        eventually("there is one", SOON, || reapers(host.pid()).len() == 1).await;
         for _ in 0..20 {
-            kill_process(process(undertakers(host.pid())[0]), Signal::URG).unwrap();
+            kill_process(process(reapers(host.pid())[0]), Signal::URG).unwrap();
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         assert!(family.iter().all(|pid| alive(*pid)));
@@ -132,7 +132,7 @@ async fn f94_what_leads_out_of_a_scratch_folder_keeps_its_mode_and_its_content()
         let mut host = Host::start("idles", &plant, LIMITED);
         let home = host.says("line");
         assert!(Path::new(&home).join("line\nbreak").exists());
-        eventually("there is one", SOON, || undertakers(host.pid()).len() == 1).await;
+        eventually("there is one", SOON, || reapers(host.pid()).len() == 1).await;
         host.kill();
         let planted = format!("{}.planted", home.split('.').next().unwrap());
         let is_gone = |path: &str| fs::symlink_metadata(path).is_err();

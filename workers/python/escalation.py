@@ -14,12 +14,12 @@ POLITE, FORCE = "polite", "force"
 
 
 def cancel(host, id, limit=2.0):
-    """The host's ladder: a polite cancel and SIGINT, then force and SIGINT for the children. Returns the outcome, rung and seconds."""
+    """The host's escalation: a polite cancel and SIGINT, then force and SIGINT for the children. Returns the outcome, stage and seconds."""
     began = time.monotonic()
     host.send("cancel", id=id)
     os.kill(host.process.pid, signal.SIGINT)
     host.interrupt_children()
-    rung, next_force = POLITE, began + FORCE_AFTER
+    stage, next_force = POLITE, began + FORCE_AFTER
     events = []
     while True:
         now = time.monotonic()
@@ -31,12 +31,12 @@ def cancel(host, id, limit=2.0):
             if time.monotonic() >= next_force:
                 host.send("cancel", id=id, force=True)
                 host.interrupt_children()  # again: a shell that is just forking loses the first
-                rung, next_force = FORCE, time.monotonic() + FORCE_AGAIN
+                stage, next_force = FORCE, time.monotonic() + FORCE_AGAIN
             continue
         events.append(event)
         if type(event) is dict and event["type"] in ("result", "error"):
             host.running = None
-            return event, rung, time.monotonic() - began
+            return event, stage, time.monotonic() - began
 
 
 class OnOneHost(unittest.TestCase):
