@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::record::{nested, record};
+use super::record::record;
 use super::{ExecutionId, Value};
 
 record! {
@@ -33,7 +33,7 @@ record! {
 
 record! {
     /// A name of the session.
-    Variable {
+    Variable nested "a map with name, type and repr" {
         required {
             /// The name.
             name: String,
@@ -137,7 +137,7 @@ record! {
 
 record! {
     /// A name that could not be saved.
-    SkippedName {
+    SkippedName nested "a map with name, type and reason" {
         required {
             /// The name.
             name: String,
@@ -177,7 +177,7 @@ record! {
 
 record! {
     /// A name that could not be brought back.
-    NameFailure {
+    NameFailure nested "a map with name and reason" {
         required {
             /// The name.
             name: String,
@@ -185,10 +185,4 @@ record! {
             reason: String,
         }
     }
-}
-
-nested! {
-    Variable: "a map with name, type and repr",
-    SkippedName: "a map with name, type and reason",
-    NameFailure: "a map with name and reason",
 }

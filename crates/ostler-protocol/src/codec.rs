@@ -86,6 +86,7 @@ impl Codec {
             Self::Json => {
                 let mut map = BytesMut::new();
                 write_map(message, &mut map).and_then(|()| {
+                    let map = map.freeze();
                     // Only a string or a map whose length MessagePack cannot announce does not read back.
                     json::write(&map, out).map_err(|_fault| EncodeError::TooLong { len: map.len(), limit })
                 })

@@ -3,7 +3,7 @@
 use super::ExecutionId;
 use super::error::Fault;
 use super::reader::Reader;
-use super::record::{nested, record};
+use super::record::record;
 use super::token::Token;
 use super::wire::Wire;
 use super::writer::Writer;
@@ -94,7 +94,7 @@ impl Wire for ErrorKind {
 
 record! {
     /// What was raised, with what it was raised from (C4).
-    Exception {
+    Exception nested "an exception: a map with type and message" {
         required {
             /// Its type, such as `ValueError`.
             type_name as "type": String,
@@ -122,7 +122,7 @@ record! {
 
 record! {
     /// One call of a traceback. Lines count from 1, columns from 0.
-    TraceFrame {
+    TraceFrame nested "a map with file, line and name" {
         required {
             /// The name of the code.
             file: String,
@@ -142,9 +142,4 @@ record! {
             text: Option<String> = None,
         }
     }
-}
-
-nested! {
-    Exception: "an exception: a map with type and message",
-    TraceFrame: "a map with file, line and name",
 }

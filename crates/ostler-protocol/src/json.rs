@@ -1,8 +1,8 @@
 //! The JSON codec: the same maps, written as text.
 //!
-//! It is a change of clothes and nothing else: messages are read and written as MessagePack, and this turns one into
-//! the other token by token, without a tree between. What JSON lacks travels as an object with one marked key:
-//! `{"$bytes": "base64"}`, `{"$float": "nan" | "inf" | "-inf"}`, and `{"$map": [[key, value], …]}` for a map that
+//! Messages are read and written as MessagePack, and this turns one into the other: JSON token by token, so that nothing
+//! large is built of what a stranger sent, and MessagePack by way of a [`Value`], whose form in JSON `value_serde.rs` has.
+//! What JSON lacks travels as an object with one marked key: `{"$bytes": "base64"}`, `{"$float": "nan" | "inf" | "-inf"}`, and `{"$map": [[key, value], …]}` for a map that
 //! has a key that is no string, or one that begins with `$`.
 
 use std::fmt;
@@ -15,11 +15,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use rmp::Marker;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::DecodeError;
 use super::error::Fault;
 use super::reader::Reader;
 use super::token::{Text, Token};
+use super::wire::Wire;
 use super::writer::Writer;
+use super::{DecodeError, Value};
 
 pub(super) const BYTES: &str = "$bytes";
 pub(super) const FLOAT: &str = "$float";
@@ -220,106 +221,14 @@ fn pairs(object: &[u8], reader: &mut Reader<'_>, len: usize) -> Option<Vec<u8>> 
     Some(entries)
 }
 
-/// Writes MessagePack that a [`Writer`] made as JSON.
-pub(super) fn write(map: &[u8], out: &mut BytesMut) -> Result<(), Fault> {
-    let mut reader = Reader::over(map);
-    write_next(&mut reader, out)?;
-    reader.finish()
-}
-
-fn write_next(from: &mut Reader<'_>, out: &mut BytesMut) -> Result<(), Fault> {
-    match from.token()? {
-        Token::Nil => out.put_slice(b"null"),
-        Token::Bool(true) => out.put_slice(b"true"),
-        Token::Bool(false) => out.put_slice(b"false"),
-        Token::UInt(value) => scalar(&value, out),
-        Token::Int(value) => scalar(&value, out),
-        Token::Float(value) if value.is_finite() => scalar(&value, out),
-        Token::Float(value) => marked(FLOAT, special_float(value), out),
-        Token::Str(text) => scalar(text.as_str()?, out),
-        Token::Bin(bytes) => marked(BYTES, &BASE64.encode(bytes), out),
-        Token::List(len) => separated(b"[]", len, from, out, write_next)?,
-        Token::Map(len) if is_object(from, len)? => separated(b"{}", len, from, out, write_entry)?,
-        Token::Map(len) => {
-            out.put_slice(b"{\"$map\":");
-            separated(b"[]", len, from, out, write_pair)?;
-            out.put_u8(b'}');
-        }
-        // No `Writer` makes one.
-        Token::Ext => out.put_slice(b"null"),
-    }
+/// Writes MessagePack that a [`Writer`] made as JSON, by way of the [`Value`] that it stands for.
+pub(super) fn write(map: &Bytes, out: &mut BytesMut) -> Result<(), Fault> {
+    let mut reader = Reader::new(map);
+    let token = reader.token()?;
+    let value = Value::read(&mut reader, token)?;
+    reader.finish()?;
+    serde_json::to_writer(out.writer(), &value).expect("memory takes every value");
     Ok(())
-}
-
-/// Writes `len` parts between a pair of brackets, with commas.
-fn separated(
-    brackets: &[u8; 2],
-    len: usize,
-    from: &mut Reader<'_>,
-    out: &mut BytesMut,
-    part: fn(&mut Reader<'_>, &mut BytesMut) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    out.put_u8(brackets[0]);
-    from.nested(|from| {
-        for n in 0..len {
-            out.put_slice(if n == 0 { b"" } else { b"," });
-            part(from, out)?;
-        }
-        Ok(())
-    })?;
-    out.put_u8(brackets[1]);
-    Ok(())
-}
-
-fn write_entry(from: &mut Reader<'_>, out: &mut BytesMut) -> Result<(), Fault> {
-    write_next(from, out)?;
-    out.put_u8(b':');
-    write_next(from, out)
-}
-
-fn write_pair(from: &mut Reader<'_>, out: &mut BytesMut) -> Result<(), Fault> {
-    out.put_u8(b'[');
-    write_next(from, out)?;
-    out.put_u8(b',');
-    write_next(from, out)?;
-    out.put_u8(b']');
-    Ok(())
-}
-
-/// Whether the map that was just opened can be an object as it is.
-fn is_object(from: &Reader<'_>, len: usize) -> Result<bool, Fault> {
-    let mut ahead = from.clone();
-    for _ in 0..len {
-        let Token::Str(key) = ahead.token()? else { return Ok(false) };
-        if key.0.starts_with(b"$") {
-            return Ok(false);
-        }
-        let token = ahead.token()?;
-        ahead.skip(token)?;
-    }
-    Ok(true)
-}
-
-fn marked(key: &str, value: &str, out: &mut BytesMut) {
-    out.put_u8(b'{');
-    scalar(key, out);
-    out.put_u8(b':');
-    scalar(value, out);
-    out.put_u8(b'}');
-}
-
-pub(super) const fn special_float(value: f64) -> &'static str {
-    if value.is_nan() {
-        "nan"
-    } else if value > 0.0 {
-        "inf"
-    } else {
-        "-inf"
-    }
-}
-
-fn scalar<T: serde::Serialize + ?Sized>(value: &T, out: &mut BytesMut) {
-    serde_json::to_writer(out.writer(), value).expect("memory takes every scalar");
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! One declaration per message: its fields, which of them are required, and from that its two directions.
 //!
-//! Written by hand rather than derived with serde, for three things that serde cannot give: an error that names the
-//! field and the execution, byte fields that share the payload, and a bound on memory while reading.
+//! Written by hand rather than derived for rmp-serde, for what that cannot give: an error that names the field and the
+//! execution, byte fields that share the payload, a bound on memory while reading, and four rules of `PROTOCOL.md` (invalid
+//! UTF-8 is no text, bytes are none, a list is no map, a number is no key). ARCHITECTURE.md has the figures of a prototype.
 
 use super::error::Fault;
 use super::reader::Reader;
@@ -87,11 +88,12 @@ macro_rules! key {
     };
 }
 
-/// Declares a [`Record`] with its struct, its `new` (which takes the required fields) and both directions.
+/// Declares a [`Record`] with its struct, its `new` (which takes the required fields) and both directions. One that is
+/// `nested` can be a field of another; what stands behind the word is what a message says that is expected there.
 macro_rules! record {
     (
         $(#[$meta:meta])*
-        $name:ident {
+        $name:ident $(nested $expected:literal)? {
             $(required {
                 $($(#[$required_meta:meta])* $required:ident $(as $required_key:literal)?: $required_type:ty,)+
             })?
@@ -192,6 +194,8 @@ macro_rules! record {
             }
         }
 
+        $($crate::record::nested!($name: $expected);)?
+
         #[cfg(test)]
         impl $crate::sample::Sample for $name {
             fn sample(source: &mut $crate::sample::Source) -> Self {
@@ -206,7 +210,7 @@ macro_rules! record {
 
 /// Makes a [`Record`] usable as a field of another one.
 macro_rules! nested {
-    ($($name:ident: $expected:literal,)+) => {$(
+    ($name:ident: $expected:literal) => {
         impl $crate::wire::Wire for $name {
             const EXPECTED: &'static str = $expected;
 
@@ -219,13 +223,13 @@ macro_rules! nested {
                 from: &mut $crate::reader::Reader<'_>,
                 token: $crate::token::Token<'_>,
             ) -> Result<Self, $crate::error::Fault> {
-                use $crate::token::Token;
                 use $crate::record::Record;
+                use $crate::token::Token;
                 let Token::Map(count) = token else { return Err(Self::mismatch(token)) };
                 from.nested(|from| Self::read_fields(from, count))
             }
         }
-    )+};
+    };
 }
 
 /// Declares an enum whose variants are words on the wire, and no others.

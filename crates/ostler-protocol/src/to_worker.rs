@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::record::{nested, record, words};
+use super::record::{record, words};
 use super::{ExecutionId, Value};
 
 record! {
@@ -31,7 +31,7 @@ record! {
 
 record! {
     /// Limits on what a worker sends; absent ones are the worker's choice.
-    Limits {
+    Limits nested "a map of limits" {
         optional {
             /// The longest `repr`, in characters.
             max_repr: Option<u64> = None,
@@ -315,8 +315,4 @@ record! {
             id: Option<ExecutionId> = None,
         }
     }
-}
-
-nested! {
-    Limits: "a map of limits",
 }

@@ -23,7 +23,7 @@ impl Serialize for Value {
             Self::Int(value) => to.serialize_i64(*value),
             Self::UInt(value) => to.serialize_u64(*value),
             Self::Float(value) if readable && !value.is_finite() => {
-                marked(json::FLOAT, json::special_float(*value), to)
+                marked(json::FLOAT, special_float(*value), to)
             }
             Self::Float(value) => to.serialize_f64(*value),
             Self::Number(text) => to.serialize_str(text),
@@ -53,6 +53,16 @@ impl<'de> Deserialize<'de> for Value {
                 D::Error::custom(format!("expected {}, got {}", field.expected, field.got))
             }
         })
+    }
+}
+
+const fn special_float(value: f64) -> &'static str {
+    if value.is_nan() {
+        "nan"
+    } else if value > 0.0 {
+        "inf"
+    } else {
+        "-inf"
     }
 }
 
