@@ -8,15 +8,20 @@ use super::{folder, pool, spec};
 use crate::support::processes::{nothing_left, pool_tag};
 use crate::support::wait::{SOON, eventually, guarded, pool_is};
 
-async fn until_it_says(execution: &mut ostler::Execution, word: &str) {
+/// Reads on until it has said `word`, and hands it back.
+async fn until_it_says(mut execution: ostler::Execution, word: &str) -> ostler::Execution {
     let (mut said, mut events) = (String::new(), Vec::new());
     while !said.contains(word) {
         match execution.next().await {
             Some(Event::Output { data, .. }) => said.push_str(&String::from_utf8_lossy(&data)),
             Some(event) => events.push(event),
-            None => panic!("it ended before {word:?}, and said {said:?}, {events:?}"),
+            None => panic!(
+                "before {word:?} it said {said:?}, {events:?}, and it ended: {:?}",
+                execution.outcome().await
+            ),
         }
     }
+    execution
 }
 
 /// Case c11, c38 and c39: whatever handles SIGINT hears it.
@@ -39,9 +44,9 @@ async fn a_cancel_is_a_real_sigint_and_a_handler_of_the_code_hears_it() {
             let (_folder, builder) = folder(&[("a.py", code)]);
             let runtime = builder.grace(Duration::from_secs(3_600)).start().await.unwrap();
             let mut execution = runtime.execute(Script::file("a.py")).await.unwrap();
-            until_it_says(&mut execution, "ready").await;
+            execution = until_it_says(execution, "ready").await;
             execution.cancel();
-            until_it_says(&mut execution, "closing down").await;
+            execution = until_it_says(execution, "closing down").await;
             let outcome = execution.outcome().await;
             assert!(
                 matches!(&outcome, Outcome::Cancelled(it) if it.stage == CancelStage::Interrupt),
@@ -61,9 +66,9 @@ async fn terminate_is_a_sigterm_which_the_code_may_handle() {
         let (_folder, builder) = folder(&[("a.py", code)]);
         let runtime = builder.start().await.unwrap();
         let mut execution = runtime.execute(Script::file("a.py")).await.unwrap();
-        until_it_says(&mut execution, "ready").await;
+        execution = until_it_says(execution, "ready").await;
         execution.terminate();
-        until_it_says(&mut execution, "closing down").await;
+        execution = until_it_says(execution, "closing down").await;
         assert!(execution.outcome().await.is_completed());
     })
     .await;
