@@ -10,6 +10,7 @@ mod cleanup;
 mod delivery;
 mod descriptor_limit;
 mod environment;
+mod ignored;
 #[cfg(feature = "monitor")]
 pub(crate) mod listener;
 mod oom;

@@ -16,7 +16,7 @@ use rustix::pipe::fcntl_setpipe_size;
 use tokio::net::unix::pipe;
 
 use super::{
-    Outbox, Pipe, Worker, environment, pipes,
+    Outbox, Pipe, Worker, environment, ignored, pipes,
     process::Launch,
     program,
     python::{self, Interpreter},
@@ -141,7 +141,11 @@ fn start(
     let env = environment::of_script(spec, &tag, env::vars_os());
     let program = program::find(program, env.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
     let (cwd, scratch) = working_folder(launched.cwd.as_ref().or(spec.cwd.as_ref()), &tag, &program)?;
-    let (args, pool) = (args(spec, &launched.script), pool_of(&tag));
+    let (mut args, pool) = (args(spec, &launched.script), pool_of(&tag));
+    // Node takes all signals as by default.
+    if spec.language == Some(Language::Python) && ignored::stops_are_ignored() {
+        args = ignored::heard(&program, args);
+    }
     let launch = Launch { program, args, env, cwd, socket: false };
     let (theirs, ours) =
         descriptors(launched).map_err(|error| program::system("make pipes for", &launch.program, error))?;

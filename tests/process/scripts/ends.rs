@@ -1,10 +1,10 @@
 //! How a script is stopped, and what every outcome says of it.
 
-use std::time::Duration;
+use std::{env, process::Command, time::Duration};
 
 use ostler::{CancelStage, Event, Exit, Failure, Lost, LostCause, Outcome, Request, Script, SubmitError};
 
-use super::{folder, pool, spec};
+use super::{folder, pool, spec, written};
 use crate::support::processes::{nothing_left, pool_tag};
 use crate::support::wait::{SOON, eventually, guarded, pool_is};
 
@@ -41,20 +41,34 @@ async fn a_cancel_is_a_real_sigint_and_a_handler_of_the_code_hears_it() {
                 while True: time.sleep(0.01)";
     guarded(async {
         for code in [handled, plain, asyncs, last] {
-            let (_folder, builder) = folder(&[("a.py", code)]);
-            let runtime = builder.grace(Duration::from_secs(3_600)).start().await.unwrap();
-            let mut execution = runtime.execute(Script::file("a.py")).await.unwrap();
-            execution = until_it_says(execution, "ready").await;
-            execution.cancel();
-            execution = until_it_says(execution, "closing down").await;
-            let outcome = execution.outcome().await;
-            assert!(
-                matches!(&outcome, Outcome::Cancelled(it) if it.stage == CancelStage::Interrupt),
-                "{outcome}"
-            );
+            let folder = written(&[("a.py", code)]);
+            for spec in [spec(folder.path()), spec(folder.path()).preload(["json"])] {
+                let runtime = pool(spec).grace(Duration::from_secs(3_600)).start().await.unwrap();
+                let mut execution = runtime.execute(Script::file("a.py")).await.unwrap();
+                execution = until_it_says(execution, "ready").await;
+                execution.cancel();
+                execution = until_it_says(execution, "closing down").await;
+                let outcome = execution.outcome().await;
+                assert!(
+                    matches!(&outcome, Outcome::Cancelled(it) if it.stage == CancelStage::Interrupt),
+                    "{outcome}"
+                );
+            }
         }
     })
     .await;
+}
+
+/// A shell without job control has its background jobs ignore SIGINT, and a program starts with what its parent ignores.
+#[test]
+fn a_host_that_ignores_sigint_has_scripts_that_hear_it() {
+    let again = "scripts::ends::a_cancel_is_a_real_sigint_and_a_handler_of_the_code_hears_it";
+    #[expect(clippy::disallowed_methods, reason = "this process cannot ignore a signal for one test")]
+    let mut host = Command::new("sh");
+    host.args(["-c", "trap '' INT; exec \"$0\" --exact \"$1\""]).arg(env::current_exe().unwrap()).arg(again);
+    let host = host.output().unwrap();
+    let said = String::from_utf8_lossy(&host.stdout);
+    assert!(said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&host.stderr));
 }
 
 /// Case c12.

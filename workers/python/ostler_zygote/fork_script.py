@@ -53,6 +53,9 @@ def become_script(order, fds):
         for number in 4, 6, 7, 8, 11:  # Python believes that these handlers, faulthandler's, are somebody else's
             worker._signal.signal(number, worker._signal.SIG_DFL)
     worker.faulthandler.register(worker._signal.SIGUSR2, 2 if worker.stacks is None else worker.stacks)
+    # Ignored where the host ignores them; what asks a script to stop is heard.
+    worker._signal.signal(worker._signal.SIGINT, worker._signal.default_int_handler)
+    worker._signal.signal(worker._signal.SIGTERM, worker._signal.SIG_DFL)
     del sys.modules["_ostler_worker"]
     worker.main = lambda: None  # what the bootstrap calls next
     return args
