@@ -199,11 +199,11 @@ pub enum SubmitError {
         /// How many wait.
         len: usize,
     },
-    /// The session's own line is full.
+    /// The session's own queue is full.
     #[error(
         "the session is busy and its queue is full: {limit} of {limit} executions wait; await one of them first, or raise `session_queue`"
     )]
-    LineFull {
+    SessionQueueFull {
         /// The limit.
         limit: usize,
     },

@@ -31,7 +31,7 @@ fn refusals_of_requests_say_which_limit_and_what_to_do() {
              give it longer, or raise `max_sessions`",
         ),
         (
-            SubmitError::LineFull { limit: 16 },
+            SubmitError::SessionQueueFull { limit: 16 },
             "the session is busy and its queue is full: 16 of 16 executions wait; await one of them first, or raise `session_queue`",
         ),
         (

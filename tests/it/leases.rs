@@ -101,7 +101,7 @@ async fn executions_wait_in_the_line_of_their_session_and_the_one_too_many_is_re
             }
             assert_eq!(pool.status().await.queued, line);
             let refused = session.execute("one too many").await.expect_err("the line is full");
-            assert_eq!(refused, SubmitError::LineFull { limit: line });
+            assert_eq!(refused, SubmitError::SessionQueueFull { limit: line });
             assert_eq!(
                 refused.to_string(),
                 format!(

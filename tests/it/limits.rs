@@ -102,7 +102,7 @@ async fn to_submit_takes_no_time_whether_it_is_accepted_or_not() {
             held.push(accepted.unwrap());
         }
         let (refused, took) = timed(session.execute("too many")).await;
-        assert!(matches!(refused, Err(SubmitError::LineFull { .. })) && took.is_zero(), "{took:?}");
+        assert!(matches!(refused, Err(SubmitError::SessionQueueFull { .. })) && took.is_zero(), "{took:?}");
         drop((held, session));
         pool.close().await;
     })

@@ -102,7 +102,7 @@ async fn what_waits_in_the_line_runs_when_the_state_is_back() {
         lost_running(&dies.outcome().await);
         let third = session.execute("tell").await.unwrap();
         let refused = session.execute("tell").await.unwrap_err();
-        assert_eq!(refused, SubmitError::LineFull { limit: 3 }, "bounded as ever");
+        assert_eq!(refused, SubmitError::SessionQueueFull { limit: 3 }, "bounded as ever");
         let (news, outcome) = told(first).await;
         assert_eq!((news.unwrap().unsaved, outcome.value()), (2, Some(&"state".into())));
         assert_eq!(second.outcome().await.value(), Some(&2.into()));

@@ -89,7 +89,7 @@ impl Pool {
         let waits = held.running.is_some() || here.is_none() || held.saves.comes_first();
         match (want.expects, here) {
             _ if self.stopping() => Some(SubmitError::ShuttingDown),
-            _ if waits && held.waiting() >= limit => Some(SubmitError::LineFull { limit }),
+            _ if waits && held.waiting() >= limit => Some(SubmitError::SessionQueueFull { limit }),
             (Some(expected), Some(found)) if expected != found => {
                 Some(SubmitError::OtherGeneration { expected, found })
             }

@@ -62,7 +62,7 @@ async fn a_second_execution_on_a_busy_session_waits_in_its_bounded_line() {
         let second = session.execute("order.append(2)").await.unwrap();
         let third = session.execute("order.append(3)\norder").await.unwrap();
         let fourth = session.execute("order.append(4)").await;
-        assert_eq!(fourth.map(|it| it.id()).unwrap_err(), SubmitError::LineFull { limit: 2 });
+        assert_eq!(fourth.map(|it| it.id()).unwrap_err(), SubmitError::SessionQueueFull { limit: 2 });
         first.input(request, "");
         assert!(first.outcome().await.is_completed());
         assert!(second.outcome().await.is_completed());

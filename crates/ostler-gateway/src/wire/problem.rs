@@ -176,7 +176,7 @@ impl From<SubmitError> for Problem {
                 Self::too_many("tenant_queue", detail, retry_after)
             }
             SubmitError::TooLate { predicted, .. } => Self::too_many("deadline_ms", detail, Some(predicted)),
-            SubmitError::LineFull { .. } => Self::too_many("line", detail, None),
+            SubmitError::SessionQueueFull { .. } => Self::too_many("session_queue", detail, None),
             SubmitError::NoSession { .. } => Self::too_many("max_sessions", detail, None),
             SubmitError::TooLarge { .. } => Self::too_large("frame", detail).at("code"),
             SubmitError::Unfit { .. } => Self::new(422, "unfit", detail),

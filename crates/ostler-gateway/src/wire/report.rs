@@ -193,7 +193,7 @@ pub(crate) fn text(entries: &[Logged]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ostler::{Cancelled, Rung};
+    use ostler::{CancelStage, Cancelled};
 
     use super::*;
 
@@ -202,7 +202,7 @@ mod tests {
             seq,
             event: Arc::new(Event::Output { stream, data: text.into() }),
         };
-        let outcome = Arc::new(Outcome::Cancelled(Cancelled::new(Rung::Queued, None)));
+        let outcome = Arc::new(Outcome::Cancelled(Cancelled::new(CancelStage::Queued, None)));
         vec![
             output(1, Stream::Stdout, "a"),
             output(2, Stream::Stderr, "b"),
