@@ -4,11 +4,7 @@
 //! execution, byte fields that share the payload, a bound on memory while reading, and four rules of `PROTOCOL.md` (invalid
 //! UTF-8 is no text, bytes are none, a list is no map, a number is no key). ARCHITECTURE.md has the figures of a prototype.
 
-use super::error::Fault;
-use super::reader::Reader;
-use super::token::Token;
-use super::wire::Wire;
-use super::writer::Writer;
+use super::{error::Fault, reader::Reader, token::Token, wire::Wire, writer::Writer};
 
 /// A struct whose fields are the entries of a map.
 pub(super) trait Record: Sized {
