@@ -147,7 +147,7 @@ impl Desk {
             }
             Found::Never => {
                 let shown: String = handle.chars().take(handle::NAME_MAX).collect();
-                Err(Problem::not_found(format!("{kind} {shown:?}")))
+                Err(Problem::not_found(format!("{kind} {shown:?}"), kind.made_by()))
             }
         }
     }

@@ -25,6 +25,17 @@ impl Kind {
             Self::Checkpoint => 'c',
         }
     }
+
+    /// What to do for one, where there is none.
+    pub(crate) fn made_by(self) -> &'static str {
+        match self {
+            Self::Execution => "`POST /v1/run` starts one",
+            Self::Session => {
+                "`POST /v1/sessions` with {\"name\": …} makes one, and `GET /v1/sessions` lists those that there are"
+            }
+            Self::Checkpoint => "`POST /v1/sessions/SESSION/checkpoint` makes one",
+        }
+    }
 }
 
 impl fmt::Display for Kind {

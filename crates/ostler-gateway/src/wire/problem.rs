@@ -83,8 +83,8 @@ impl Problem {
         Self::new(403, name, detail).at(place)
     }
 
-    pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
-        Self::new(404, "not-found", format!("there is no {what}; see the list of those that there are"))
+    pub(crate) fn not_found(what: impl std::fmt::Display, remedy: &str) -> Self {
+        Self::new(404, "not-found", format!("there is no {what}; {remedy}"))
     }
 
     /// What was asked for has ended: when and why.

@@ -56,7 +56,8 @@ fn what_was_deleted_says_when_and_why() {
     assert!(gone["detail"].as_str().unwrap().ends_with("it was deleted"), "{gone}");
     assert!(gone["ended_at"].is_string(), "{gone}");
     server.get("/v1/sessions/s-00000000000000000000000000000000").expect(404);
-    server.get("/v1/sessions/never").expect(404);
+    let never = server.get("/v1/sessions/never").expect(404).json();
+    assert!(never["detail"].as_str().unwrap().contains("`POST /v1/sessions`"), "{never}");
 }
 
 /// More sessions than workers: who is idle sleeps, and wakes with its own value.
