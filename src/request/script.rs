@@ -14,7 +14,8 @@ use super::Request;
 /// Its outcome is told when its process has ended: [`Completed`](crate::Outcome::Completed) for exit code 0,
 /// [`Failure::Exit`](crate::Failure::Exit) for another one, and [`Lost`](crate::Outcome::Lost) if a signal ended it. A
 /// cancel sends SIGINT to its process group, SIGTERM at half of the grace, and SIGKILL at its end; it starts with both as by
-/// default, also where this process ignores them. What it leaves running in its process group is killed when it ends.
+/// default, also where this process ignores them, unless it inherits its standard input. What it leaves running in its
+/// process group is killed when it ends.
 ///
 /// ```no_run
 /// # async fn example(runtime: ostler::Runtime) -> Result<(), ostler::SubmitError> {

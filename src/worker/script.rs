@@ -115,7 +115,8 @@ pub(super) async fn spawn(
     let asked = match &spec.program {
         Program::Python { interpreter } => {
             // A terminal is shared by a process of our own group only.
-            if spec.preload.is_some() && !shares_terminal(&launched.script) && !is_steered(&spec, &tag) {
+            let plain = shares_terminal(&launched.script) || is_background_job(&launched.script);
+            if spec.preload.is_some() && !plain && !is_steered(&spec, &tag) {
                 let python = python::find(interpreter, &spec, &tag).await?;
                 if let Some(started) = fork(&spec, &launched, &python, &tag, &shared).await? {
                     return connect(started, python.executable());
@@ -143,7 +144,8 @@ fn start(
     let (cwd, scratch) = working_folder(launched.cwd.as_ref().or(spec.cwd.as_ref()), &tag, &program)?;
     let (mut args, pool) = (args(spec, &launched.script), pool_of(&tag));
     // Node takes all signals as by default.
-    if spec.language == Some(Language::Python) && ignored::stops_are_ignored() {
+    let python = spec.language == Some(Language::Python);
+    if python && ignored::stops_are_ignored() && !is_background_job(&launched.script) {
         args = ignored::heard(&program, args);
     }
     let launch = Launch { program, args, env, cwd, socket: false };
@@ -222,6 +224,11 @@ fn connect(started: Started<Outputs>, program: &Path) -> Result<Worker, Unlaunch
 fn shares_terminal(script: &Script) -> bool {
     matches!(script.stdin, Stdio::Inherit)
         && (io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal())
+}
+
+/// Whether it reads where this process reads, which is a background job: then it is one, too, and no Ctrl-C is for it.
+fn is_background_job(script: &Script) -> bool {
+    matches!(script.stdin, Stdio::Inherit) && ignored::stops_are_ignored()
 }
 
 /// Whether its environment steers the start of an interpreter.
